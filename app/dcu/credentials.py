@@ -1,0 +1,50 @@
+"""Secrets in memory: values that never show in a log, a repr, a traceback or a pickle.
+
+Python copies bytes, so the process is the boundary (docs/adr/0001): this module only keeps a secret from being *shown*.
+"""
+
+import hmac
+from dataclasses import dataclass
+from typing import NoReturn
+
+
+class Secret:
+    """Bytes that do not show. `reveal()` is the one way in: look for it when you review."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = bytes(value)
+
+    def reveal(self) -> bytes:
+        return self._value
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._value, other._value)
+
+    def __hash__(self) -> int:
+        return hash((Secret, len(self._value)))
+
+    def __repr__(self) -> str:
+        return f"Secret({len(self._value)} bytes)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not pickled or copied")
+
+
+@dataclass(frozen=True, slots=True)
+class MeterKeys:
+    """What one meter is secured with (DLMS Green Book, security suite 0: 16-byte keys).
+
+    system_title: the meter's 8 bytes; guek: global unicast encryption key; gak: global authentication key;
+    password: the LLS secret, or None.
+    """
+
+    system_title: bytes
+    guek: Secret
+    gak: Secret
+    password: Secret | None = None
+    suite: int = 0
