@@ -21,6 +21,7 @@ DcuError                      what an operator can be told, with what to do next
 │  ├─ JobExpired              its deadline passed
 │  └─ JobCancelled            somebody withdrew it
 ├─ StoreError                 disk full, corrupt, locked
+├─ WorkerError                the gurux worker: not installed, hung, crashed
 └─ UpdateError                signature, hardware, version, health
 
 The command line maps the branches to exit codes in one place (dcu.cli.exits). A message never carries a key, a
@@ -137,3 +138,7 @@ class StoreError(DcuError):
 
 class UpdateError(DcuError):
     """A software update was refused."""
+
+
+class WorkerError(DcuError):
+    """The gurux worker (a process of its own) did not answer. Nothing but a translation is lost."""

@@ -1,0 +1,96 @@
+"""What commands print: tables for people (rich, imported when first needed), JSON for machines.
+
+JSON has one shape everywhere: datetimes in ISO 8601 with their offset, bytes in hex, OBIS codes and references as they
+are written on the command line.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from dcu.credentials import Secret
+from dcu.model import AttributeRef, MethodRef, Obis
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(function: F) -> F:
+    """`--json` as the parameter `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(function)
+
+
+def show_json(value: object, *, indent: int | None = None) -> None:
+    """Print one JSON document; `indent` for people who read it."""
+    click.echo(to_json(value, indent=indent))
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    raw = msgspec.json.encode(_plain(value), enc_hook=_plain)
+    return (raw if indent is None else msgspec.json.format(raw, indent=indent)).decode()
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+    """Print a table; a column of numbers is set to the right, None is shown as a dash."""
+    from rich.console import Console
+    from rich.table import Table
+
+    kept = [list(row) for row in rows]
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        numeric = bool(kept) and all(isinstance(row[index], int | float | None) for row in kept)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in kept:
+        table.add_row(*map(text, row))
+    console = Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
+    console.print(table)
+
+
+def show_records(records: Sequence[dict[str, object]], *, as_json: bool, title: str | None = None) -> None:
+    """Print records that share their keys: as a table, or as a JSON array."""
+    if as_json:
+        show_json(records)
+    else:
+        columns = list(records[0]) if records else []
+        show_table(columns, [list(record.values()) for record in records], title=title)
+
+
+def note(message: str) -> None:
+    """Something beside the answer: on stderr, so that the answer can be piped."""
+    click.secho(message, err=True, fg="yellow")
+
+
+def text(value: object) -> str:
+    """One cell."""
+    match value:
+        case None:
+            return "–"
+        case datetime():
+            return value.isoformat(sep=" ")
+        case bytes():
+            return value.hex(" ")
+        case _:
+            return str(value)
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Obis() | AttributeRef() | MethodRef():
+            return str(value)
+        case bytes() | bytearray() | memoryview():
+            return bytes(value).hex()
+        case Secret():
+            raise TypeError("a secret is not printed")
+        case dict():
+            return {_key(key): _plain(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(item) for item in value]
+        case _:
+            return value
+
+
+def _key(key: object) -> object:
+    return _plain(key) if isinstance(key, Obis | AttributeRef | MethodRef) else key
