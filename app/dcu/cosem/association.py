@@ -1,0 +1,202 @@
+"""What an application association is made with: SAPs, authentication, keys, the security policy per direction.
+
+Frozen settings, shared by every session that uses them; nothing here changes while a session runs. `Refused` is the
+other thing that both sides share: the count of what a session did not accept.
+
+Source: DLMS Green Book (IEC 62056-5-3) clauses 4.2.2 (application context), 5.3 (security), 7.2 (association).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from dcu.cosem.acse import ApplicationContext, Mechanism
+from dcu.cosem.apdu import Conformance
+from dcu.cosem.security import Policy, Protection
+from dcu.credentials import MeterKeys
+from dcu.errors import CounterReplayed, DcuError, PolicyViolated, ServiceRefused, TagMismatch
+
+UNPROTECTED = Policy(Protection.NONE, Protection.NONE)
+AUTHENTICATED_ENCRYPTED = Policy(Protection.BOTH, Protection.BOTH)
+
+SUPPORTED = (
+    Conformance.GET
+    | Conformance.SET
+    | Conformance.ACTION
+    | Conformance.SELECTIVE_ACCESS
+    | Conformance.MULTIPLE_REFERENCES
+    | Conformance.BLOCK_TRANSFER_WITH_GET
+    | Conformance.DATA_NOTIFICATION
+)
+
+MIN_PDU = 12  # Green Book 7.2.4: a smaller server-max-receive-pdu-size is "pdu-size-too-short"
+MAX_PDU = 0xFFFF  # a 16-bit field
+
+
+class Authentication(Enum):
+    """How the two sides prove who they are. HLS 5 is mutual; LLS sends the password as it is."""
+
+    NONE = Mechanism.NONE
+    LOW = Mechanism.LOW
+    GMAC = Mechanism.HIGH_GMAC
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """The client's settings for one association with one meter.
+
+    keys.system_title may be b"" (unknown) only where nothing is ciphered and HLS is not used.
+    max_pdu: what we receive; max_answer: what the blocks of one answer may add up to.
+    """
+
+    client_sap: int
+    server_sap: int
+    authentication: Authentication = Authentication.NONE
+    keys: MeterKeys | None = None
+    client_title: bytes = b""
+    policy: Policy = UNPROTECTED
+    dedicated: bool = False
+    max_pdu: int = MAX_PDU
+    conformance: Conformance = SUPPORTED
+    max_answer: int = 8 << 20
+
+    def __post_init__(self) -> None:
+        if not MIN_PDU <= self.max_pdu <= MAX_PDU:
+            raise ValueError(f"a max PDU of {self.max_pdu} bytes: {MIN_PDU}..{MAX_PDU}")
+        if self.authentication is Authentication.LOW and not (self.keys and self.keys.password):
+            raise ValueError("low-level authentication needs the meter's password")
+        if not (self.secured or self.dedicated):
+            return
+        if self.keys is None or len(self.keys.system_title) != 8:
+            raise ValueError("ciphering and HLS 5 need the meter's keys and its 8-byte system title")
+        if len(self.client_title) != 8:
+            raise ValueError("ciphering and HLS 5 need a client system title of 8 bytes")
+        if self.client_title == self.keys.system_title:
+            raise ValueError("client and meter have the same system title: nonces would be used twice")
+        if self.dedicated and not self.policy.request & Protection.ENCRYPTED:
+            raise ValueError("a dedicated key is sent in the initiate request: the policy must encrypt requests")
+
+    @property
+    def ciphered(self) -> bool:
+        return bool(self.policy.request or self.policy.response)
+
+    @property
+    def secured(self) -> bool:
+        """Whether both system titles and keys are needed."""
+        return self.ciphered or self.authentication is Authentication.GMAC
+
+    @property
+    def context(self) -> ApplicationContext:
+        return ApplicationContext.LN_CIPHERED if self.ciphered else ApplicationContext.LN
+
+    @property
+    def server_title(self) -> bytes:
+        """The meter's configured system title, b"" where it is unknown."""
+        return self.keys.system_title if self.keys else b""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAssociation:
+    """A server's settings for one client SAP.
+
+    keys: the server's own (system_title is the server's); client_title: the only client accepted, or None for any
+    that holds the keys. policy: what requests must have at least, and what responses are given.
+    """
+
+    authentication: Authentication = Authentication.NONE
+    keys: MeterKeys | None = None
+    client_title: bytes | None = None
+    policy: Policy = UNPROTECTED
+    max_pdu: int = MAX_PDU
+    conformance: Conformance = SUPPORTED
+
+    def __post_init__(self) -> None:
+        if not MIN_PDU <= self.max_pdu <= MAX_PDU:
+            raise ValueError(f"a max PDU of {self.max_pdu} bytes: {MIN_PDU}..{MAX_PDU}")
+        if self.authentication is Authentication.LOW and not (self.keys and self.keys.password):
+            raise ValueError("low-level authentication needs a password")
+        if self.secured and (self.keys is None or len(self.keys.system_title) != 8):
+            raise ValueError("ciphering and HLS 5 need keys and an 8-byte system title")
+
+    @property
+    def ciphered(self) -> bool:
+        return bool(self.policy.request or self.policy.response)
+
+    @property
+    def secured(self) -> bool:
+        return self.ciphered or self.authentication is Authentication.GMAC
+
+    @property
+    def context(self) -> ApplicationContext:
+        return ApplicationContext.LN_CIPHERED if self.ciphered else ApplicationContext.LN
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """What both sides agreed on. server_max_pdu: what the server receives (0: no limit); server_title: b"" if unsaid."""
+
+    conformance: Conformance
+    server_max_pdu: int
+    server_title: bytes
+
+
+@dataclass(slots=True)
+class Refused:
+    """Frames that a session did not accept, by cause.
+
+    `last` is why the latest was refused. It comes from an unauthenticated frame: a hint for people, no fact.
+    """
+
+    tag: int = 0
+    counter: int = 0
+    policy: int = 0
+    stale: int = 0  # the answer to an earlier request
+    malformed: int = 0
+    last: DcuError | None = field(default=None, repr=False)
+
+    def add(self, error: DcuError) -> None:
+        self.last = error
+        if isinstance(error, TagMismatch):
+            self.tag += 1
+        elif isinstance(error, CounterReplayed):
+            self.counter += 1
+        elif isinstance(error, PolicyViolated | ServiceRefused):
+            self.policy += 1
+        elif isinstance(error, StaleAnswer):
+            self.stale += 1
+        else:
+            self.malformed += 1
+
+    @property
+    def total(self) -> int:
+        return self.tag + self.counter + self.policy + self.stale + self.malformed
+
+
+class Floors(Protocol):
+    """The highest invocation counter accepted from each peer under one key; -1 where there was none yet.
+
+    It outlives associations: whoever changes the key starts a new one.
+    """
+
+    def floor(self, title: bytes) -> int: ...
+
+    def accept(self, title: bytes, counter: int) -> None: ...
+
+
+class MemoryFloors:
+    """Floors in memory. It grows only with peers that hold the key."""
+
+    __slots__ = ("_floors",)
+
+    def __init__(self) -> None:
+        self._floors: dict[bytes, int] = {}
+
+    def floor(self, title: bytes) -> int:
+        return self._floors.get(title, -1)
+
+    def accept(self, title: bytes, counter: int) -> None:
+        self._floors[title] = counter
+
+
+Counter = Callable[[], int]  # one call: one invocation counter that was never used before; what it raises, nothing sends

@@ -1,0 +1,29 @@
+"""An exchange: what one side sends and awaits for one service, as a generator without I/O.
+
+It yields an APDU to send, or None to go on listening; whoever drives it sends the next received APDU into it; it
+returns the service's result or raises from the error tree. Closing it (a time-out, a cancellation) leaves the session
+usable where the channel is lossy.
+"""
+
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+from dcu.errors import LinkTimeout
+
+T = TypeVar("T")
+
+Exchange = Generator[bytes | None, bytes, T]
+
+
+def drive(exchange: Exchange[T], answer: Callable[[bytes], bytes | None]) -> T:
+    """Run `exchange` against a function that answers each APDU at once. Raises LinkTimeout where it does not."""
+    try:
+        sent = next(exchange)
+        while True:
+            received = None if sent is None else answer(sent)
+            if received is None:
+                exchange.close()
+                raise LinkTimeout("the other side did not answer")
+            sent = exchange.send(received)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
