@@ -1,13 +1,14 @@
-"""What really happened in the street: registers, power, voltage, clock errors as pure functions of (seed, meter, second).
+"""What really happened in the street: registers, power, voltage and clock errors.
 
-Nothing is stored and nothing is encoded: integers at UTC seconds, made before any protocol sees them. What a test or the
-demo compares with comes from here, so this module imports nothing of the product (design decision 11).
+All are pure functions of (seed, meter, second). Nothing is stored and nothing is encoded: integers at UTC seconds, made
+before any protocol sees them. What a test or the demo compares with comes from here, so this module imports nothing of
+the product (design decision 11).
 
-A cumulative register must be cheap at any second of any year, yet look like a household. So a day's energy is not summed
-up from the beginning: the register at midnight is a straight line (or the year's sun) plus a bounded noise, which leaves
-each day its mean ± noise and never less than nothing. Inside the day, 24 weights share that energy out by habit, sun and
-chance; inside the hour three quarter marks are shifted; between those it is a straight line, rounded down. Each step keeps
-the order of what it divides, so the register is monotonic by construction.
+A cumulative register must be cheap at any second of any year, yet look like a household. So a day's energy is not
+summed up from the beginning: the register at midnight is a straight line (or the year's sun) plus a bounded noise, which
+leaves each day its mean ± noise and never less than nothing. Inside the day, 24 weights share that energy out by habit,
+sun and chance; inside the hour three quarter marks are shifted; between those it is a straight line, rounded down. Each
+step keeps the order of what it divides, so the register is monotonic by construction.
 """
 
 from collections.abc import Iterator
@@ -129,7 +130,7 @@ def clock_error(seed: int, meter: int, second: int) -> int:
 
 
 def disciplined(seed: int, meter: int, second: int) -> int:
-    """When the monthly round last set this meter's clock: never near a quarter of an hour, so that no capture is lost."""
+    """When the monthly round last set this meter's clock: never near a capture, so that none is lost or doubled."""
     offset = household(seed, meter).key % (DISCIPLINED_EVERY // QUARTER) * QUARTER + QUARTER // 2
     return second - (second - INSTALLED - offset) % DISCIPLINED_EVERY
 

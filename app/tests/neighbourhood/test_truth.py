@@ -3,6 +3,7 @@
 import ast
 import inspect
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def test_no_register_ever_runs_backwards(meter, second, later):
 @pytest.mark.parametrize("meter", range(1, 8))
 def test_registers_are_monotonic_across_every_quarter_of_a_year(meter):
     course = [truth.registers(7, meter, NOON + at) for at in range(0, 365 * truth.DAY, 4 * truth.QUARTER)]
-    assert all(all(a <= b for a, b in zip(*pair, strict=True)) for pair in zip(course, course[1:], strict=False))
+    assert all(all(a <= b for a, b in zip(*pair, strict=True)) for pair in pairwise(course))
 
 
 @given(meters, seconds)
