@@ -5,10 +5,10 @@ before any protocol sees them. What a test or the demo compares with comes from 
 the product (design decision 11).
 
 A cumulative register must be cheap at any second of any year, yet look like a household. So a day's energy is not
-summed up from the beginning: the register at midnight is a straight line (or the year's sun) plus a bounded noise, which
-leaves each day its mean ± noise and never less than nothing. Inside the day, 24 weights share that energy out by habit,
-sun and chance; inside the hour three quarter marks are shifted; between those it is a straight line, rounded down. Each
-step keeps the order of what it divides, so the register is monotonic by construction.
+summed up from the beginning: the register at midnight is a straight line (or the year's sun) plus a bounded noise,
+which leaves each day its mean ± noise and never less than nothing. Inside the day, 24 weights share that energy out
+by habit, sun and chance; inside the hour three quarter marks are shifted; between those it is a straight line,
+rounded down. Each step keeps the order of what it divides, so the register is monotonic by construction.
 """
 
 from collections.abc import Iterator
