@@ -1,0 +1,335 @@
+"""The server's side of the wrapper (IEC 62056-47): many meters, or one, in one process.
+
+A factory is asked for a handler per peer; the handler gets (client SAP, server SAP, APDU) and returns the answer's
+APDU or None. It is called inline: what it does must be short. Connections are asyncio protocols with slots that share
+one receive buffer, because a street has thousands of them; their number and their idle time are bounded.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from dcu.errors import DecodeError, LinkClosed
+from dcu.link import wrapper
+from dcu.link.tcp import address, tune
+from dcu.streams import ByteStream, Datagram
+
+Handler = Callable[[int, int, bytes], bytes | None]
+"""Gets (client SAP, server SAP, APDU), returns the answer's APDU or None."""
+
+
+class Peer(Protocol):
+    """Who a handler talks with: where it came in, where it comes from, and the way to push to it."""
+
+    @property
+    def local(self) -> tuple[str, int]: ...
+
+    @property
+    def remote(self) -> tuple[str, int]: ...
+
+    def push(self, server_sap: int, client_sap: int, apdu: bytes) -> None:
+        """Send an APDU that nobody asked for. Raises LinkClosed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+HandlerFactory = Callable[[Peer], Handler | None]
+"""Gives the handler of a new peer, or None to turn it away."""
+
+CONNECTIONS = 4096  # a street of a thousand meters, four clients each
+IDLE = 300.0  # seconds without a whole frame; DLMS meters drop a silent TCP client after 3 to 5 minutes
+GRACE = 1.0
+_BUFFER = 1 << 16
+
+
+class Server:
+    """What `serve_tcp()` and `serve_udp()` return: where it listens, what it counted, and how to end it."""
+
+    def __init__(self, factory: HandlerFactory, limit: int, idle: float) -> None:
+        self.factory = factory
+        self.limit = limit
+        self.idle = idle
+        self.peers: OrderedDict[object, _Connection | _Remote] = OrderedDict()
+        self.refused = 0  # peers beyond the limit, or that the factory turned away
+        self.malformed = 0  # streams that ended on a bad header, datagrams that are no frame
+        self.expired = 0  # peers idle for too long
+        self.buffer = memoryview(bytearray(_BUFFER))  # shared: the loop fills it and hands it over in one step
+        self._listener: asyncio.Server | None = None
+        self._transport: asyncio.DatagramTransport | None = None
+        self._empty: asyncio.Event | None = None  # made when somebody waits for the last peer to go
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, also where 0 asked for any."""
+        if self._listener is not None:
+            return int(self._listener.sockets[0].getsockname()[1])
+        assert self._transport is not None
+        return int(self._transport.get_extra_info("sockname")[1])
+
+    async def close(self) -> None:
+        """Stop listening and let every peer go; one that does not take its answers is cut off after a second."""
+        if self._listener is not None:
+            self._listener.close()
+        if self._transport is not None:
+            self._transport.close()
+        for peer in list(self.peers.values()):
+            peer.close()
+        if self.peers:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GRACE):
+                    await self._gone()
+            for peer in list(self.peers.values()):
+                peer.abort()
+            await self._gone()
+
+    async def _gone(self) -> None:
+        self._empty = asyncio.Event()
+        if self.peers:
+            await self._empty.wait()
+
+    def forget(self, key: object) -> None:
+        """A peer is gone."""
+        self.peers.pop(key, None)
+        if not self.peers and self._empty is not None:
+            self._empty.set()
+
+
+async def serve_tcp(
+    host: str, port: int, factory: HandlerFactory, *, limit: int = CONNECTIONS, idle: float = IDLE, backlog: int = 1024
+) -> Server:
+    """Serve wrapper frames over TCP. Raises OSError when the address cannot be bound."""
+    server = Server(factory, limit, idle)
+    loop = asyncio.get_running_loop()
+    server._listener = await loop.create_server(lambda: _Connection(server), host, port, backlog=backlog)
+    return server
+
+
+async def serve_udp(
+    host: str, port: int, factory: HandlerFactory, *, limit: int = CONNECTIONS, idle: float = IDLE
+) -> Server:
+    """Serve wrapper frames over UDP: a handler per remote address; beyond `limit` the one silent longest goes."""
+    server = Server(factory, limit, idle)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(server), local_addr=(host, port))
+    server._transport = transport
+    return server
+
+
+async def serve_stream(stream: ByteStream, handler: Handler) -> None:
+    """Serve one stream (of `memory.stream_pair()`, say) until it ends; then close it."""
+    decoder = wrapper.Decoder()
+    try:
+        while data := await stream.read():
+            for frame in decoder.feed(data):
+                if (answer := handler(frame.source, frame.destination, frame.apdu)) is not None:
+                    await stream.write(wrapper.encode(frame.destination, frame.source, answer))
+    except (DecodeError, LinkClosed):
+        pass
+    finally:
+        await stream.close()
+
+
+async def serve_datagram(datagram: Datagram, handler: Handler) -> None:
+    """Serve one datagram endpoint until it is closed; what is no frame is passed over."""
+    try:
+        while True:
+            try:
+                frame = wrapper.decode(await datagram.receive())
+            except DecodeError:
+                continue
+            if (answer := handler(frame.source, frame.destination, frame.apdu)) is not None:
+                await datagram.send(wrapper.encode(frame.destination, frame.source, answer))
+    except LinkClosed:
+        pass
+
+
+class _Connection(asyncio.BufferedProtocol):
+    """One TCP client of a Server."""
+
+    __slots__ = ("_decoder", "_handler", "_heard", "_server", "_timer", "_transport")
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._decoder = wrapper.Decoder()
+        self._handler: Handler | None = None
+        self._transport: asyncio.Transport | None = None
+        self._heard = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def local(self) -> tuple[str, int]:
+        return _name(self._transport, "sockname")
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        return _name(self._transport, "peername")
+
+    def push(self, server_sap: int, client_sap: int, apdu: bytes) -> None:
+        if self._transport is None or self._transport.is_closing():
+            raise LinkClosed("the client is gone")
+        self._transport.write(wrapper.encode(server_sap, client_sap, apdu))
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        server = self._server
+        self._transport = transport
+        handler = server.factory(self) if len(server.peers) < server.limit else None
+        if handler is None:
+            server.refused += 1
+            transport.abort()
+            return
+        tune(transport)
+        self._handler = handler
+        server.peers[self] = self
+        loop = asyncio.get_running_loop()
+        self._heard = loop.time()
+        self._timer = loop.call_later(server.idle, self._tick)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        handler, transport = self._handler, self._transport
+        if handler is None or transport is None or transport.is_closing():
+            return
+        try:
+            for frame in self._decoder.feed(bytes(self._server.buffer[:nbytes])):
+                self._heard = asyncio.get_running_loop().time()
+                if (answer := handler(frame.source, frame.destination, frame.apdu)) is not None:
+                    transport.write(wrapper.encode(frame.destination, frame.source, answer))
+        except DecodeError:
+            self._server.malformed += 1
+            transport.close()
+
+    def pause_writing(self) -> None:
+        if self._transport is not None:  # a client that asks and does not read is not heard until it reads
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.forget(self)
+        self._transport = None
+        self._handler = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tick(self) -> None:
+        """Look whether the client was idle for too long; one timer a connection, armed anew only when it fires."""
+        loop = asyncio.get_running_loop()
+        left = self._heard + self._server.idle - loop.time()
+        if left > 0:
+            self._timer = loop.call_later(left, self._tick)
+        elif self._transport is not None:
+            self._server.expired += 1
+            self._transport.abort()
+
+
+class _Remote:
+    """One UDP client of a Server."""
+
+    __slots__ = ("_name", "_server", "handler", "heard")
+
+    def __init__(self, server: Server, name: tuple[str, int]) -> None:
+        self._server = server
+        self._name = name
+        self.handler: Handler | None = None
+        self.heard = 0.0
+
+    @property
+    def local(self) -> tuple[str, int]:
+        return _name(self._server._transport, "sockname")
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        return self._name[:2]
+
+    def push(self, server_sap: int, client_sap: int, apdu: bytes) -> None:
+        transport = self._server._transport
+        if transport is None or transport.is_closing():
+            raise LinkClosed("the server is closed")
+        transport.sendto(wrapper.encode(server_sap, client_sap, apdu), self._name)
+
+    def close(self) -> None:
+        self._server.forget(self._name)
+
+    abort = close
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """The UDP socket of a Server."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._server._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        try:
+            frame = wrapper.decode(data)
+        except DecodeError:
+            self._server.malformed += 1
+            return
+        remote = self._remote(addr)
+        if remote is None or remote.handler is None:
+            return
+        if (answer := remote.handler(frame.source, frame.destination, frame.apdu)) is not None:
+            remote.push(frame.destination, frame.source, answer)
+
+    def _remote(self, addr: tuple[str, int]) -> _Remote | None:
+        server = self._server
+        now = asyncio.get_running_loop().time()
+        self._expire(now)
+        remote = server.peers.get(addr)
+        if not isinstance(remote, _Remote):
+            remote = _Remote(server, addr)
+            remote.handler = server.factory(remote)
+            if remote.handler is None:
+                server.refused += 1
+                return None
+            while len(server.peers) >= server.limit:
+                server.peers.popitem(last=False)
+                server.refused += 1
+            server.peers[addr] = remote
+        remote.heard = now
+        server.peers.move_to_end(addr)
+        return remote
+
+    def _expire(self, now: float) -> None:
+        """Forget who was silent for too long; the oldest stands first, so this looks at one more than it forgets."""
+        peers = self._server.peers
+        while peers:
+            oldest = next(iter(peers.values()))
+            if not isinstance(oldest, _Remote) or oldest.heard + self._server.idle > now:
+                return
+            self._server.expired += 1
+            peers.popitem(last=False)
+
+
+def _name(transport: asyncio.BaseTransport | None, what: str) -> tuple[str, int]:
+    name = transport.get_extra_info(what) if transport is not None else None
+    return (str(name[0]), int(name[1])) if name else ("", 0)
+
+
+def written(name: tuple[str, int]) -> str:
+    """A peer's address as people write it."""
+    return address(*name)

@@ -1,0 +1,152 @@
+"""TCP as a ByteStream: one connection to a meter, IPv4 or IPv6.
+
+An asyncio.Protocol with its own small buffer: a stream reader and writer would cost a collector of a thousand meters
+four times the memory. Errors are LinkTimeout, LinkClosed and LinkError, and say what to check.
+"""
+
+import asyncio
+import socket
+
+from dcu.errors import LinkClosed, LinkError, LinkTimeout
+
+READ_AHEAD = 1 << 17  # bytes kept for a reader that does not read before the peer is made to wait: two APDUs' worth
+
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))  # dead after 90 s
+
+
+async def connect(
+    host: str,
+    port: int,
+    *,
+    timeout: float = 10.0,  # noqa: ASYNC109 - its error names the host
+) -> "TcpStream":
+    """Open a connection. Raises LinkTimeout or LinkError."""
+    where = address(host, port)
+    loop = asyncio.get_running_loop()
+    stream = TcpStream(where, loop)
+    try:
+        async with asyncio.timeout(timeout):
+            await loop.create_connection(lambda: stream, host, port)
+    except TimeoutError:
+        raise LinkTimeout(
+            f"{where} accepts no connection within {timeout:g} s: check that it is powered and reachable"
+        ) from None
+    except socket.gaierror as error:
+        raise LinkError(f"{where}: the host's name is not known ({error.strerror}): check the address") from None
+    except ConnectionRefusedError:
+        raise LinkError(f"{where} refuses the connection: nothing listens there, check the port") from None
+    except OSError as error:
+        raise LinkError(f"{where} cannot be reached: {error.strerror or error}: check the network") from None
+    return stream
+
+
+def address(host: str, port: int) -> str:
+    """`host:port` as it is written, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def tune(transport: asyncio.BaseTransport) -> None:
+    """What a metering connection wants: small frames at once, and to learn of a peer that vanished."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE:
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+class TcpStream(asyncio.Protocol):
+    """One TCP connection. A ByteStream; made by `connect()`."""
+
+    __slots__ = ("_buffer", "_ended", "_error", "_loop", "_paused", "_readable", "_transport", "_writable", "where")
+
+    def __init__(self, where: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.where = where
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._paused = False  # reading, because the buffer is full
+        self._ended = False
+        self._error: Exception | None = None
+        self._readable: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+
+    async def read(self, limit: int = 65536) -> bytes:
+        while not self._buffer and not self._ended:
+            if self._readable is not None:
+                raise RuntimeError("two readers of one stream")
+            self._readable = self._loop.create_future()
+            try:
+                await self._readable
+            finally:
+                self._readable = None
+        if not self._buffer and self._error is not None:
+            raise LinkClosed(f"{self.where} dropped the connection: {_why(self._error)}")
+        taken = bytes(self._buffer[:limit])
+        del self._buffer[:limit]
+        if self._paused and len(self._buffer) < READ_AHEAD // 2 and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return taken
+
+    async def write(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise LinkClosed(f"{self.where}: the connection is closed")
+        transport.write(data)
+        if self._writable is not None:
+            await asyncio.shield(self._writable)
+            if self._transport is None:
+                raise LinkClosed(f"{self.where} dropped the connection before it took {len(data)} bytes")
+
+    async def close(self) -> None:
+        transport = self._transport
+        if transport is not None:
+            transport.close()
+
+    def abort(self) -> None:
+        """Close at once: what was not sent yet is lost."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        tune(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) >= READ_AHEAD and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._error = exc
+        self._ended = True
+        self.resume_writing()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._readable is not None and not self._readable.done():
+            self._readable.set_result(None)
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

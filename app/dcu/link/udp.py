@@ -1,0 +1,106 @@
+"""UDP as a Datagram: a connected endpoint, which takes datagrams of its one peer only.
+
+What arrives faster than it is taken is dropped and counted: the queue is bounded, the network is not.
+"""
+
+import asyncio
+import socket
+from collections import deque
+
+from dcu.errors import LinkClosed, LinkError, LinkTimeout
+from dcu.link.tcp import address
+
+QUEUE_LIMIT = 64  # datagrams; a meter answers one at a time, a block transfer keeps a handful on the way
+MAX_DATAGRAM = 65507  # what UDP over IPv4 can carry
+
+
+async def connect(
+    host: str,
+    port: int,
+    *,
+    queue: int = QUEUE_LIMIT,
+    timeout: float = 10.0,  # noqa: ASYNC109 - its error names the host
+) -> "UdpEndpoint":
+    """Open an endpoint whose peer is `host`:`port`; `timeout` is for the name's resolution. Raises LinkError."""
+    where = address(host, port)
+    loop = asyncio.get_running_loop()
+    endpoint = UdpEndpoint(where, queue)
+    try:
+        async with asyncio.timeout(timeout):
+            await loop.create_datagram_endpoint(lambda: endpoint, remote_addr=(host, port))
+    except TimeoutError:
+        raise LinkTimeout(f"{where}: the host's name was not resolved within {timeout:g} s") from None
+    except socket.gaierror as error:
+        raise LinkError(f"{where}: the host's name is not known ({error.strerror}): check the address") from None
+    except OSError as error:
+        raise LinkError(f"{where} cannot be reached: {error.strerror or error}: check the network") from None
+    return endpoint
+
+
+class UdpEndpoint(asyncio.DatagramProtocol):
+    """A Datagram; made by `connect()`. `dropped` counts datagrams that found the queue full."""
+
+    __slots__ = ("_changed", "_closed", "_error", "_limit", "_queue", "_transport", "dropped", "where")
+
+    def __init__(self, where: str, queue: int) -> None:
+        self.where = where
+        self.dropped = 0
+        self._limit = queue
+        self._queue: deque[bytes] = deque()
+        self._changed = asyncio.Event()
+        self._closed = False
+        self._error: OSError | None = None
+        self._transport: asyncio.DatagramTransport | None = None
+
+    async def send(self, data: bytes) -> None:
+        if self._closed or self._transport is None:
+            raise LinkClosed(f"{self.where}: the endpoint is closed")
+        if len(data) > MAX_DATAGRAM:
+            raise LinkError(f"{self.where}: {len(data)} bytes do not fit a datagram, at most {MAX_DATAGRAM} do")
+        self._transport.sendto(data)
+
+    async def receive(self) -> bytes:
+        """Return the next datagram. Raises LinkError where the peer's host said that nothing listens (ICMP)."""
+        while not self._queue:
+            if self._closed:
+                raise LinkClosed(f"{self.where}: the endpoint is closed")
+            if self._error is not None:
+                error, self._error = self._error, None  # once: the endpoint stays usable, the meter may be rebooting
+                raise LinkError(f"{self.where}: {_why(error)}")
+            self._changed.clear()
+            await self._changed.wait()
+        return self._queue.popleft()
+
+    async def close(self) -> None:
+        self._closed = True
+        self._changed.set()
+        if self._transport is not None:
+            self._transport.close()
+
+    # what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        if len(self._queue) >= self._limit:
+            self.dropped += 1
+            return
+        self._queue.append(data)
+        self._changed.set()
+
+    def error_received(self, exc: Exception) -> None:
+        self._error = exc if isinstance(exc, OSError) else OSError(str(exc))
+        self._changed.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed = True
+        self._transport = None
+        self._changed.set()
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens on that UDP port (the host said so): check the port"
+    return f"{error.strerror or error}: check the network"
