@@ -11,14 +11,13 @@ Source: IEC 62056-46 clause 6.4 (frame format type 3, addresses, control field),
 
 from binascii import crc_hqx
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 FLAG = 0x7E
 MAX_LENGTH = 0x7FF  # what the 11-bit length can say
 MAX_HEADER = 2 + 4 + 4 + 1 + 2
 MAX_INFORMATION = MAX_LENGTH - MAX_HEADER - 2
-MAX_APDU = 0xFFFF  # segments are joined up to this, as much as the wrapper carries
 
 LLC_COMMAND = b"\xe6\xe6\x00"  # client to server
 LLC_RESPONSE = b"\xe6\xe7\x00"  # server to client
@@ -95,7 +94,7 @@ class Frame:
 
 @dataclass(slots=True)
 class Skipped:
-    """What the decoder could not use, by cause: frames, and for `noise` bytes outside of any frame."""
+    """What the decoder could not use, by cause: flags behind which no good frame stands; `noise` is in bytes."""
 
     noise: int = 0
     format: int = 0
@@ -105,6 +104,10 @@ class Skipped:
     hcs: int = 0
     fcs: int = 0
     flag: int = 0
+
+    @property
+    def frames(self) -> int:
+        return self.format + self.address + self.control + self.length + self.hcs + self.fcs + self.flag
 
 
 def fcs(data: bytes) -> bytes:
@@ -261,13 +264,11 @@ def _address_end(buffer: bytearray, at: int) -> int:
 
 
 def _address(raw: bytearray) -> Address:
-    match raw:
-        case (upper,):
-            return Address(upper >> 1, 0, 1)
-        case (upper, lower):
-            return Address(upper >> 1, lower >> 1, 2)
-        case _:
-            return Address(raw[0] >> 1 << 7 | raw[1] >> 1, raw[2] >> 1 << 7 | raw[3] >> 1, 4)
+    if len(raw) == 1:
+        return Address(raw[0] >> 1)
+    if len(raw) == 2:
+        return Address(raw[0] >> 1, raw[1] >> 1, 2)
+    return Address(raw[0] >> 1 << 7 | raw[1] >> 1, raw[2] >> 1 << 7 | raw[3] >> 1, 4)
 
 
 _SUPERVISED = (Kind.I, Kind.RR, Kind.RNR)
@@ -286,84 +287,3 @@ def _control(byte: int) -> Control | None:
 
 
 _CONTROLS = tuple(map(_control, range(256)))
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A whole APDU that came in one frame or in segments. `fault` as in Frame."""
-
-    destination: Address
-    source: Address
-    apdu: bytes
-    fault: str = ""
-
-
-@dataclass(slots=True)
-class Broken:
-    """Information that the joiner could not use, by cause."""
-
-    sequence: int = 0  # an I frame that is not the next one
-    interleaved: int = 0  # segments of one sender broken off by another's
-    length: int = 0  # longer than MAX_APDU
-    llc: int = 0  # no E6 E6 00 or E6 E7 00 in front
-
-
-class Joiner:
-    """Puts the information of I and UI frames together again and strips the LLC header. Other frames pass it by.
-
-    For listening: it takes the segments as they come and acknowledges nothing.
-    """
-
-    def __init__(self, max_apdu: int = MAX_APDU) -> None:
-        self.broken = Broken()
-        self.max_apdu = max_apdu
-        self._first: Frame | None = None
-        self._last: Frame | None = None
-        self._joined = bytearray()
-
-    def add(self, frame: Frame) -> Message | None:
-        """Take one frame; return the message that it completes."""
-        if frame.control.kind not in (Kind.I, Kind.UI) or not frame.information:
-            return None
-        if self._first is not None and not self._continues(frame):
-            return None
-        if self._first is None:
-            self._first = replace(frame, information=b"")
-            self._joined.clear()
-        first = self._first
-        self._last = frame
-        self._joined += frame.information
-        if len(self._joined) > self.max_apdu + len(LLC_RESPONSE):
-            self.broken.length += 1
-            self._drop()
-            return None
-        if frame.fault and not first.fault:
-            self._first = first = replace(first, fault=frame.fault)
-        if frame.segmented:
-            return None
-        whole = bytes(self._joined)
-        self._drop()
-        if not whole.startswith((LLC_RESPONSE, LLC_COMMAND)):
-            self.broken.llc += 1
-            return None
-        return Message(first.destination, first.source, whole[len(LLC_RESPONSE) :], first.fault)
-
-    def _continues(self, frame: Frame) -> bool:
-        """Whether `frame` is to be taken; what it breaks off is dropped."""
-        last = self._last
-        assert last is not None
-        here = (frame.destination, frame.source, frame.control.kind)
-        if here != (last.destination, last.source, last.control.kind):
-            self.broken.interleaved += 1
-            self._drop()
-            return True  # the first of something new
-        if frame.control.kind is Kind.UI or frame.control.send == (last.control.send + 1) & 7:
-            return True
-        self.broken.sequence += 1
-        if frame.control.send != last.control.send:  # else sent again, because the answer to it got lost
-            self._drop()
-        return False
-
-    def _drop(self) -> None:
-        self._first = self._last = None
-        self._joined.clear()

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from dcu.errors import DecodeError, LinkClosed
 from dcu.link import wrapper
-from dcu.link.tcp import address, tune
+from dcu.link.tcp import name_of, tune
 from dcu.streams import ByteStream, Datagram
 
 Handler = Callable[[int, int, bytes], bytes | None]
@@ -149,7 +149,7 @@ async def serve_datagram(datagram: Datagram, handler: Handler) -> None:
 class _Connection(asyncio.BufferedProtocol):
     """One TCP client of a Server."""
 
-    __slots__ = ("_decoder", "_handler", "_heard", "_server", "_timer", "_transport")
+    __slots__ = ("_decoder", "_full", "_handler", "_heard", "_server", "_timer", "_transport")
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -157,15 +157,16 @@ class _Connection(asyncio.BufferedProtocol):
         self._handler: Handler | None = None
         self._transport: asyncio.Transport | None = None
         self._heard = 0.0
+        self._full = False  # the client does not take its answers
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def local(self) -> tuple[str, int]:
-        return _name(self._transport, "sockname")
+        return name_of(self._transport, "sockname")
 
     @property
     def remote(self) -> tuple[str, int]:
-        return _name(self._transport, "peername")
+        return name_of(self._transport, "peername")
 
     def push(self, server_sap: int, client_sap: int, apdu: bytes) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -186,41 +187,30 @@ class _Connection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         server = self._server
         self._transport = transport
-        handler = server.factory(self) if len(server.peers) < server.limit else None
-        if handler is None:
-            server.refused += 1
-            transport.abort()
-            return
-        tune(transport)
-        self._handler = handler
+        full = len(server.peers) >= server.limit
         server.peers[self] = self
         loop = asyncio.get_running_loop()
         self._heard = loop.time()
         self._timer = loop.call_later(server.idle, self._tick)
+        self._handler = None if full else server.factory(self)
+        if self._handler is None:
+            server.refused += 1
+            transport.abort()
+            return
+        tune(transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._server.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        handler, transport = self._handler, self._transport
-        if handler is None or transport is None or transport.is_closing():
-            return
-        try:
-            for frame in self._decoder.feed(bytes(self._server.buffer[:nbytes])):
-                self._heard = asyncio.get_running_loop().time()
-                if (answer := handler(frame.source, frame.destination, frame.apdu)) is not None:
-                    transport.write(wrapper.encode(frame.destination, frame.source, answer))
-        except DecodeError:
-            self._server.malformed += 1
-            transport.close()
+        self._serve(bytes(self._server.buffer[:nbytes]))
 
     def pause_writing(self) -> None:
-        if self._transport is not None:  # a client that asks and does not read is not heard until it reads
-            self._transport.pause_reading()
+        self._full = True
 
     def resume_writing(self) -> None:
-        if self._transport is not None:
-            self._transport.resume_reading()
+        self._full = False
+        self._serve(b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.forget(self)
@@ -228,6 +218,28 @@ class _Connection(asyncio.BufferedProtocol):
         self._handler = None
         if self._timer is not None:
             self._timer.cancel()
+
+    def _serve(self, data: bytes) -> None:
+        """Answer what `data` completes; a client that asks and does not read is not heard again until it reads."""
+        handler, transport = self._handler, self._transport
+        if handler is None or transport is None or transport.is_closing():
+            return
+        try:
+            with contextlib.closing(self._decoder.feed(data)) as frames:
+                for frame in frames:
+                    self._heard = asyncio.get_running_loop().time()
+                    if (answer := handler(frame.source, frame.destination, frame.apdu)) is not None:
+                        transport.write(wrapper.encode(frame.destination, frame.source, answer))
+                    if self._full:
+                        break
+        except DecodeError:
+            self._server.malformed += 1
+            transport.close()
+            return
+        if self._full:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
 
     def _tick(self) -> None:
         """Look whether the client was idle for too long; one timer a connection, armed anew only when it fires."""
@@ -253,7 +265,7 @@ class _Remote:
 
     @property
     def local(self) -> tuple[str, int]:
-        return _name(self._server._transport, "sockname")
+        return name_of(self._server._transport, "sockname")
 
     @property
     def remote(self) -> tuple[str, int]:
@@ -323,13 +335,3 @@ class _Datagrams(asyncio.DatagramProtocol):
                 return
             self._server.expired += 1
             peers.popitem(last=False)
-
-
-def _name(transport: asyncio.BaseTransport | None, what: str) -> tuple[str, int]:
-    name = transport.get_extra_info(what) if transport is not None else None
-    return (str(name[0]), int(name[1])) if name else ("", 0)
-
-
-def written(name: tuple[str, int]) -> str:
-    """A peer's address as people write it."""
-    return address(*name)

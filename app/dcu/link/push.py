@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from dcu.errors import DcuError, DecodeError
-from dcu.link import hdlc, wrapper
-from dcu.link.tcp import address, tune
+from dcu.link import hdlc, segments, wrapper
+from dcu.link.tcp import address, name_of, tune
 
 OnApdu = Callable[[str, int, int, bytes], Awaitable[None]]
 """Gets (peer as `host:port`, source SAP, destination SAP, APDU). A DcuError it raises is counted as rejected."""
@@ -28,10 +28,11 @@ class Tally:
     """What the listener saw."""
 
     apdus: int = 0  # handed on
-    rejected: int = 0  # of them: refused by `on_apdu`
+    rejected: int = 0  # of them: refused by `on_apdu` with a DcuError
+    failed: int = 0  # of them: `on_apdu` raised something else, which is a bug and goes to the loop's handler
     connections: int = 0  # accepted
     overload: int = 0  # connections beyond the limit
-    framing: int = 0  # streams and datagrams that are neither wrapper nor HDLC
+    framing: int = 0  # streams and datagrams that are neither wrapper nor HDLC, or announce too much
     damaged: int = 0  # HDLC frames and segments that could not be used
     idle: int = 0  # connections closed because no whole APDU came in time
     dropped: int = 0  # datagrams that found the queue full
@@ -94,12 +95,19 @@ class PushListener:
             await self.on_apdu(peer, source, destination, apdu)
         except DcuError:
             self.tally.rejected += 1
+        except Exception as error:
+            self.tally.failed += 1
+            about = {"message": f"a push of {peer} met a bug", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(about)
 
     def enqueue(self, peer: str, datagram: bytes) -> None:
         """Keep a datagram until its turn comes."""
         try:
             frame = wrapper.decode(datagram)
         except DecodeError:
+            self.tally.framing += 1
+            return
+        if len(frame.apdu) > self.max_apdu:
             self.tally.framing += 1
             return
         try:
@@ -143,7 +151,7 @@ class _Sender(asyncio.BufferedProtocol):
         listener.open.add(self)
         tune(transport)
         self._transport = transport
-        self._peer = address(*transport.get_extra_info("peername")[:2])
+        self._peer = address(*name_of(transport, "peername"))
         self._wait()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -193,12 +201,11 @@ class _Sender(asyncio.BufferedProtocol):
 class _Framing:
     """APDUs out of one stream, whose first byte told what it is framed with."""
 
-    __slots__ = ("_hdlc", "_joiner", "_tally", "_wrapper")
+    __slots__ = ("_hdlc", "_tally", "_wrapper")
 
     def __init__(self, listener: PushListener, *, hdlc_framed: bool) -> None:
         self._tally = listener.tally
-        self._hdlc = hdlc.Decoder() if hdlc_framed else None
-        self._joiner = hdlc.Joiner(listener.max_apdu)
+        self._hdlc = segments.Listener(max_apdu=listener.max_apdu) if hdlc_framed else None
         self._wrapper = wrapper.Decoder(listener.max_apdu)
 
     def feed(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -207,17 +214,10 @@ class _Framing:
             for wrapped in self._wrapper.feed(data):
                 yield wrapped.source, wrapped.destination, wrapped.apdu
             return
-        damaged = self._damaged(self._hdlc)
-        for frame in self._hdlc.feed(data):
-            if message := self._joiner.add(frame):
-                yield message.source.upper, message.destination.upper, message.apdu
-        self._tally.damaged += self._damaged(self._hdlc) - damaged
-
-    def _damaged(self, decoder: hdlc.Decoder) -> int:
-        skipped, broken = decoder.skipped, self._joiner.broken
-        frames = skipped.format + skipped.address + skipped.control + skipped.length
-        frames += skipped.hcs + skipped.fcs + skipped.flag
-        return frames + broken.sequence + broken.interleaved + broken.length + broken.llc
+        damaged = self._hdlc.damaged
+        for message in self._hdlc.feed(data):
+            yield message.source.upper, message.destination.upper, message.apdu
+        self._tally.damaged += self._hdlc.damaged - damaged
 
 
 class _Datagrams(asyncio.DatagramProtocol):

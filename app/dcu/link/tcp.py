@@ -11,7 +11,14 @@ from dcu.errors import LinkClosed, LinkError, LinkTimeout
 
 READ_AHEAD = 1 << 17  # bytes kept for a reader that does not read before the peer is made to wait: two APDUs' worth
 
-KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))  # dead after 90 s
+# a silent peer is dead after 90 s, one that acknowledges nothing too
+_OPTIONS = (
+    (socket.TCP_NODELAY, 1),
+    (socket.TCP_KEEPIDLE, 60),
+    (socket.TCP_KEEPINTVL, 10),
+    (socket.TCP_KEEPCNT, 3),
+    (socket.TCP_USER_TIMEOUT, 90_000),
+)
 
 
 async def connect(
@@ -50,10 +57,15 @@ def tune(transport: asyncio.BaseTransport) -> None:
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in KEEPALIVE:
+    for option, value in _OPTIONS:
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def name_of(transport: asyncio.BaseTransport | None, end: str) -> tuple[str, int]:
+    """The address of a transport's end, "sockname" or "peername"; ("", 0) where it is gone already."""
+    name = transport.get_extra_info(end) if transport is not None else None
+    return (str(name[0]), int(name[1])) if name else ("", 0)
 
 
 class TcpStream(asyncio.Protocol):

@@ -7,7 +7,7 @@ cannot be trusted to be a header. In a datagram it costs that datagram.
 Source: IEC 62056-47 (DLMS Green Book, clause 7.3, TCP-UDP/IP communication profile).
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from struct import Struct
 
@@ -68,10 +68,10 @@ class Decoder:
         """Bytes of an unfinished frame."""
         return len(self._pending)
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Generator[Frame, None, None]:
         """Yield the frames that `data` completes. Raises DecodeError after the last good one; the stream is then over.
 
-        The frames are cut as they are asked for: iterate to the end before the next call.
+        The frames are cut as they are asked for: iterate to the end, or close the generator and call with b"" later.
         """
         pending = self._pending
         pending += data
