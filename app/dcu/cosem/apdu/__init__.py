@@ -1,6 +1,7 @@
 """The xDLMS APDUs: values (`types`), their enumerations (`results`), and `encode` / `decode` (`codec`)."""
 
 from dcu.cosem.apdu.codec import decode, encode
+from dcu.cosem.apdu.names import service_name
 from dcu.cosem.apdu.results import (
     ActionResult,
     ConfirmedService,
@@ -63,4 +64,5 @@ __all__ = [
     "SetResponseNormal",
     "decode",
     "encode",
+    "service_name",
 ]

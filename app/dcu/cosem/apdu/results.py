@@ -1,6 +1,6 @@
 """What a service can answer instead of a value, and what an association may use: the enumerations of the APDUs.
 
-Source: IEC 62056-5-3 (DLMS Green Book 9.5): Data-Access-Result, Action-Result, ServiceError, ExceptionResponse, Conformance.
+Source: IEC 62056-5-3 (DLMS Green Book 9.5).
 """
 
 from enum import IntFlag
