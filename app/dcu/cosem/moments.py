@@ -65,13 +65,13 @@ class Moments:
             self._status = days.status
             start = end
 
-    def _regular(self, days: _Days, dates: Sequence[bytes], times: Sequence[int], seconds: Sequence[int]) -> None:
+    def _regular(self, days: "_Days", dates: Sequence[bytes], times: Sequence[int], seconds: Sequence[int]) -> None:
         moments = list(map(add, map(days.__getitem__, dates), map(_TIMES.__getitem__, times)))
         if any(seconds):
             moments = list(map(add, moments, map(_SECONDS.__getitem__, seconds)))
         self._out += moments
 
-    def _careful(self, days: _Days, dates: Sequence[bytes], times: Sequence[int], seconds: Sequence[int]) -> None:
+    def _careful(self, days: "_Days", dates: Sequence[bytes], times: Sequence[int], seconds: Sequence[int]) -> None:
         """Row by row, as there are days among these that change the offset."""
         for date, time, second in zip(dates, times, seconds, strict=True):
             try:
