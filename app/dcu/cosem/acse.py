@@ -290,6 +290,7 @@ def _aarq(fields: _Fields) -> Aarq:
 
 
 def _aare(fields: _Fields) -> Aare:
+    result = AssociationResult(fields.number(0xA2, "result"))
     diagnostic: Diagnostic
     if fields.tags(0xA3) == b"\xa2":
         diagnostic = ProviderDiagnostic(fields.number(0xA3, "diagnostic", 0xA2))
@@ -297,7 +298,7 @@ def _aare(fields: _Fields) -> Aare:
         diagnostic = UserDiagnostic(fields.number(0xA3, "diagnostic", 0xA1))
     return Aare(
         context=_context(fields),
-        result=AssociationResult(fields.number(0xA2, "result")),
+        result=result,
         diagnostic=diagnostic,
         responding_title=fields.get(0xA4, 0x04),
         mechanism=_read_mechanism(fields, 0x89),

@@ -47,7 +47,7 @@ class Protection(IntFlag):
         return str.__format__(str(self), spec)
 
     def covers(self, required: "Protection") -> bool:
-        return self & required == required
+        return self.value & required.value == required.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,19 @@ class SecurityControl:
             )
         if byte & _COMPRESSED:
             raise DecodeError(f"security control {byte:02X}: compression is not supported")
-        return cls(Protection(byte >> 4 & 3), bool(byte & _BROADCAST))
+        return _CONTROLS[byte]
 
     @property
     def byte(self) -> int:
         return SUITE | self.protection << 4 | (_BROADCAST if self.broadcast else 0)
+
+
+_CONTROLS = {  # made once: making enumeration members is what would cost most in opening a frame
+    control.byte: control
+    for flag in (False, True)
+    for kind in range(4)
+    for control in [SecurityControl(Protection(kind), flag)]
+}
 
 
 class Cipher:
@@ -140,9 +148,9 @@ class Cipher:
 
     def seal(self, control: SecurityControl, nonce: bytes, plaintext: bytes) -> bytes:
         """Return what follows SC and IC."""
-        if control.protection is Protection.BOTH:
+        if control.protection == Protection.BOTH:
             return self._gcm.encrypt(nonce, plaintext, self._additional(control))[: TAG_SIZE - _FULL_TAG]
-        if control.protection is Protection.ENCRYPTED:
+        if control.protection == Protection.ENCRYPTED:
             return self._keystream(nonce, plaintext)
         return plaintext + self.gmac(control, nonce, plaintext)
 
@@ -152,10 +160,10 @@ class Cipher:
         `cryptography`'s one-shot GCM knows 16-byte tags only, and its other interface takes three times as long: so
         the text is deciphered with the keystream, sealed again, and the tags are compared in constant time.
         """
-        if control.protection is Protection.ENCRYPTED:
+        if control.protection == Protection.ENCRYPTED:
             return self._keystream(nonce, content)
         text, tag = content[:-TAG_SIZE], content[-TAG_SIZE:]
-        if control.protection is Protection.AUTHENTICATED:
+        if control.protection == Protection.AUTHENTICATED:
             expected = self.gmac(control, nonce, text)
         else:
             text = self._keystream(nonce, text)
@@ -221,7 +229,7 @@ def parse(frame: bytes) -> Ciphered:
         raise DecodeError(f"{service_name(frame[0])}: {size} bytes do not hold SC and invocation counter", at)
     control = SecurityControl.read(frame[at])
     content = frame[at + _HEADER :]
-    if len(content) <= (TAG_SIZE if Protection.AUTHENTICATED in control.protection else 0):
+    if len(content) <= (TAG_SIZE if control.protection.value & 1 else 0):
         raise DecodeError(f"{service_name(frame[0])} holds nothing", at + _HEADER)
     return Ciphered(framing, service, title, control, int.from_bytes(frame[at + 1 : at + _HEADER], "big"), content)
 
@@ -239,7 +247,7 @@ def protect(
 
     The caller never gives the same counter twice with one key (design decision 6). Raises ValueError.
     """
-    if protection is Protection.NONE:
+    if protection == Protection.NONE:
         raise ValueError("a ciphered APDU without protection: send it plain")
     if not apdu or is_ciphered(apdu):
         raise ValueError(f"{service_name(apdu[0]) if apdu else 'nothing'} cannot be ciphered")
@@ -277,7 +285,7 @@ def unprotect(
     apdu = cipher.open(control, _nonce(title, ciphered.counter), ciphered.content)
     if apdu is None:
         raise TagMismatch(
-            f"the authentication tag of a frame from system title {_hex(title)}, invocation counter {ciphered.counter}, "
+            f"the tag of a frame from system title {_hex(title)}, invocation counter {ciphered.counter}, "
             "does not fit: check the GAK, the GUEK and the system title"
         )
     _check_promise(ciphered, apdu)
