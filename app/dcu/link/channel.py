@@ -25,6 +25,7 @@ class StreamChannel:
         self._stream = stream
         self._decoder = wrapper.Decoder()
         self._ready: deque[bytes] = deque()
+        self._broken: DecodeError | None = None
 
     async def send(self, apdu: bytes) -> None:
         frame = wrapper.encode(self.client, self.server, apdu)
@@ -34,6 +35,9 @@ class StreamChannel:
     async def receive(self) -> bytes:
         """Return the next whole APDU. Raises LinkClosed at the end, LinkError where there is no wrapper framing."""
         while not self._ready:
+            if self._broken is not None:
+                await self._stream.close()
+                raise LinkError(f"{self._broken}: check that this port speaks the DLMS wrapper (IEC 62056-47)")
             data = await self._stream.read()
             if not data:
                 raise LinkClosed(self._ending())
@@ -42,8 +46,7 @@ class StreamChannel:
                 for frame in self._decoder.feed(data):
                     self._sort(frame)
             except DecodeError as error:
-                await self._stream.close()
-                raise LinkError(f"{error}: check that this port speaks the DLMS wrapper (IEC 62056-47)") from None
+                self._broken = error  # told once the good frames before it are delivered
         return self._ready.popleft()
 
     async def close(self) -> None:
