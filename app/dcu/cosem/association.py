@@ -6,7 +6,7 @@ other thing that both sides share: the count of what a session did not accept.
 Source: DLMS Green Book (IEC 62056-5-3) clauses 4.2.2 (application context), 5.3 (security), 7.2 (association).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -15,13 +15,14 @@ from dcu.cosem.acse import ApplicationContext, Mechanism
 from dcu.cosem.apdu import Conformance
 from dcu.cosem.security import Policy, Protection
 from dcu.credentials import MeterKeys
-from dcu.errors import CounterReplayed, DcuError, PolicyViolated, ServiceRefused, TagMismatch
+from dcu.errors import CounterReplayed, DcuError, MalformedAnswer, PolicyViolated, ServiceRefused, TagMismatch
 
 UNPROTECTED = Policy(Protection.NONE, Protection.NONE)
 AUTHENTICATED_ENCRYPTED = Policy(Protection.BOTH, Protection.BOTH)
 
 SUPPORTED = (
-    Conformance.GET
+    Conformance.PRIORITY_MANAGEMENT
+    | Conformance.GET
     | Conformance.SET
     | Conformance.ACTION
     | Conformance.SELECTIVE_ACCESS
@@ -30,7 +31,7 @@ SUPPORTED = (
     | Conformance.DATA_NOTIFICATION
 )
 
-MIN_PDU = 12  # Green Book 7.2.4: a smaller server-max-receive-pdu-size is "pdu-size-too-short"
+MIN_PDU = 12  # the least that the standard lets anybody receive
 MAX_PDU = 0xFFFF  # a 16-bit field
 
 
@@ -48,6 +49,7 @@ class Association:
 
     keys.system_title may be b"" (unknown) only where nothing is ciphered and HLS is not used.
     max_pdu: what we receive; max_answer: what the blocks of one answer may add up to.
+    protected_release: False for meters that neither take nor give user information in RLRQ and RLRE.
     """
 
     client_sap: int
@@ -60,6 +62,7 @@ class Association:
     max_pdu: int = MAX_PDU
     conformance: Conformance = SUPPORTED
     max_answer: int = 8 << 20
+    protected_release: bool = True
 
     def __post_init__(self) -> None:
         if not MIN_PDU <= self.max_pdu <= MAX_PDU:
@@ -134,11 +137,15 @@ class ServerAssociation:
 
 @dataclass(frozen=True, slots=True)
 class Negotiated:
-    """What both sides agreed on. server_max_pdu: what the server receives (0: no limit); server_title: b"" if unsaid."""
+    """What both sides agreed on. server_max_pdu: what the server takes (0: no limit); server_title: b"" if unsaid."""
 
     conformance: Conformance
     server_max_pdu: int
     server_title: bytes
+
+
+class StaleAnswer(MalformedAnswer):
+    """An answer that fits another request: the late answer to one that was given up, or a copy."""
 
 
 @dataclass(slots=True)
@@ -189,8 +196,8 @@ class MemoryFloors:
 
     __slots__ = ("_floors",)
 
-    def __init__(self) -> None:
-        self._floors: dict[bytes, int] = {}
+    def __init__(self, floors: Mapping[bytes, int] | None = None) -> None:
+        self._floors = dict(floors or {})
 
     def floor(self, title: bytes) -> int:
         return self._floors.get(title, -1)
@@ -199,4 +206,4 @@ class MemoryFloors:
         self._floors[title] = counter
 
 
-Counter = Callable[[], int]  # one call: one invocation counter that was never used before; what it raises, nothing sends
+Counter = Callable[[], int]  # a call gives an invocation counter never used before; where it raises, nothing is sent

@@ -8,11 +8,21 @@ usable where the channel is lossy.
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
-from dcu.errors import LinkTimeout
+from dcu.cosem.apdu import Result
+from dcu.cosem.apdu.wire import Reader
+from dcu.errors import DcuError, LinkTimeout
 
 T = TypeVar("T")
 
 Exchange = Generator[bytes | None, bytes, T]
+
+
+class Conclusive(Exception):
+    """Inside a session: `cause` goes to the caller, even where the channel is lossy. Never leaves an exchange."""
+
+    def __init__(self, cause: DcuError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 def drive(exchange: Exchange[T], answer: Callable[[bytes], bytes | None]) -> T:
@@ -27,3 +37,11 @@ def drive(exchange: Exchange[T], answer: Callable[[bytes], bytes | None]) -> T:
             sent = exchange.send(received)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+
+
+def decode_results(raw: bytes) -> tuple[Result, ...]:
+    """Read the SEQUENCE OF Get-Data-Result that the joined blocks of a with-list answer hold. Raises DecodeError."""
+    reader = Reader(raw)
+    results = tuple(reader.result(last=False) for _ in range(reader.length()))
+    reader.end()
+    return results

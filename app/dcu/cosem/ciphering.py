@@ -1,0 +1,114 @@
+"""The keys of one association at work, the same on both sides: which key, which counter, which floor.
+
+A frame that `open` returns has met what was required of it: its key was the agreed one, its tag held, its content is
+the service that its tag promised, and its invocation counter was above the floor, which it has raised. Each key has a
+counter space of its own on the receiving side; sending, both draw from one counter, which is never reused.
+
+Source: DLMS Green Book (IEC 62056-5-3) 9.2.3 and 9.2.7.
+"""
+
+from collections.abc import Callable
+
+from dcu.cosem.association import Floors
+from dcu.cosem.security import (
+    Cipher,
+    Framing,
+    Opened,
+    Protection,
+    hls_answer,
+    hls_verify,
+    parse,
+    protect,
+    unprotect,
+)
+from dcu.credentials import MeterKeys, Secret
+from dcu.errors import CounterReplayed, PolicyViolated
+
+_DEDICATED = (Framing.DEDICATED, Framing.GENERAL_DEDICATED)
+
+
+class Ciphering:
+    """One side's view: `title` is ours, `peer` the other side's; `floors` holds what its global key has counted."""
+
+    __slots__ = ("_counter", "_dedicated", "_dedicated_floor", "_floors", "_gak", "cipher", "peer", "title")
+
+    def __init__(
+        self, keys: MeterKeys, *, title: bytes, peer: bytes, counter: Callable[[], int], floors: Floors
+    ) -> None:
+        self.cipher = Cipher(keys.guek, keys.gak)
+        self.title = title
+        self.peer = peer
+        self._gak = keys.gak
+        self._counter = counter
+        self._floors = floors
+        self._dedicated: Cipher | None = None
+        self._dedicated_floor = -1
+
+    @property
+    def framing(self) -> Framing:
+        """How services are sent: under the dedicated key once there is one."""
+        return Framing.DEDICATED if self._dedicated else Framing.GLOBAL
+
+    @property
+    def floor(self) -> int:
+        """What the peer's counter under the global key must exceed."""
+        return self._floors.floor(self.peer)
+
+    def use_dedicated(self, key: Secret) -> None:
+        self._dedicated = Cipher(key, self._gak)
+        self._dedicated_floor = -1
+
+    def seal(self, apdu: bytes, protection: Protection, framing: Framing) -> bytes:
+        """Return `apdu` protected; unchanged where nothing is asked. Raises whatever the counter raises."""
+        if not protection:
+            return apdu
+        cipher = self._dedicated if framing in _DEDICATED else self.cipher
+        if cipher is None:
+            raise ValueError("no dedicated key was agreed")
+        counter = self._counter()
+        return protect(cipher, apdu, protection=protection, title=self.title, counter=counter, framing=framing)
+
+    def open(self, frame: bytes, required: Protection) -> Opened:
+        """Raises DecodeError, TagMismatch, PolicyViolated, CounterReplayed."""
+        ciphered = parse(frame)
+        dedicated = ciphered.framing in _DEDICATED
+        cipher = self._dedicated if dedicated else self.cipher
+        if cipher is None:
+            raise PolicyViolated("a frame under a dedicated key, where none was agreed")
+        opened = unprotect(cipher, ciphered, title=self.peer, required=required)
+        if dedicated:
+            self.require_above(self._dedicated_floor, opened.counter)
+            self._dedicated_floor = opened.counter
+        else:
+            self.count(opened.counter)
+        return opened
+
+    def prove(self, challenge: bytes) -> bytes:
+        """HLS 5: f(challenge), ours."""
+        return hls_answer(self.cipher, title=self.title, counter=self._counter(), challenge=challenge)
+
+    def verify(self, proof: bytes, challenge: bytes, floor: int) -> None:
+        """HLS 5: the peer's f(challenge), its counter above `floor`. Raises AuthenticationFailed, CounterReplayed."""
+        self.count(hls_verify(self.cipher, proof, title=self.peer, challenge=challenge), floor)
+
+    def count(self, counter: int, floor: int | None = None) -> None:
+        """Accept a counter of the global key that is above `floor` (by default the present one), or CounterReplayed."""
+        present = self.floor
+        self.require_above(present if floor is None else floor, counter)
+        if counter > present:
+            self._floors.accept(self.peer, counter)
+
+    @staticmethod
+    def require_above(floor: int, counter: int) -> None:
+        if counter <= floor:
+            raise CounterReplayed(
+                f"invocation counter {counter} is not above {floor}: a frame was replayed, or the counter was set back",
+                floor,
+                counter,
+            )
+
+
+def require_protection(required: Protection, held: Protection, what: str) -> None:
+    """Raises PolicyViolated where `held` lacks something of `required`."""
+    if not held.covers(required):
+        raise PolicyViolated(f"{what} is {held}, required is: {required}")

@@ -1,0 +1,198 @@
+"""What a client's exchanges are made of: send one frame, listen until something acceptable answers it.
+
+Nothing is interpreted before it has met the association's policy: the right key, a tag that holds, a counter above its
+floor. What does not is refused: on a lossy channel counted and dropped, while the exchange listens on; on a stream
+raised, and the session is over. The one thing that is believed unproven is a refusal before the association stands:
+there is nothing to lose yet but the attempt.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+from dcu.cosem import apdu, security
+from dcu.cosem.apdu import Apdu, ConfirmedServiceError, DataNotification, ExceptionResponse
+from dcu.cosem.association import Association, Counter, MemoryFloors, Negotiated, Refused, StaleAnswer
+from dcu.cosem.ciphering import Ciphering, require_protection
+from dcu.cosem.exchange import Conclusive, Exchange
+from dcu.cosem.handshake import refusal
+from dcu.cosem.security import Protection
+from dcu.errors import (
+    DcuError,
+    DecodeError,
+    LinkClosed,
+    MalformedAnswer,
+    MeterError,
+    PolicyViolated,
+    SecurityError,
+    ServiceRefused,
+)
+
+Accepted = TypeVar("Accepted")
+
+_CONFIRMED_HIGH = 0xC0  # invoke-id-and-priority: confirmed, high priority; the invoke-id is the low nibble
+_NOTIFICATION = b"\x0f"
+_PUSHED = (b"\x0f", b"\xdb")  # data-notification, general-glo-ciphering
+_ERRORS = (b"\x0e", b"\xd8")  # confirmed-service-error, exception-response: servers send them as they are
+_KEPT_NOTIFICATIONS = 64
+_UNACCEPTABLE = (DecodeError, MeterError, SecurityError)
+
+
+class Conversation:
+    """The state of one client session, and how it talks. `ClientSession` gives it its services."""
+
+    def __init__(self, association: Association, *, counter: Counter, receive_floor: int, lossy: bool) -> None:
+        self.association = association
+        self.associated = False
+        self.negotiated: Negotiated | None = None
+        self.refused = Refused()
+        self.notifications: deque[DataNotification] = deque(maxlen=_KEPT_NOTIFICATIONS)
+        self._lossy = lossy
+        self._invoke = 0
+        self._ended: DcuError | None = None
+        self._ciphering: Ciphering | None = None
+        if association.keys and association.secured:
+            self._ciphering = Ciphering(
+                association.keys,
+                title=association.client_title,
+                peer=association.server_title,
+                counter=counter,
+                floors=MemoryFloors({association.server_title: receive_floor}),
+            )
+
+    @property
+    def floor(self) -> int:
+        """The highest invocation counter accepted under the global key, -1 for none."""
+        return self._ciphering.floor if self._ciphering else -1
+
+    def receive(self, frame: bytes) -> None:
+        """Take a frame that came outside of an exchange: a notification is kept, anything else refused."""
+        try:
+            plain, _ = self._plain(frame)
+            if not self._notified(plain):
+                raise StaleAnswer("an answer where nothing was asked")
+        except Conclusive as conclusion:
+            self._refuse(conclusion.cause)
+        except _UNACCEPTABLE as error:
+            self._refuse(error)
+
+    # --- sending and listening
+
+    def _request(self, request: Apdu, interpret: Callable[[Apdu], Accepted]) -> Exchange[Accepted]:
+        """Send `request`; return what `interpret` makes of the answer with its invoke-id."""
+        invoke: int = request.invoke  # type: ignore[union-attr]
+
+        def read(plain: bytes) -> Accepted:
+            answer = apdu.decode(plain)
+            if getattr(answer, "invoke", None) != invoke:
+                raise StaleAnswer(f"{type(answer).__name__} answers another request")
+            return interpret(answer)
+
+        return (yield from self._ask(apdu.encode(request), read))
+
+    def _ask(self, request: bytes, read: Callable[[bytes], Accepted]) -> Exchange[Accepted]:
+        """Send a plain request under the policy; what meets the policy in return is read."""
+        frame = request
+        if self._ciphering:
+            frame = self._ciphering.seal(request, self.association.policy.request, self._ciphering.framing)
+        limit = self.negotiated.server_max_pdu if self.negotiated else 0
+        if 0 < limit < len(frame):
+            raise ServiceRefused(f"the request has {len(frame)} bytes, the meter takes {limit}: write less at a time")
+
+        def accept(received: bytes) -> Accepted | None:
+            plain, authentic = self._plain(received)
+            if self._notified(plain):
+                return None
+            try:
+                return read(plain)
+            except StaleAnswer:
+                raise
+            except (DecodeError, MalformedAnswer, SecurityError) as error:
+                raise Conclusive(error) if authentic else error from None
+
+        return (yield from self._converse(frame, accept))
+
+    def _converse(self, frame: bytes, accept: Callable[[bytes], Accepted | None]) -> Exchange[Accepted]:
+        """Send `frame`; listen until `accept` returns what a frame brought. None: it was something else, rightly."""
+        received = yield frame
+        while True:
+            try:
+                accepted = accept(received)
+            except Conclusive as conclusion:
+                raise self._failed(conclusion.cause) from None
+            except _UNACCEPTABLE as error:
+                self._refuse(error)
+            else:
+                if accepted is not None:
+                    return accepted
+            received = yield None
+
+    def _next_invoke(self) -> int:
+        self._invoke = self._invoke % 15 + 1
+        return _CONFIRMED_HIGH | self._invoke
+
+    # --- what was received
+
+    def _plain(self, frame: bytes) -> tuple[bytes, bool]:
+        """The APDU inside `frame`, which has met the policy, and whether it is authentic."""
+        required = self.association.policy.response
+        if self._ciphering and security.is_ciphered(frame):
+            opened = self._ciphering.open(frame, required)
+            agreed = self._ciphering.framing
+            if opened.framing is not agreed and opened.apdu[:1] != _NOTIFICATION:
+                raise PolicyViolated(f"an answer in {opened.framing.name} ciphering, {agreed.name} is agreed")
+            return self._no_error(opened.apdu, True), bool(opened.protection & Protection.AUTHENTICATED)
+        plain = self._no_error(frame, not self.associated or not required)
+        require_protection(required, Protection.NONE, "the answer")
+        return plain, False
+
+    def _no_error(self, plain: bytes, conclusive: bool) -> bytes:
+        """Return `plain` unless it is an error APDU: conclusive, or one that anybody may have sent."""
+        if plain[:1] not in _ERRORS:
+            return plain
+        answer = apdu.decode(plain)
+        assert isinstance(answer, ExceptionResponse | ConfirmedServiceError)
+        raise Conclusive(refusal(answer)) if conclusive else refusal(answer)
+
+    def _notified(self, plain: bytes) -> bool:
+        if plain[:1] != _NOTIFICATION:
+            return False
+        notification = apdu.decode(plain)
+        assert isinstance(notification, DataNotification)
+        self.notifications.append(notification)
+        return True
+
+    def _or_notified(self, accept: Callable[[bytes], Accepted]) -> Callable[[bytes], Accepted | None]:
+        """Let notifications through while an AARE or RLRE is awaited."""
+
+        def either(frame: bytes) -> Accepted | None:
+            if frame[:1] in _PUSHED and self._notified(self._plain(frame)[0]):
+                return None
+            return accept(frame)
+
+        return either
+
+    # --- what goes wrong
+
+    def _refuse(self, error: DcuError) -> None:
+        """Count a frame that is not acceptable. Raises unless the channel is lossy."""
+        self.refused.add(error)
+        if not self._lossy:
+            raise self._failed(error) from None
+
+    def _failed(self, error: DcuError) -> DcuError:
+        """What to raise for `error`; on a stream it ends the session, which is out of step or under attack."""
+        if isinstance(error, DecodeError):
+            error = MalformedAnswer(f"the meter answered nonsense: {error}")
+        if not self._lossy and isinstance(error, SecurityError | MalformedAnswer):
+            self.associated = False
+            self._ended = error
+        return error
+
+    def _malformed(self, message: str) -> DcuError:
+        return self._failed(MalformedAnswer(message))
+
+    def _require_association(self) -> Negotiated:
+        if not self.associated or self.negotiated is None:
+            raise LinkClosed(f"there is no association: {self._ended or 'it was not opened'}")
+        return self.negotiated

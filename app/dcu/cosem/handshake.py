@@ -1,0 +1,186 @@
+"""The client's part in opening and closing an association: what it offers, and what it takes for an answer.
+
+An AARE may not lower what was offered: context, mechanism, protection, and the meter's system title are as configured,
+or the association does not come about. Source: DLMS Green Book (IEC 62056-5-3) clauses 9.2.2, 9.2.7.4, 9.4.2.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from dcu.cosem import acse, apdu, security
+from dcu.cosem.acse import Aare, Aarq, AssociationResult, Mechanism, Rlre, Rlrq, UserDiagnostic
+from dcu.cosem.apdu import (
+    ConfirmedServiceError,
+    Conformance,
+    ExceptionResponse,
+    ExceptionService,
+    InitiateRequest,
+    InitiateResponse,
+    Result,
+)
+from dcu.cosem.association import MIN_PDU, Association, Authentication, Negotiated, StaleAnswer
+from dcu.cosem.ciphering import Ciphering, require_protection
+from dcu.cosem.exchange import Conclusive
+from dcu.cosem.security import Framing, Protection
+from dcu.credentials import Secret
+from dcu.errors import (
+    AssociationRefused,
+    AuthenticationFailed,
+    DcuError,
+    DecodeError,
+    MalformedAnswer,
+    PolicyViolated,
+    ServiceRefused,
+)
+from dcu.model import MethodRef, Obis
+
+REPLY_TO_HLS = MethodRef(15, Obis(bytes((0, 0, 40, 0, 0, 255))), 1)  # of the current association
+CHALLENGE_SIZE = 16  # of 8..64 allowed; some meters take 16 only
+_AARE, _RLRE = 0x61, 0x63
+_PROOF_HEAD = b"\x09\x11"  # octet-string of 17 bytes: SC, IC, GMAC
+
+
+class Handshake:
+    """One attempt: its challenges live and die with it."""
+
+    def __init__(self, association: Association, ciphering: Ciphering | None, random: Callable[[int], bytes]) -> None:
+        self._association = association
+        self._ciphering = ciphering
+        self._ours = random(CHALLENGE_SIZE) if association.authentication is Authentication.GMAC else b""
+        self._theirs = b""
+        self._dedicated = Secret(random(16)) if association.dedicated else None
+
+    def aarq(self) -> bytes:
+        settings = self._association
+        value: bytes | None = self._ours or None
+        if settings.authentication is Authentication.LOW and settings.keys and settings.keys.password:
+            value = settings.keys.password.reveal()
+        unauthenticated = settings.authentication is Authentication.NONE
+        return acse.encode(
+            Aarq(
+                context=settings.context,
+                calling_title=settings.client_title or None,
+                mechanism=None if unauthenticated else settings.authentication.value,
+                authentication_value=value,
+                user_information=self._initiate(self._dedicated),
+            )
+        )
+
+    def aare(self, frame: bytes) -> Negotiated:
+        """Take the AARE, and with it the dedicated key into use."""
+        answer = _opening(frame)
+        if answer.result != AssociationResult.ACCEPTED:
+            raise Conclusive(_rejection(answer))
+        self._check_terms(answer)
+        initiated = self._initiated(answer.user_information)
+        if initiated.version < apdu.DLMS_VERSION or initiated.vaa_name != apdu.VAA_NAME_LN:
+            raise MalformedAnswer(f"DLMS version {initiated.version}, VAA name {initiated.vaa_name:#x}")
+        if 0 < initiated.max_pdu < MIN_PDU:
+            raise MalformedAnswer(f"the meter says that it receives {initiated.max_pdu} bytes at most")
+        if self._ciphering and self._dedicated:
+            self._ciphering.use_dedicated(self._dedicated)
+        conformance = Conformance(initiated.conformance & self._association.conformance)
+        return Negotiated(conformance, initiated.max_pdu, answer.responding_title or b"")
+
+    def answer(self) -> bytes:
+        """HLS pass 3: f(StoC), encoded as the parameter of reply_to_HLS_authentication."""
+        assert self._ciphering
+        return _PROOF_HEAD + self._ciphering.prove(self._theirs)
+
+    def verify(self, value: Result | None, floor: int) -> None:
+        """HLS pass 4: check f(CtoS). Its counter must be above what stood before the frame that brought it."""
+        assert self._ciphering
+        if not isinstance(value, bytes) or value[:2] != _PROOF_HEAD or len(value) != len(_PROOF_HEAD) + 17:
+            raise AuthenticationFailed("authentication failed: the meter's proof is missing or has the wrong form")
+        self._ciphering.verify(value[2:], self._ours, floor)
+
+    def rlrq(self) -> bytes:
+        protected = self._association.ciphered and self._association.protected_release
+        return acse.encode(Rlrq(reason=0, user_information=self._initiate(None) if protected else None))
+
+    def rlre(self, frame: bytes) -> Rlre:
+        if frame[:1] != bytes((_RLRE,)):
+            raise StaleAnswer("an RLRE was awaited")
+        answer = acse.decode(frame)
+        assert isinstance(answer, Rlre)
+        if self._association.ciphered and self._association.protected_release:
+            self._initiated(answer.user_information)
+        return answer
+
+    def _initiate(self, dedicated: Secret | None) -> bytes:
+        settings = self._association
+        plain = apdu.encode(InitiateRequest(settings.conformance, settings.max_pdu, dedicated))
+        if self._ciphering is None:
+            return plain
+        return self._ciphering.seal(plain, settings.policy.request, Framing.GLOBAL)
+
+    def _initiated(self, information: bytes | None) -> InitiateResponse:
+        """The InitiateResponse inside user information, once it has met the policy."""
+        required = self._association.policy.response
+        plain = information or b""
+        if self._ciphering and security.is_ciphered(plain):
+            plain = self._ciphering.open(plain, required).apdu
+        else:
+            require_protection(required, Protection.NONE, "the initiate response")
+        response = apdu.decode(plain)
+        if isinstance(response, ConfirmedServiceError):
+            raise ServiceRefused(f"the meter does not initiate: {response}")
+        if not isinstance(response, InitiateResponse):
+            raise MalformedAnswer(f"{type(response).__name__} where the initiate response is due")
+        return response
+
+    def _check_terms(self, answer: Aare) -> None:
+        settings = self._association
+        if answer.context is not settings.context:
+            raise PolicyViolated(f"asked for context {settings.context.name}, the meter gave {answer.context.name}")
+        wanted = settings.authentication.value
+        given = answer.mechanism or Mechanism.NONE
+        if given is not wanted and (given is not Mechanism.NONE or wanted is Mechanism.HIGH_GMAC):
+            raise PolicyViolated(f"asked for authentication {wanted.name}, the meter gave {given.name}")
+        expected, title = settings.server_title, answer.responding_title
+        if (settings.secured or (expected and title)) and title != expected:
+            said = title.hex() if title else "none"
+            raise AuthenticationFailed(f"authentication failed: system title {expected.hex()} configured, {said} came")
+        if settings.authentication is Authentication.GMAC:
+            self._theirs = _challenge(answer.authentication_value, self._ours)
+        elif answer.diagnostic == UserDiagnostic.AUTHENTICATION_REQUIRED:
+            raise Conclusive(AssociationRefused("the meter wants high-level authentication: configure it"))
+
+
+def refusal(answer: ExceptionResponse | ConfirmedServiceError) -> DcuError:
+    """What an exception-response or a confirmed-service-error tells the caller."""
+    if isinstance(answer, ExceptionResponse):
+        if answer.service == ExceptionService.DECIPHERING_ERROR:
+            return AuthenticationFailed("authentication failed: the meter cannot decipher: check the GAK and the GUEK")
+        return ServiceRefused(f"the meter refused: {answer}", answer.counter)
+    return ServiceRefused(f"the meter refused: {answer}")
+
+
+def _opening(frame: bytes) -> Aare:
+    if frame[:1] == bytes((_AARE,)):
+        answer = acse.decode(frame)
+        assert isinstance(answer, Aare)
+        return answer
+    if frame[:1] in (b"\x0e", b"\xd8"):
+        error = apdu.decode(frame)
+        assert isinstance(error, ExceptionResponse | ConfirmedServiceError)
+        raise Conclusive(refusal(error))
+    raise StaleAnswer("an AARE was awaited")
+
+
+def _rejection(answer: Aare) -> DcuError:
+    text = f"{answer.result}: {answer.diagnostic}"
+    if answer.user_information:
+        with suppress(DecodeError):  # only a word more for people
+            text += f"; {apdu.decode(answer.user_information)}"
+    if answer.diagnostic == UserDiagnostic.AUTHENTICATION_FAILURE:
+        return AuthenticationFailed(f"authentication failed: {text}: check the GAK, the GUEK or the password")
+    return AssociationRefused(f"the meter refused the association: {text}")
+
+
+def _challenge(value: bytes | None, ours: bytes) -> bytes:
+    if value is None or not 8 <= len(value) <= 64:
+        raise MalformedAnswer("the meter's challenge is missing, or not of 8 to 64 bytes")
+    if value == ours:
+        raise AuthenticationFailed("authentication failed: our own challenge came back")
+    return value
