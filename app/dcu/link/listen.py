@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from dcu.errors import DecodeError, LinkClosed
 from dcu.link import wrapper
@@ -184,9 +184,8 @@ class _Connection(asyncio.BufferedProtocol):
     # what the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         server = self._server
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         full = len(server.peers) >= server.limit
         server.peers[self] = self
         loop = asyncio.get_running_loop()
@@ -195,7 +194,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._handler = None if full else server.factory(self)
         if self._handler is None:
             server.refused += 1
-            transport.abort()
+            self._transport.abort()
             return
         tune(transport)
 
@@ -292,8 +291,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._server._transport = transport
+        self._server._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         try:

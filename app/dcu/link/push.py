@@ -8,6 +8,7 @@ that wait. What cannot be used is counted by cause and never raised; a sender wa
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from dcu.errors import DcuError, DecodeError
 from dcu.link import hdlc, segments, wrapper
@@ -141,16 +142,15 @@ class _Sender(asyncio.BufferedProtocol):
     # what the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         listener = self._listener
         if len(listener.open) >= listener.connections:
             listener.tally.overload += 1
-            transport.abort()
+            cast(asyncio.Transport, transport).abort()
             return
         listener.tally.connections += 1
         listener.open.add(self)
         tune(transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._peer = address(*name_of(transport, "peername"))
         self._wait()
 

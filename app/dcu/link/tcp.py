@@ -6,6 +6,7 @@ four times the memory. Errors are LinkTimeout, LinkClosed and LinkError, and say
 
 import asyncio
 import socket
+from typing import cast
 
 from dcu.errors import LinkClosed, LinkError, LinkTimeout
 
@@ -125,8 +126,7 @@ class TcpStream(asyncio.Protocol):
     # what the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         tune(transport)
 
     def data_received(self, data: bytes) -> None:

@@ -6,6 +6,7 @@ What arrives faster than it is taken is dropped and counted: the queue is bounde
 import asyncio
 import socket
 from collections import deque
+from typing import cast
 
 from dcu.errors import LinkClosed, LinkError, LinkTimeout
 from dcu.link.tcp import address
@@ -80,8 +81,7 @@ class UdpEndpoint(asyncio.DatagramProtocol):
     # what the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         if len(self._queue) >= self._limit:
