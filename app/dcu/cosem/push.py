@@ -1,16 +1,21 @@
 """Receiving pushes outside of an association: data-notifications, plain or in general-glo-ciphering.
 
-The receive floor of a push is stored in the same transaction as what it brought (design decision 5), so the receiver
+A push is good once: its counter must be above the persisted floor of its sender and above what this receiver has let
+through since. The floor is stored in the same transaction as what the push brought (design decision 5), so the receiver
 returns the counter and the caller commits it.
+
+Source: DLMS Green Book (IEC 62056-5-3) clauses 9.3.10 (data-notification) and 9.5 (general-glo-ciphering).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from dcu.cosem import apdu, security
 from dcu.cosem.apdu import DataNotification
 from dcu.cosem.association import Refused
-from dcu.cosem.security import Protection
+from dcu.cosem.security import Cipher, Framing, Opened, Protection
 from dcu.credentials import MeterKeys
+from dcu.errors import CounterReplayed, DcuError, DecodeError, KeysError, PolicyViolated
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,30 +28,75 @@ class PushSource:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """title: the sender, proven where protection has AUTHENTICATED; b"" in a plain notification.
+    """title: the sender, proven where `protection` has AUTHENTICATED; b"" in a plain notification.
 
-    counter: to be committed with the payload, or None where the push was plain.
+    counter: to be committed with the payload, None where the push was plain. payload: the plain APDU.
     """
 
     title: bytes
     counter: int | None
     protection: Protection
     notification: DataNotification
-    payload: bytes  # the plain data-notification APDU
+    payload: bytes = field(repr=False)
 
 
 class PushReceiver:
-    """lookup: a system title's source, or None (unknown: refused); floor: the persisted floor of a system title.
+    """lookup: a system title's source, None for a stranger; floor: its persisted floor, -1 for none.
 
-    plain: whether notifications without any protection are accepted (their sender is unknown here).
+    plain: whether notifications without any protection are let through (nothing here says who sent them).
+    Its memory grows with the meters that `lookup` knows, and with nothing else.
     """
-
-    refused: Refused
 
     def __init__(
         self, lookup: Callable[[bytes], PushSource | None], floor: Callable[[bytes], int], *, plain: bool = False
-    ) -> None: ...
+    ) -> None:
+        self.refused = Refused()
+        self._lookup = lookup
+        self._floor = floor
+        self._plain = plain
+        self._received: dict[bytes, int] = {}
 
     def receive(self, frame: bytes) -> Push:
-        """Raises DecodeError, KeysError (unknown title), TagMismatch, CounterReplayed, PolicyViolated; counts each."""
-        ...
+        """Raises DecodeError, KeysError (a stranger), SecurityError; each is counted."""
+        try:
+            return self._protected(frame) if security.is_ciphered(frame) else self._unprotected(frame)
+        except DcuError as error:
+            self.refused.add(error)
+            raise
+
+    def _unprotected(self, frame: bytes) -> Push:
+        notification = _notification(frame)
+        if not self._plain:
+            raise PolicyViolated("a push without protection: allow plain pushes, or have the meter protect them")
+        return Push(b"", None, Protection.NONE, notification, frame)
+
+    def _protected(self, frame: bytes) -> Push:
+        ciphered = security.parse(frame)
+        title = ciphered.title
+        if ciphered.framing is not Framing.GENERAL_GLOBAL or title is None:
+            raise PolicyViolated("a push that does not name its sender: general-glo-ciphering is required")
+        source = self._lookup(title)
+        if source is None:
+            raise KeysError(f"a push from system title {title.hex()}, which no meter here has: import its keys")
+        cipher = Cipher(source.keys.guek, source.keys.gak)
+        opened = security.unprotect(cipher, ciphered, title=title, required=source.required)
+        self._check_counter(opened)
+        notification = _notification(opened.apdu)
+        self._received[title] = opened.counter
+        return Push(title, opened.counter, opened.protection, notification, opened.apdu)
+
+    def _check_counter(self, opened: Opened) -> None:
+        floor = max(self._floor(opened.title), self._received.get(opened.title, -1))
+        if opened.counter <= floor:
+            raise CounterReplayed(
+                f"a push from {opened.title.hex()} with invocation counter {opened.counter}, not above {floor}",
+                floor,
+                opened.counter,
+            )
+
+
+def _notification(plain: bytes) -> DataNotification:
+    notification = apdu.decode(plain)
+    if not isinstance(notification, DataNotification):
+        raise DecodeError(f"{type(notification).__name__} where a data-notification is due")
+    return notification

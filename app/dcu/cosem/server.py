@@ -1,28 +1,67 @@
-"""The server's side of associations (IEC 62056-5-3): an APDU in, an APDU or None out, for several client SAPs.
+"""The server's side of associations: an APDU in, an APDU or None out, for several client SAPs.
 
-Signatures first; the body follows.
+A request reaches the application after it has met the terms of its client SAP: association, policy, tag, counter,
+negotiated conformance. Total: whatever comes in, a reply or None goes out, and the session lives. Its state is bounded:
+a link per configured client SAP, and in it one long answer at most.
+
+Source: DLMS Green Book (IEC 62056-5-3) clauses 9.3 and 9.4.
 """
 
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from dcu.cosem.apdu import ActionResult, DataAccessResult, DataNotification
-from dcu.cosem.association import Counter, Floors, Refused, ServerAssociation
+from dcu.cosem import acse, apdu, security
+from dcu.cosem.acse import ApplicationContext, Rlre, Rlrq, UserDiagnostic
+from dcu.cosem.admission import Link, LongGet, Rejected, admit, initiate_response, rejection
+from dcu.cosem.apdu import (
+    ActionRequestNormal,
+    ActionResponseNormal,
+    ActionResult,
+    Apdu,
+    Conformance,
+    DataAccessResult,
+    DataNotification,
+    ExceptionResponse,
+    ExceptionService,
+    ExceptionState,
+    GetRequestList,
+    GetRequestNext,
+    GetRequestNormal,
+    GetResponseBlock,
+    GetResponseList,
+    GetResponseNormal,
+    InitiateRequest,
+    Result,
+    SetRequestNormal,
+    SetResponseNormal,
+)
+from dcu.cosem.association import Counter, Floors, MemoryFloors, Refused, ServerAssociation
+from dcu.cosem.ciphering import require_protection
+from dcu.cosem.handshake import REPLY_TO_HLS
+from dcu.cosem.security import Framing, Protection
 from dcu.cosem.selection import Selection
+from dcu.errors import AssociationRefused, CounterReplayed, DcuError, DecodeError, PolicyViolated, SecurityError
 from dcu.model import AttributeRef, MethodRef
+
+_AARQ, _RLRQ = 0x60, 0x62
+_CONFIRMED = 0x40  # of invoke-id-and-priority
+_PROOF_HEAD = b"\x09\x11"
 
 
 class Denied(Exception):
     """An application's way to say no: the result that goes on the wire."""
 
     def __init__(self, result: DataAccessResult | ActionResult) -> None:
-        super().__init__(result.name)
+        super().__init__(str(result))
         self.result = result
 
 
 class Application(Protocol):
-    """What a server serves. Access rights are its business: it knows who asks (client_sap). Values stay encoded."""
+    """What a server serves. Access rights are its business: it knows who asks (client_sap). Values stay encoded.
+
+    It says no by raising Denied; anything else that it raises is answered with other-reason.
+    """
 
     def get(self, client_sap: int, attribute: AttributeRef, selection: Selection | None) -> bytes: ...
 
@@ -32,9 +71,14 @@ class Application(Protocol):
 
 
 class ServerSession:
-    """All associations of one server over one connection."""
+    """All associations of one server over one connection.
 
-    refused: Refused
+    counter: the server's own invocation counters. floors: what clients have counted under this key; give the same one
+    to every session with the key, or old frames are new again. lossy: what is not acceptable is counted and not
+    answered, where a stream gets an exception-response.
+    """
+
+    __slots__ = ("_associations", "_counter", "_device", "_floors", "_links", "_lossy", "_random", "refused")
 
     def __init__(
         self,
@@ -45,14 +89,244 @@ class ServerSession:
         floors: Floors | None = None,
         lossy: bool = False,
         random: Callable[[int], bytes] = secrets.token_bytes,
-    ) -> None: ...
+    ) -> None:
+        self.refused = Refused()
+        self._device = device
+        self._associations = associations
+        self._counter = counter
+        self._floors: Floors = MemoryFloors() if floors is None else floors
+        self._lossy = lossy
+        self._random = random
+        self._links: dict[int, Link] = {}
 
-    def receive(self, client_sap: int, apdu: bytes) -> bytes | None:
+    def receive(self, client_sap: int, frame: bytes) -> bytes | None:
         """Answer one APDU; None where nothing is to be said. Never raises."""
-        ...
+        try:
+            if frame[:1] == bytes((_AARQ,)):
+                return self._associate(client_sap, frame)
+            link = self._links.get(client_sap)
+            if link is None:
+                raise PolicyViolated("a request outside of an association")
+            if frame[:1] == bytes((_RLRQ,)):
+                return self._release(client_sap, link, frame)
+            return self._service(client_sap, link, frame)
+        except (DecodeError, SecurityError) as error:
+            return self._refuse(error)
+        except Exception as error:  # a defect, or no counter left: this request fails, the server stays
+            self.refused.add(DcuError(f"{type(error).__name__} while answering"))
+            return None if self._lossy else _exception(ExceptionService.OTHER_REASON)
 
-    def associated(self, client_sap: int) -> bool: ...
+    def associated(self, client_sap: int) -> bool:
+        link = self._links.get(client_sap)
+        return link is not None and link.proven
 
     def notification(self, client_sap: int, notification: DataNotification) -> bytes:
-        """The APDU that carries `notification`, protected as the SAP's policy wants (general-glo-ciphering)."""
-        ...
+        """The APDU that carries `notification`, in general-glo-ciphering where the SAP's policy protects responses.
+
+        Raises ValueError without an association whose keys it could be protected with.
+        """
+        plain = apdu.encode(notification)
+        terms = self._associations[client_sap]
+        if not terms.policy.response:
+            return plain
+        link = self._links.get(client_sap)
+        if link is None or link.ciphering is None:
+            raise ValueError(f"client {client_sap} has no association")
+        return link.ciphering.seal(plain, terms.policy.response, Framing.GENERAL_GLOBAL)
+
+    # --- associations
+
+    def _associate(self, client_sap: int, frame: bytes) -> bytes:
+        context = ApplicationContext.LN
+        try:
+            request = acse.decode(frame)
+            assert isinstance(request, acse.Aarq)
+            context = request.context
+            terms = self._associations.get(client_sap)
+            if terms is None:
+                raise Rejected(UserDiagnostic.NO_REASON_GIVEN)
+            link, answer = admit(request, terms, counter=self._counter, floors=self._floors, random=self._random)
+        except Rejected as rejected:
+            self.refused.add(AssociationRefused(str(rejected)))
+            return rejection(rejected, context)
+        self._links[client_sap] = link
+        return answer
+
+    def _release(self, client_sap: int, link: Link, frame: bytes) -> bytes:
+        request = acse.decode(frame)
+        assert isinstance(request, Rlrq)
+        policy = link.terms.policy
+        information = request.user_information or b""
+        if link.ciphering and security.is_ciphered(information):
+            opened = link.ciphering.open(information, policy.request)
+            if not isinstance(apdu.decode(opened.apdu), InitiateRequest):
+                raise DecodeError("the release request does not hold an initiate request")
+        else:
+            require_protection(policy.request, Protection.NONE, "the release request")
+        protected = link.terms.ciphered and bool(information)
+        answer = acse.encode(Rlre(reason=0, user_information=initiate_response(link) if protected else None))
+        del self._links[client_sap]
+        return answer
+
+    def _prove(self, client_sap: int, link: Link, request: ActionRequestNormal, floor: int) -> Apdu:
+        """HLS passes 3 and 4. A client that fails has to begin anew, with a new challenge."""
+        assert link.ciphering
+        proof = request.parameter or b""
+        try:
+            if proof[:2] != _PROOF_HEAD:
+                raise DecodeError("HLS: the proof is no octet-string of 17 bytes")
+            link.ciphering.verify(proof[2:], link.ours, floor)
+        except (DecodeError, SecurityError) as error:
+            self.refused.add(error)
+            del self._links[client_sap]
+            return ActionResponseNormal(request.invoke, ActionResult.READ_WRITE_DENIED)
+        answer = _PROOF_HEAD + link.ciphering.prove(link.theirs)
+        link.proven = True
+        return ActionResponseNormal(request.invoke, ActionResult.SUCCESS, answer)
+
+    # --- services
+
+    def _service(self, client_sap: int, link: Link, frame: bytes) -> bytes | None:
+        if len(frame) > link.terms.max_pdu:
+            return _exception(ExceptionService.PDU_TOO_LONG)
+        policy = link.terms.policy
+        framing = Framing.GLOBAL
+        floor = -1
+        plain = frame
+        if link.ciphering and security.is_ciphered(frame):
+            floor = link.ciphering.floor
+            opened = link.ciphering.open(frame, policy.request)
+            plain, framing = opened.apdu, opened.framing
+        else:
+            require_protection(policy.request, Protection.NONE, "the request")
+            framing = link.ciphering.framing if link.ciphering else framing
+        answer = self._answer(client_sap, link, plain, floor)
+        if answer is None:
+            return None
+        if isinstance(answer, ExceptionResponse) or link.ciphering is None:
+            return apdu.encode(answer)
+        return link.ciphering.seal(apdu.encode(answer), policy.response, framing)
+
+    def _answer(self, client_sap: int, link: Link, plain: bytes, floor: int) -> Apdu | None:
+        try:
+            request = apdu.decode(plain)
+        except DecodeError as error:
+            self.refused.add(error)
+            return ExceptionResponse(ExceptionState.SERVICE_UNKNOWN, ExceptionService.SERVICE_NOT_SUPPORTED)
+        if not link.proven:
+            if isinstance(request, ActionRequestNormal) and request.method == REPLY_TO_HLS:
+                return self._prove(client_sap, link, request, floor)
+            raise PolicyViolated("a request before the client has proven itself")
+        service = _SERVICES.get(type(request))
+        if service is None or not link.conformance & service:
+            return ExceptionResponse(ExceptionState.SERVICE_NOT_ALLOWED, ExceptionService.SERVICE_NOT_SUPPORTED)
+        if not isinstance(request, GetRequestNext):
+            link.long_get = None
+        if isinstance(request, GetRequestNormal):
+            return self._get(client_sap, link, request)
+        if isinstance(request, GetRequestNext):
+            return _next_block(link, request)
+        if isinstance(request, GetRequestList):
+            results = tuple(self._value(client_sap, link, *item) for item in request.attributes)
+            return _fitting(link, GetResponseList(request.invoke, results))
+        if isinstance(request, SetRequestNormal):
+            result = self._written(client_sap, link, request)
+            return SetResponseNormal(request.invoke, result) if request.invoke & _CONFIRMED else None
+        assert isinstance(request, ActionRequestNormal)
+        answer = self._called(client_sap, link, request)
+        return answer if request.invoke & _CONFIRMED else None
+
+    def _get(self, client_sap: int, link: Link, request: GetRequestNormal) -> Apdu:
+        result = self._value(client_sap, link, request.attribute, request.selection)
+        return _fitting(link, GetResponseNormal(request.invoke, result))
+
+    def _value(self, client_sap: int, link: Link, attribute: AttributeRef, selection: Selection | None) -> Result:
+        if selection is not None and not link.conformance & Conformance.SELECTIVE_ACCESS:
+            return DataAccessResult.SCOPE_OF_ACCESS_VIOLATED
+        try:
+            return self._device.get(client_sap, attribute, selection)
+        except Exception as error:
+            return DataAccessResult(_reason(error))
+
+    def _written(self, client_sap: int, link: Link, request: SetRequestNormal) -> DataAccessResult:
+        if request.selection is not None and not link.conformance & Conformance.SELECTIVE_ACCESS:
+            return DataAccessResult.SCOPE_OF_ACCESS_VIOLATED
+        try:
+            self._device.set(client_sap, request.attribute, request.selection, request.value)
+        except Exception as error:
+            return DataAccessResult(_reason(error))
+        return DataAccessResult.SUCCESS
+
+    def _called(self, client_sap: int, link: Link, request: ActionRequestNormal) -> Apdu:
+        if request.method == REPLY_TO_HLS:
+            return ActionResponseNormal(request.invoke, ActionResult.READ_WRITE_DENIED)
+        try:
+            value: Result | None = self._device.action(client_sap, request.method, request.parameter)
+        except Exception as error:
+            return ActionResponseNormal(request.invoke, ActionResult(_reason(error)))
+        if isinstance(value, bytes) and len(value) > link.room:  # it ran: say so, though its result cannot be sent
+            value = DataAccessResult.OTHER_REASON
+        return ActionResponseNormal(request.invoke, ActionResult.SUCCESS, value)
+
+    def _refuse(self, error: DecodeError | SecurityError) -> bytes | None:
+        self.refused.add(error)
+        if self._lossy:
+            return None
+        if isinstance(error, CounterReplayed):
+            return _exception(ExceptionService.INVOCATION_COUNTER_ERROR, min(error.floor + 1, 0xFFFFFFFF))
+        if isinstance(error, PolicyViolated):
+            return _exception(ExceptionService.OPERATION_NOT_POSSIBLE)
+        nonsense = isinstance(error, DecodeError)
+        return _exception(ExceptionService.OTHER_REASON if nonsense else ExceptionService.DECIPHERING_ERROR)
+
+
+_SERVICES: Mapping[type, Conformance] = {
+    GetRequestNormal: Conformance.GET,
+    GetRequestNext: Conformance.BLOCK_TRANSFER_WITH_GET,
+    GetRequestList: Conformance.MULTIPLE_REFERENCES,
+    SetRequestNormal: Conformance.SET,
+    ActionRequestNormal: Conformance.ACTION,
+}
+
+
+def _fitting(link: Link, answer: GetResponseNormal | GetResponseList) -> Apdu:
+    """Return `answer`, or its first block where it is too long for the client."""
+    raw = apdu.encode(answer)[3:]  # behind tag, variant, invoke
+    if len(raw) <= link.room:
+        return answer
+    if not link.conformance & Conformance.BLOCK_TRANSFER_WITH_GET:
+        return GetResponseNormal(answer.invoke, DataAccessResult.OTHER_REASON)
+    if isinstance(answer, GetResponseNormal):
+        raw = raw[1:]  # the choice "data" is said once, by the block
+    link.long_get = LongGet(memoryview(raw))
+    return _block(link, answer.invoke)
+
+
+def _next_block(link: Link, request: GetRequestNext) -> Apdu:
+    if link.long_get is None:
+        return GetResponseBlock(request.invoke, True, request.block, DataAccessResult.NO_LONG_GET_IN_PROGRESS)
+    if request.block != link.long_get.block:
+        link.long_get = None
+        return GetResponseBlock(request.invoke, True, request.block, DataAccessResult.DATA_BLOCK_NUMBER_INVALID)
+    return _block(link, request.invoke)
+
+
+def _block(link: Link, invoke: int) -> GetResponseBlock:
+    """The next block of the long answer, which is forgotten with its last one."""
+    pending = link.long_get
+    assert pending
+    pending.block += 1
+    piece, pending.rest = pending.rest[: link.room], pending.rest[link.room :]
+    last = not pending.rest
+    if last:
+        link.long_get = None
+    return GetResponseBlock(invoke, last, pending.block, bytes(piece))
+
+
+def _reason(error: Exception) -> int:
+    """What goes on the wire for what an application raised: the numbers of both kinds of result are the same."""
+    return int(error.result) if isinstance(error, Denied) else int(DataAccessResult.OTHER_REASON)
+
+
+def _exception(service: ExceptionService, counter: int | None = None) -> bytes:
+    return apdu.encode(ExceptionResponse(ExceptionState.SERVICE_NOT_ALLOWED, service, counter))

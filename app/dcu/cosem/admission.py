@@ -1,0 +1,186 @@
+"""The server's part in opening an association: an AARQ is admitted on the configured terms, or refused with a reason.
+
+Nothing is lowered: the context, the mechanism, the protection of the initiate request and the client's system title are
+what the client SAP is configured for. A refusal says as much as the standard's diagnostics do, and keeps nothing.
+
+Source: DLMS Green Book (IEC 62056-5-3) clauses 9.2.2, 9.2.7.4, 9.4.2.
+"""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dcu.cosem import acse, apdu, security
+from dcu.cosem.acse import Aare, Aarq, AssociationResult, Diagnostic, Mechanism, UserDiagnostic
+from dcu.cosem.apdu import (
+    ConfirmedService,
+    ConfirmedServiceError,
+    Conformance,
+    ErrorClass,
+    InitiateError,
+    InitiateRequest,
+    InitiateResponse,
+)
+from dcu.cosem.association import Authentication, Counter, Floors, ServerAssociation
+from dcu.cosem.ciphering import Ciphering, require_protection
+from dcu.cosem.security import Framing, Protection
+from dcu.credentials import Secret
+from dcu.errors import AuthenticationFailed, DecodeError, PolicyViolated, TagMismatch
+
+CHALLENGE_SIZE = 16
+_TITLE_SIZE = 8
+_HEAD = 9 + 3  # what stands before a block's bytes in a GET response: tag to choice, and their length
+_TAIL = 1 + 3 + 5 + 12  # what ciphering adds: tag, length, SC and IC, authentication tag
+_GENERAL = 1 + _TITLE_SIZE  # and the sender's title in general ciphering
+
+
+@dataclass(slots=True)
+class Link:
+    """One client's association with the server, from its AARQ on."""
+
+    terms: ServerAssociation
+    conformance: Conformance
+    client_max_pdu: int
+    ciphering: Ciphering | None
+    ours: bytes = field(default=b"", repr=False)  # HLS: the challenge that we gave
+    theirs: bytes = field(default=b"", repr=False)
+    proven: bool = True  # False: HLS pass 3 is still due
+    long_get: "LongGet | None" = None
+
+    @property
+    def room(self) -> int:
+        """How many bytes a block may carry so that the whole APDU, ciphered, is what the client receives."""
+        return room(self.client_max_pdu, self.terms.policy.response)
+
+
+@dataclass(slots=True)
+class LongGet:
+    """An answer that is fetched block by block."""
+
+    rest: memoryview = field(repr=False)
+    block: int = 0
+
+
+class Rejected(Exception):
+    """The AARQ is refused: what the AARE says."""
+
+    def __init__(self, diagnostic: Diagnostic, error: InitiateError | None = None) -> None:
+        super().__init__(str(diagnostic))
+        self.diagnostic = diagnostic
+        self.error = error
+
+
+def room(max_pdu: int, protection: Protection) -> int:
+    return (max_pdu or 0xFFFF) - _HEAD - (_TAIL + _GENERAL if protection else 0)
+
+
+def admit(
+    request: Aarq, terms: ServerAssociation, *, counter: Counter, floors: Floors, random: Callable[[int], bytes]
+) -> tuple[Link, bytes]:
+    """Return the new association and the AARE. Raises Rejected, CounterReplayed, and whatever the counter raises."""
+    if request.context is not terms.context:
+        raise Rejected(UserDiagnostic.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED)
+    _check_authentication(request, terms)
+    ciphering = _ciphering(request, terms, counter, floors)
+    initiate = _initiate(request, terms, ciphering)
+    if initiate.dedicated_key is not None:
+        if ciphering is None or len(initiate.dedicated_key) != security.KEY_SIZE:
+            raise _not_initiated(InitiateError.OTHER)
+        ciphering.use_dedicated(Secret(initiate.dedicated_key.reveal()))
+    conformance = Conformance(initiate.conformance & terms.conformance)
+    if initiate.version < apdu.DLMS_VERSION:
+        raise _not_initiated(InitiateError.DLMS_VERSION_TOO_LOW)
+    if not conformance:
+        raise _not_initiated(InitiateError.INCOMPATIBLE_CONFORMANCE)
+    if room(initiate.max_pdu, terms.policy.response) < 1:
+        raise _not_initiated(InitiateError.PDU_SIZE_TOO_SHORT)
+    link = Link(terms, conformance, initiate.max_pdu, ciphering)
+    if terms.authentication is Authentication.GMAC:
+        link.theirs = request.authentication_value or b""
+        link.ours = random(CHALLENGE_SIZE)
+        link.proven = False
+    return link, _accepted(link)
+
+
+def rejection(rejected: Rejected, context: acse.ApplicationContext) -> bytes:
+    information = None
+    if rejected.error is not None:
+        error = ConfirmedServiceError(ConfirmedService.INITIATE_ERROR, ErrorClass.INITIATE, rejected.error)
+        information = apdu.encode(error)
+    return acse.encode(
+        Aare(context, AssociationResult.REJECTED_PERMANENT, rejected.diagnostic, user_information=information)
+    )
+
+
+def _check_authentication(request: Aarq, terms: ServerAssociation) -> None:
+    wanted = terms.authentication
+    mechanism = request.mechanism or Mechanism.NONE
+    if mechanism is Mechanism.NONE and wanted is not Authentication.NONE:
+        raise Rejected(UserDiagnostic.AUTHENTICATION_REQUIRED)
+    if mechanism is not wanted.value:
+        raise Rejected(UserDiagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED)
+    value = request.authentication_value or b""
+    if wanted is Authentication.LOW:
+        assert terms.keys
+        assert terms.keys.password
+        if not hmac.compare_digest(value, terms.keys.password.reveal()):
+            raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE)
+    if wanted is Authentication.GMAC and not 8 <= len(value) <= 64:
+        raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE)
+
+
+def _ciphering(request: Aarq, terms: ServerAssociation, counter: Counter, floors: Floors) -> Ciphering | None:
+    if not terms.secured:
+        return None
+    assert terms.keys
+    title = request.calling_title or b""
+    ours = terms.keys.system_title
+    if len(title) != _TITLE_SIZE or title == ours or terms.client_title not in (None, title):
+        raise Rejected(UserDiagnostic.CALLING_AP_TITLE_NOT_RECOGNIZED)
+    return Ciphering(terms.keys, title=ours, peer=title, counter=counter, floors=floors)
+
+
+def _initiate(request: Aarq, terms: ServerAssociation, ciphering: Ciphering | None) -> InitiateRequest:
+    """The InitiateRequest, once it has met the policy. Raises Rejected, CounterReplayed."""
+    plain = request.user_information or b""
+    try:
+        if ciphering and security.is_ciphered(plain):
+            plain = ciphering.open(plain, terms.policy.request).apdu
+        else:
+            require_protection(terms.policy.request, Protection.NONE, "the initiate request")
+        initiate = apdu.decode(plain)
+    except (TagMismatch, PolicyViolated, AuthenticationFailed):
+        raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE) from None
+    except DecodeError:
+        raise _not_initiated(InitiateError.OTHER) from None
+    if not isinstance(initiate, InitiateRequest):
+        raise _not_initiated(InitiateError.OTHER)
+    return initiate
+
+
+def _not_initiated(error: InitiateError) -> Rejected:
+    return Rejected(UserDiagnostic.NO_REASON_GIVEN, error)
+
+
+def _accepted(link: Link) -> bytes:
+    terms = link.terms
+    high = terms.authentication is Authentication.GMAC
+    return acse.encode(
+        Aare(
+            context=terms.context,
+            result=AssociationResult.ACCEPTED,
+            diagnostic=UserDiagnostic.AUTHENTICATION_REQUIRED if high else UserDiagnostic.NULL,
+            responding_title=terms.keys.system_title or None if terms.keys else None,
+            mechanism=Mechanism.HIGH_GMAC if high else None,
+            authentication_value=link.ours or None,
+            user_information=initiate_response(link),
+        )
+    )
+
+
+def initiate_response(link: Link) -> bytes:
+    """The InitiateResponse as AARE and RLRE carry it, under the global key."""
+    plain = apdu.encode(InitiateResponse(link.conformance, link.terms.max_pdu))
+    if link.ciphering is None:
+        return plain
+    return link.ciphering.seal(plain, link.terms.policy.response, Framing.GLOBAL)
