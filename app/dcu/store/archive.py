@@ -1,0 +1,267 @@
+"""The store, blocking: buffer, day files and critical file of one directory, and what happens when the disk is full.
+
+On a full disk the oldest profile day goes first, then the next; the ballast is for the alarms alone. Readings of days
+that were given up are refused until there is room again, so that healing does not fill the disk anew.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dcu.clock import Clock, epoch_seconds
+from dcu.errors import DecodeError, StoreError
+from dcu.model import Obis, Reading
+from dcu.store import files, rows, salvage
+from dcu.store.buffer import Buffer
+from dcu.store.coverage import Coverage, Grid
+from dcu.store.critical import Critical
+from dcu.store.dayfiles import DayFiles, FullError, day_name
+from dcu.store.records import Settings, StoreStatus
+from dcu.store.rows import DAY
+
+CRITICAL = "critical.db"
+BALLAST = "ballast"
+_EXTRA_DAYS = 2  # beyond retention, where the clock cannot be trusted: today, and one in which it is already tomorrow
+_RETRY = 60  # seconds between two attempts to commit on a full disk
+_ROOM = 1 << 20  # bytes: with less free than this there is no room again
+log = logging.getLogger(__name__)
+
+
+class Archive:
+    """One directory of readings and what must not be lost. Not for two threads at a time. Use `Archive.open(...)`."""
+
+    def __init__(self, directory: Path, critical: Critical, clock: Clock, settings: Settings) -> None:
+        self.critical = critical
+        self.directory = directory
+        self._clock = clock
+        self._settings = settings
+        self._days = DayFiles(directory, critical.store_id, self._damaged)
+        self._buffer = Buffer()
+        self._coverage = Coverage(self._keys)
+        self._ballast = files.Ballast(directory / BALLAST, settings.ballast)
+        self._given_up: int | None = None  # days up to this one went on a full disk
+        self._told: set[int] = set()  # days that an alarm was raised for since the disk was full
+        self._stuck = -_RETRY  # when a commit last found no room
+        self._refused = self._discarded = 0
+        critical.on_full = self._make_room
+
+    @classmethod
+    def open(cls, directory: Path, *, clock: Clock, settings: Settings | None = None) -> "Archive":
+        """Open or create. A damaged day file never keeps it from starting, nor does a damaged critical file."""
+        chosen = settings or Settings()
+        critical = salvage.open_critical(directory / CRITICAL, clock=clock, audit_rows=chosen.audit_rows)
+        try:
+            archive = cls(directory, critical, clock, chosen)
+            archive.maintain()
+        except BaseException:
+            critical.close()
+            raise
+        return archive
+
+    def close(self) -> None:
+        try:
+            self.flush()
+        finally:
+            self._days.close()
+            self.critical.close()
+
+    # Readings
+
+    def add(self, meter: str, profile: Obis, readings: Sequence[Reading]) -> int:
+        """Keep readings; return how many were accepted. A full disk raises nothing: what is lost shows as a gap."""
+        number, load = self.critical.meter_id(meter), self.critical.profile_id(profile)
+        now = self._now()
+        low, high = self._lowest(now) * DAY, now + DAY
+        kept = [(item.timestamp, rows.pack(item)) for item in readings if low <= item.timestamp < high]
+        self._refused += len(readings) - len(kept)
+        self._buffer.add(number, load, kept, now)
+        self._coverage.add(number, load, (timestamp for timestamp, _ in kept))
+        if self._due(now):
+            self.flush()
+        return len(kept)
+
+    def _due(self, now: int) -> bool:
+        rows, settings = len(self._buffer), self._settings
+        if rows >= 2 * settings.commit_rows:
+            return True
+        if abs(now - self._stuck) < _RETRY:  # the disk was full a moment ago
+            return False
+        return rows >= settings.commit_rows or self._buffer.due(now, settings.commit_every)
+
+    def readings(self, meter: str, profile: Obis, start: int, end: int) -> list[Reading]:
+        """Return the readings with start ≤ timestamp < end in order of time, buffered ones included."""
+        number, load = self.critical.meter_id(meter), self.critical.profile_id(profile)
+        found = self._days.read(number, load, start, end)
+        found.update(self._buffer.read(number, load, start, end))
+        result = []
+        for timestamp in sorted(found):
+            try:
+                result.append(rows.unpack(timestamp, found[timestamp]))
+            except DecodeError as error:  # only a file can bring it: without that file, once more
+                self._days.set_aside(timestamp // DAY, str(error))
+                return self.readings(meter, profile, start, end)
+        self._tell()
+        return result
+
+    def gaps(
+        self, meter: str, profile: Obis, start: int, end: int, period: int, phase: int = 0
+    ) -> list[tuple[int, int]]:
+        """Return the half-open ranges of [start, end) in which readings are missing.
+
+        Expected is one at every multiple of `period` (+ `phase`) in UTC seconds; a reading counts for the nearest one.
+        Days that retention or a full disk took are not missing: they would be refused.
+        """
+        return self.all_gaps([meter], profile, start, end, period, phase).get(meter, [])
+
+    def all_gaps(
+        self, meters: Iterable[str], profile: Obis, start: int, end: int, period: int, phase: int = 0
+    ) -> dict[str, list[tuple[int, int]]]:
+        """`gaps` of many meters; those without one are left out."""
+        if period < 1:
+            raise ValueError("gaps are found in profiles with a period of at least one second")
+        grid = Grid(self.critical.profile_id(profile), period, phase % period)
+        begin = max(start, self._lowest(self._now()) * DAY)
+        found = [(name, self._coverage.gaps(self.critical.meter_id(name), grid, begin, end)) for name in meters]
+        self._tell()
+        return {name: gaps for name, gaps in found if gaps}
+
+    def _keys(self, day: int, profile: int) -> list[tuple[int, int]]:
+        return [*self._days.keys(day, profile), *self._buffer.keys(day, profile)]
+
+    # Commit and retention
+
+    def flush(self) -> None:
+        """Commit what is buffered, the newest day first; what finds no room stays in RAM, up to a bound."""
+        for day in reversed(self._buffer.days()):
+            pending = self._buffer.of_day(day)
+            while pending:
+                try:
+                    self._days.write(day, pending)
+                except FullError:
+                    if self._drop_oldest(before=day):
+                        continue
+                    self._no_room(day, pending)
+                else:
+                    self._buffer.forget(pending)
+                break
+        self._buffer.postpone(self._now())
+        self._tell()
+
+    def _tell(self) -> None:
+        """Commit the alarms of what just happened; they stay in line where even that finds no room."""
+        try:
+            self.critical.settle()
+        except StoreError as error:
+            log.error("%s", error)
+
+    def _no_room(self, day: int, pending: list[tuple[int, int, int, bytes]]) -> None:
+        """Nothing older is left to drop for `day`."""
+        self._stuck = self._now()
+        newer = any(known > day for known in self._days.days())
+        if not newer and len(self._buffer) <= 2 * self._settings.commit_rows:
+            log.error("%s: the disk is full: %d readings wait in RAM", self.directory, len(self._buffer))
+            return
+        self._buffer.forget(pending)  # they are the oldest profile day themselves, or too many
+        self._coverage.forget(day)
+        self._discarded += len(pending)
+        self._give_up(day, f"{len(pending)} readings not kept")
+
+    def maintain(self) -> None:
+        """What time brings. Also at start: it may have been long."""
+        now = self._now()
+        self._expire(now)
+        if self._due(now):
+            self.flush()
+        had = self._ballast.present
+        if self._ballast.restore() and not had:
+            log.info("%s: ballast of %d bytes in place", self.directory, self._ballast.length)
+        if self._given_up is not None and files.free(self.directory) >= self._room():
+            self._given_up -= 1  # one day at a time: each is healed before the next is asked for
+            if self._given_up < self._retained(now):
+                self._given_up = None
+                self._told.clear()
+        self._tell()
+
+    def _room(self) -> int:
+        """Bytes that must be free before a day that was given up is collected again."""
+        largest = max((files.size(self._days.path(day)) for day in self._days.days()), default=0)
+        return 2 * self._settings.ballast + 2 * largest + _ROOM
+
+    def _now(self) -> int:
+        return epoch_seconds(self._clock.now())
+
+    def _retained(self, now: int) -> int:
+        """The first day that retention keeps: by date, or by count where a wrong clock could empty the store."""
+        keep = self._settings.retention_days
+        if self._clock.trusted:
+            return now // DAY - keep
+        days = self._days.days()
+        if len(days) >= keep + _EXTRA_DAYS:
+            return days[-keep - _EXTRA_DAYS]
+        return min([*days[:1], now // DAY - keep])
+
+    def _lowest(self, now: int) -> int:
+        """The first day of which readings are kept."""
+        retained = self._retained(now)
+        return retained if self._given_up is None else max(retained, self._given_up + 1)
+
+    def _expire(self, now: int) -> None:
+        first = self._retained(now)
+        for day in [day for day in self._days.days() if day < first]:
+            self._days.drop(day)
+            log.info("%s: past retention, dropped", day_name(day))
+        for day in [day for day in self._days.aside() if day < first]:
+            self._days.drop_aside(day)
+        self._coverage.forget_before(first)
+
+    # Trouble
+
+    def _make_room(self, attempt: int) -> bool:
+        """For a critical write on a full disk: the oldest day, then the ballast, then day after day."""
+        newest = max(self._days.days(), default=0)
+        if attempt == 0 and self._drop_oldest(before=newest):
+            return True
+        if self._ballast.release():
+            self.critical.alarm("ballast-released", BALLAST, "the disk is full: make room")
+            return True
+        return self._drop_oldest(before=newest + 1)
+
+    def _drop_oldest(self, before: int) -> bool:
+        """Unlink the oldest day before `before`, damaged ones first; say so loudly."""
+        if aside := self._days.aside():
+            self._days.drop_aside(aside[0])
+            self.critical.alarm("disk-full", day_name(aside[0]), "its damaged file was removed")
+            return True
+        days = [day for day in self._days.days() if day < before]
+        if not days:
+            return False
+        size = self._days.drop(days[0])
+        self._coverage.forget(days[0])
+        self._give_up(days[0], f"{size} bytes of readings dropped")
+        return True
+
+    def _give_up(self, day: int, what: str) -> None:
+        self._given_up = day if self._given_up is None else max(day, self._given_up)
+        if day in self._told:
+            log.error("disk-full: %s: %s", day_name(day), what)
+        else:
+            self._told.add(day)
+            self.critical.alarm("disk-full", day_name(day), what)
+
+    def _damaged(self, day: int, why: str) -> None:
+        self._coverage.forget(day)
+        self.critical.alarm("day-file-damaged", day_name(day), f"set aside, to be collected again: {why}")
+
+    def status(self) -> StoreStatus:
+        days = self._days.days()
+        return StoreStatus(
+            days=len(days),
+            first_day=day_name(days[0]) if days else None,
+            last_day=day_name(days[-1]) if days else None,
+            buffered=len(self._buffer),
+            refused=self._refused,
+            discarded=self._discarded,
+            set_aside=len(self._days.aside()),
+            ballast=self._ballast.present,
+            free=files.free(self.directory),
+        )

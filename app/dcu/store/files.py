@@ -1,0 +1,159 @@
+"""The store's dealings with the file system: durable renames, one writer at a time, SQLite files, a full disk."""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from dcu.errors import StoreError
+
+BUSY = 10.0  # seconds: a reader (store check) holds a file for the length of one query
+_FULL = 256 << 10  # bytes: with less than this left, errors that do not name their cause are the full disk's
+_SIDE_FILES = ("-journal", "-wal", "-shm")
+
+
+def sync_directory(directory: Path) -> None:
+    """Make created, renamed and unlinked names of `directory` durable."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def unlink(path: Path) -> None:
+    """Remove a database durably: its side files last, since a journal without its file is ignored."""
+    for name in (path, *(Path(f"{path}{suffix}") for suffix in _SIDE_FILES)):
+        name.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def rename(path: Path, target: Path) -> None:
+    """Rename a database with its side files, durably: SQLite finds a journal by its database's name."""
+    for suffix in (*_SIDE_FILES, ""):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").rename(f"{target}{suffix}")
+    sync_directory(path.parent)
+
+
+def size(path: Path) -> int:
+    """Bytes of a database and its side files."""
+    total = 0
+    for suffix in ("", *_SIDE_FILES):
+        with contextlib.suppress(FileNotFoundError):
+            total += Path(f"{path}{suffix}").stat().st_size
+    return total
+
+
+def free(directory: Path) -> int:
+    """Bytes that this process may still write there."""
+    stat = os.statvfs(directory)
+    return stat.f_frsize * (stat.f_bfree if os.geteuid() == 0 else stat.f_bavail)
+
+
+def is_full(error: sqlite3.Error, directory: Path) -> bool:
+    """Whether `error` is the full disk: SQLite says so of writes, but not of a file or a map it could not extend."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return True
+    return code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and free(directory) < _FULL
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether `error` tells of a file that is no good, and not of what was asked of it."""
+    if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError)):
+        return False
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    no_table = code == sqlite3.SQLITE_ERROR and "no such" in str(error)
+    return no_table or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+
+
+def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
+    """Open a SQLite file without implicit transactions; `mode` is SQLite's: ro, rw, rwc."""
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    # One thread at a time uses it (the writer thread), which need not be the one that opened it.
+    return sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. A failed COMMIT (full disk) leaves the transaction open, so it is rolled back too."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):  # the first error tells more
+                connection.execute("ROLLBACK")
+        raise
+
+
+class Lock:
+    """One writer at a time. The file says who; the kernel lets go of it when that process dies."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StoreError: somebody else holds it."""
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
+            os.close(self._handle)
+            raise StoreError(f"{path.parent}: the store is in use by {holder}: stop it, or ask it") from None
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, f"process {os.getpid()} ({Path(sys.argv[0]).name or 'python'})\n".encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._handle)
+
+
+class Ballast:
+    """Blocks kept aside: given back to a full file system, they let alarms commit."""
+
+    def __init__(self, path: Path, length: int) -> None:
+        self._path = path
+        self.length = length
+
+    @property
+    def present(self) -> bool:
+        try:
+            return self.length > 0 and self._path.stat().st_blocks * 512 >= self.length
+        except FileNotFoundError:
+            return False
+
+    def restore(self) -> bool:
+        """Take the blocks again if that leaves as many free; return whether they are held."""
+        if self.present or not self.length:
+            return self.present
+        if free(self._path.parent) < 2 * self.length:
+            return False
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, self.length)
+            os.fsync(handle)
+        except OSError:
+            os.ftruncate(handle, 0)
+            return False
+        finally:
+            os.close(handle)
+        sync_directory(self._path.parent)
+        return True
+
+    def release(self) -> bool:
+        """Give the blocks back; return whether there were any."""
+        try:
+            handle = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            held = os.fstat(handle).st_blocks > 0
+            os.ftruncate(handle, 0)  # not unlinked: that needs no directory write, and restoring no new name
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        return held

@@ -1,0 +1,214 @@
+"""The store as the event loop sees it: every call that touches a disk runs on one writer thread, in order.
+
+With `inline=True` calls run where they are made, so that nothing leaves a loop on virtual time. Invocation counters
+that are asked for while a commit is under way share the next one (group commit).
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from dcu.clock import Clock
+from dcu.model import Column, Obis, Priority, Reading
+from dcu.store.archive import Archive
+from dcu.store.records import AuditEntry, MeterRecord, OutboxItem, Settings, StoreStatus
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Store:
+    """Day files, buffer and critical file of one directory, asynchronously. Use `await Store.open(...)`."""
+
+    def __init__(self, archive: Archive, thread: ThreadPoolExecutor | None) -> None:
+        self.archive = archive
+        self._critical = archive.critical
+        self._thread = thread
+        self._wanted: list[tuple[str, int, asyncio.Future[range]]] = []
+        self._lock = threading.Lock()  # of _wanted, which both threads change
+
+    @classmethod
+    async def open(
+        cls, directory: Path, *, clock: Clock, settings: Settings | None = None, inline: bool = False
+    ) -> "Store":
+        """Open or create the store in `directory`. Raises StoreError: in use, written by a newer program."""
+        if inline:
+            return cls(Archive.open(directory, clock=clock, settings=settings), None)
+        thread = ThreadPoolExecutor(1, "store")
+        try:
+            loop = asyncio.get_running_loop()
+            archive = await loop.run_in_executor(
+                thread, lambda: Archive.open(directory, clock=clock, settings=settings)
+            )
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
+        return cls(archive, thread)
+
+    async def _run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._thread is None:
+            return call(*args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: call(*args, **kwargs))
+
+    async def close(self) -> None:
+        """Commit what is buffered and let go of the directory."""
+        await self._run(self.archive.close)
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    async def flush(self) -> None:
+        """Commit every buffered reading now (before a stop, on power failure)."""
+        await self._run(self.archive.flush)
+
+    async def maintain(self) -> None:
+        """What time brings: commit what waited long enough, unlink old days, restore the ballast. Every minute."""
+        await self._run(self.archive.maintain)
+
+    async def status(self) -> StoreStatus:
+        return await self._run(self.archive.status)
+
+    # Readings
+
+    async def add(self, meter: str, profile: Obis, readings: Sequence[Reading]) -> int:
+        """Keep readings (again: no harm done); return how many were accepted: not the too old, nor the future's."""
+        return await self._run(self.archive.add, meter, profile, readings)
+
+    async def readings(self, meter: str, profile: Obis, start: int, end: int) -> list[Reading]:
+        """Return the readings with start ≤ timestamp < end in order of time, buffered ones included."""
+        return await self._run(self.archive.readings, meter, profile, start, end)
+
+    async def gaps(
+        self, meter: str, profile: Obis, start: int, end: int, period: int, phase: int = 0
+    ) -> list[tuple[int, int]]:
+        """Return the half-open ranges of [start, end) in which readings are missing: see Archive.gaps."""
+        return await self._run(self.archive.gaps, meter, profile, start, end, period, phase)
+
+    async def all_gaps(
+        self, meters: Iterable[str], profile: Obis, start: int, end: int, period: int, phase: int = 0
+    ) -> dict[str, list[tuple[int, int]]]:
+        """`gaps` of many meters in one call; meters without a gap are left out."""
+        return await self._run(self.archive.all_gaps, meters, profile, start, end, period, phase)
+
+    async def set_layout(self, meter: str, profile: Obis, columns: Sequence[Column], since: int | None = None) -> None:
+        """Say what the values of a profile's rows are; where it changed, from `since` on (None: now)."""
+        await self._run(self._critical.set_layout, meter, profile, columns, since)
+
+    async def layout(self, meter: str, profile: Obis, at: int | None = None) -> tuple[Column, ...] | None:
+        """Return the columns of rows dated `at` (None: the newest), or None where none were ever set."""
+        return await self._run(self._critical.layout, meter, profile, at)
+
+    async def profiles(self, meter: str) -> list[Obis]:
+        """Return the profiles of which a layout is known."""
+        return await self._run(self._critical.profiles, meter)
+
+    # Meters
+
+    async def add_meter(self, name: str, address: str, profile: str, system_title: bytes) -> MeterRecord:
+        """Register a meter, or change what is registered; id and state stay."""
+        return await self._run(self._critical.add_meter, name, address, profile, system_title)
+
+    async def add_meters(self, meters: Iterable[tuple[str, str, str, bytes]]) -> list[MeterRecord]:
+        """`add_meter` of many in one commit: (name, address, profile, system title)."""
+        return await self._run(self._critical.add_meters, meters)
+
+    async def meters(self) -> list[MeterRecord]:
+        return await self._run(self._critical.meters)
+
+    async def meter(self, name: str) -> MeterRecord:
+        """Raises StoreError when it is not registered."""
+        return await self._run(self._critical.meter, name)
+
+    async def quarantine(self, name: str, reason: str) -> None:
+        await self._run(self._critical.quarantine, name, reason)
+
+    async def release(self, name: str) -> None:
+        """End a quarantine."""
+        await self._run(self._critical.release, name)
+
+    # Invocation counters (design decision 6)
+
+    async def counter(self, meter: str) -> int | None:
+        """Return the next counter that was never reserved, or None: read the meter's counter object, then raise it."""
+        return await self._run(self._critical.counter, meter)
+
+    async def raise_counter(self, meter: str, floor: int) -> int:
+        """Set the next counter to max(persisted, floor) and return it; durable when it returns."""
+        return await self._run(self._critical.raise_counter, meter, floor)
+
+    async def reserve_counters(self, meter: str, count: int) -> range:
+        """Take `count` counters that nobody else ever gets, durable before this returns. StoreError: none known yet."""
+        if self._thread is None:
+            return self._critical.reserve_counters(meter, count)
+        loop = asyncio.get_running_loop()
+        wanted: asyncio.Future[range] = loop.create_future()
+        with self._lock:
+            self._wanted.append((meter, count, wanted))
+            first = len(self._wanted) == 1
+        if first:
+            self._thread.submit(self._reserve, loop)
+        return await wanted
+
+    def _reserve(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            batch, self._wanted = self._wanted, []
+        results: Sequence[range | BaseException]
+        try:
+            results = self._critical.reserve_each([(meter, count) for meter, count, _ in batch])
+        except BaseException as error:
+            results = [error] * len(batch)
+        loop.call_soon_threadsafe(_settle, [future for _, _, future in batch], results)
+
+    async def receive_floor(self, meter: str) -> int:
+        """Return the highest counter that a push of this meter was accepted with, -1 where there was none."""
+        return await self._run(self._critical.receive_floor, meter)
+
+    async def accept_push(
+        self, meter: str, counter: int, payload: bytes, kind: str = "push", priority: Priority = Priority.ALARM
+    ) -> int:
+        """Raise the receive floor and put the outbox row, both or neither; return seq. Raises CounterReplayed."""
+        return await self._run(self._critical.accept_push, meter, counter, payload, kind, priority)
+
+    # Outbox, audit, state
+
+    async def put(
+        self, kind: str, payload: bytes, priority: Priority = Priority.ALARM, meter: str | None = None
+    ) -> int:
+        """Put something for the head-end; return its seq. Durable when it returns, also on a full disk."""
+        return await self._run(self._critical.put, kind, payload, priority, meter)
+
+    async def pending(self, limit: int = 100, kind: str | None = None) -> list[OutboxItem]:
+        """Return what waits, most urgent first, then in order."""
+        return await self._run(self._critical.pending, limit, kind)
+
+    async def ack(self, seqs: Iterable[int]) -> int:
+        """Forget acknowledged items; return how many there were."""
+        return await self._run(self._critical.ack, seqs)
+
+    async def audit(self, actor: str, action: str, subject: str = "", detail: str = "") -> int:
+        return await self._run(self._critical.audit, actor, action, subject, detail)
+
+    async def audit_log(self, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
+        """Return the newest entries, newest first; `before` is the seq to page from."""
+        return await self._run(self._critical.audit_log, limit, before)
+
+    async def remember(self, key: str, value: bytes) -> None:
+        await self._run(self._critical.remember, key, value)
+
+    async def recall(self, key: str) -> bytes | None:
+        return await self._run(self._critical.recall, key)
+
+    async def remember_all(self, values: Mapping[str, bytes]) -> None:
+        await self._run(self._critical.remember_all, values)
+
+
+def _settle(futures: Sequence[asyncio.Future[range]], results: Sequence[range | BaseException]) -> None:
+    for future, result in zip(futures, results, strict=True):
+        if future.done():  # cancelled: its counters are lost, which is safe
+            continue
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
