@@ -136,12 +136,12 @@ class Cipher:
     __slots__ = ("_authentication", "_gcm", "broadcast")
 
     def __init__(self, encryption: Secret, authentication: Secret, *, broadcast: bool = False) -> None:
+        self.broadcast = broadcast
         for name, key in (("encryption", encryption), ("authentication", authentication)):
             if len(key) != KEY_SIZE:
                 raise ValueError(f"the {name} key has {len(key)} bytes, security suite 0 takes {KEY_SIZE}")
         self._gcm = AESGCM(encryption.reveal())
         self._authentication = authentication
-        self.broadcast = broadcast
 
     def __repr__(self) -> str:
         return f"Cipher(suite {SUITE}{', broadcast' if self.broadcast else ''})"

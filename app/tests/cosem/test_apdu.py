@@ -48,7 +48,7 @@ PLAIN = Conformance(0x007E1F)  # what the Green Book's client of the logical nam
 
 @pytest.mark.parametrize(
     ("apdu", "wire"),
-    [  # Green Book 11 and 14: the COSEM data exchange examples
+    [  # initiate: Green Book 11; the services: written by hand from the ASN.1 of 9.5
         pytest.param(InitiateRequest(PLAIN, 0x04B0), "01000000065F1F0400007E1F04B0", id="initiate, no ciphering"),
         pytest.param(
             InitiateRequest(PLAIN, 0x04B0, Secret(bytes.fromhex(KEY))),
