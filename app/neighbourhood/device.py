@@ -1,0 +1,126 @@
+"""The meter as a COSEM server: which objects it has, who may do what with them (cosem.server.Application).
+
+The objects are one table for the whole street; what differs from meter to meter is asked of the meter when the value is
+read. The public client sees who the meter is, its clock and the counters that a secured client must exceed; the
+concentrator's client reads everything, sets the clock and switches the relay; the head-end's client configures, too.
+
+Source: DLMS Blue Book (IEC 62056-6-2) clause 4 (interface classes), Green Book 9.5 (results).
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+from dcu.cosem import axdr
+from dcu.cosem.apdu import ActionResult, DataAccessResult
+from dcu.cosem.selection import Selection
+from dcu.cosem.server import Denied
+from dcu.errors import DecodeError
+from dcu.model import AttributeRef, MethodRef, Obis
+from neighbourhood import values
+from neighbourhood.equipment import THINGS
+from neighbourhood.meter import Meter
+from neighbourhood.objects import Attribute, Method, Right, Thing, right_of
+
+READ, WRITE = 1, 2  # bits of an access mode of class 15 up to version 2
+MAX_PARAMETER = 1_024  # bytes of a value that a client may set
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A meter's objects as its clients may use them."""
+
+    meter: Meter
+
+    def get(self, client_sap: int, attribute: AttributeRef, selection: Selection | None) -> bytes:
+        found, right = self._attribute(client_sap, attribute)
+        if attribute.attribute == 1:
+            return values.octets(attribute.obis.raw)
+        if found is None or not found.read & right:
+            raise Denied(DataAccessResult.READ_WRITE_DENIED)
+        if attribute.class_id == 15 and attribute.attribute == 2:
+            return object_list(right)
+        if selection is not None and found.select is None:
+            raise Denied(DataAccessResult.SCOPE_OF_ACCESS_VIOLATED)
+        if found.select is not None:
+            return found.select(self.meter, selection)
+        assert found.get is not None
+        return found.get(self.meter, client_sap)
+
+    def set(self, client_sap: int, attribute: AttributeRef, selection: Selection | None, value: bytes) -> None:
+        found, right = self._attribute(client_sap, attribute)
+        if found is None or found.put is None or not found.write & right or selection is not None:
+            raise Denied(DataAccessResult.READ_WRITE_DENIED)
+        try:
+            found.put(self.meter, _taken(value))
+        except (DecodeError, ValueError, TypeError, OverflowError):
+            raise Denied(DataAccessResult.TYPE_UNMATCHED) from None
+
+    def action(self, client_sap: int, method: MethodRef, parameter: bytes | None) -> bytes | None:
+        right = right_of(client_sap)
+        thing = _things().get(method.obis)
+        if thing is None or not _seen(thing, right):
+            raise Denied(ActionResult.OBJECT_UNDEFINED)
+        if thing.class_id != method.class_id:
+            raise Denied(ActionResult.OBJECT_CLASS_INCONSISTENT)
+        found = next((known for known in thing.methods if known.number == method.method), None)
+        if found is None or not found.right & right:
+            raise Denied(ActionResult.READ_WRITE_DENIED)
+        try:
+            done = found.run(self.meter, _taken(parameter if parameter is not None else values.NULL))
+        except (DecodeError, ValueError, TypeError, OverflowError):
+            raise Denied(ActionResult.TYPE_UNMATCHED) from None
+        if not done:
+            raise Denied(ActionResult.OTHER_REASON)
+        return None
+
+    def _attribute(self, client_sap: int, attribute: AttributeRef) -> tuple[Attribute | None, Right]:
+        right = right_of(client_sap)
+        thing = _things().get(attribute.obis)
+        if thing is None or not _seen(thing, right):
+            raise Denied(DataAccessResult.OBJECT_UNDEFINED)
+        if thing.class_id != attribute.class_id:
+            raise Denied(DataAccessResult.OBJECT_CLASS_INCONSISTENT)
+        return next((known for known in thing.attributes if known.number == attribute.attribute), None), right
+
+
+def _taken(value: bytes) -> axdr.Data:
+    if len(value) > MAX_PARAMETER:
+        raise ValueError(f"a value of {len(value)} bytes")
+    return axdr.decode(value)
+
+
+def _seen(thing: Thing, right: Right) -> bool:
+    return any((attribute.read | attribute.write) & right for attribute in thing.attributes)
+
+
+@cache
+def _things() -> dict[Obis, Thing]:
+    return {thing.obis: thing for thing in THINGS}
+
+
+@cache
+def object_list(right: Right) -> bytes:
+    """What the association of a client lists (class 15, attribute 2): the same for every meter of the street."""
+    return values.array([_listed(thing, right) for thing in THINGS if _seen(thing, right)])
+
+
+def _listed(thing: Thing, right: Right) -> bytes:
+    names = values.structure(values.i8(1), values.enum(READ), values.NULL)
+    attributes = [names, *(_attribute_right(attribute, right) for attribute in thing.attributes)]
+    methods = [_method_right(method, right) for method in thing.methods]
+    return values.structure(
+        values.u16(thing.class_id),
+        values.u8(thing.version),
+        values.octets(thing.obis.raw),
+        values.structure(values.array(attributes), values.array(methods)),
+    )
+
+
+def _attribute_right(attribute: Attribute, right: Right) -> bytes:
+    mode = (READ if attribute.read & right else 0) | (WRITE if attribute.write & right else 0)
+    selectors = values.array([values.i8(1), values.i8(2)]) if attribute.select is not None else values.NULL
+    return values.structure(values.i8(attribute.number), values.enum(mode), selectors)
+
+
+def _method_right(method: Method, right: Right) -> bytes:
+    return values.structure(values.i8(method.number), values.enum(1 if method.right & right else 0))

@@ -1,0 +1,351 @@
+"""The objects that every meter of the street has, and how each answers.
+
+Sources: DLMS Blue Book (IEC 62056-6-2): clock (class 8) 4.5.1, association LN (15) 4.4.4, SAP assignment (17) 4.4.5,
+disconnect control (70) 4.5.8, push setup (40) 4.4.8, security setup (64) 4.4.7, demand register (5) 4.3.4.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from dcu.cosem.association import SUPPORTED
+from dcu.cosem.axdr import Data, Tag
+from dcu.model import AttributeRef, Obis
+from neighbourhood import truth, values
+from neighbourhood.buffers import CLOCK, EVENTS, LOAD, status
+from neighbourhood.meter import CONCENTRATOR, MANAGEMENT, PUBLIC, Meter, Relay
+from neighbourhood.objects import (
+    VAR_HOUR,
+    VOLT,
+    WATT,
+    WATT_HOUR,
+    Attribute,
+    Method,
+    Right,
+    Thing,
+    capture_object,
+    data,
+    fixed,
+    profile,
+    register,
+    scaler_unit,
+)
+from neighbourhood.times import UNSPECIFIED, changes, stamp, standard_minutes, unstamp
+
+SERVER_SAP = 1  # the management logical device, the only one
+NEVER = b"\xff" * 9 + UNSPECIFIED.to_bytes(2, "big") + b"\xff"
+CONTEXT = bytes.fromhex("60857405080100")  # 2.16.756.5.8.1.x
+MECHANISM = bytes.fromhex("60857405080200")  # 2.16.756.5.8.2.x
+
+
+# class 8: the clock
+
+
+def _time(meter: Meter, _client: int) -> bytes:
+    return values.octets(stamp(meter.shown(), meter.habits.zone))
+
+
+def _set_time(meter: Meter, value: Data) -> None:
+    meter.set_clock(_moment(meter, value))
+
+
+def _moment(meter: Meter, value: Data) -> int:
+    if value.tag not in (Tag.OCTET_STRING, Tag.DATE_TIME) or not isinstance(value.value, bytes):
+        raise ValueError("no date-time")
+    return unstamp(value.value, meter.habits.zone)
+
+
+def _zone_minutes(meter: Meter, _client: int) -> bytes:
+    zone = meter.habits.zone
+    return values.i16(-zone.sign * standard_minutes(zone, meter.now()))
+
+
+def _change(meter: Meter, spring: bool) -> bytes:
+    """When this year's daylight saving begins, or ends: in the local time that ends at that moment."""
+    found = [at for at, minutes in _changes(meter) if (minutes > 0) is spring]
+    return values.octets(stamp(found[0] - 1, meter.habits.zone) if found else NEVER)
+
+
+def _saving(meter: Meter) -> int:
+    return max((minutes for _, minutes in _changes(meter)), default=0)
+
+
+def _changes(meter: Meter) -> list[tuple[int, int]]:
+    year = datetime.fromtimestamp(meter.now(), meter.habits.zone.tz).year
+    return changes(meter.habits.zone, year)
+
+
+def _adjust(meter: Meter, value: Data, period: int) -> bool:
+    """Set the clock to the nearest multiple of `period`, the methods adjust_to_…"""
+    _expect_integer(value)
+    shown = meter.shown()
+    meter.set_clock((shown + period // 2) // period * period)
+    return True
+
+
+def _preset(meter: Meter, value: Data) -> bool:
+    if not isinstance(value.value, tuple) or len(value.value) != 3:
+        raise ValueError("a preset time has three moments")
+    preset, start, end = (_moment(meter, part) for part in value.value)
+    meter.preset = preset, start, end
+    return True
+
+
+def _adjust_to_preset(meter: Meter, value: Data) -> bool:
+    _expect_integer(value)
+    if meter.preset is None or not meter.preset[1] <= meter.shown() <= meter.preset[2]:
+        return False
+    meter.set_clock(meter.preset[0])
+    meter.preset = None
+    return True
+
+
+def _shift(meter: Meter, value: Data) -> bool:
+    seconds = _expect_integer(value)
+    if not -900 <= seconds <= 900:
+        raise ValueError("shift_time takes -900..900 s")
+    meter.set_clock(meter.shown() + seconds)
+    return True
+
+
+def _expect_integer(value: Data) -> int:
+    if isinstance(value.value, bool) or not isinstance(value.value, int):
+        raise ValueError("no integer")
+    return value.value
+
+
+CLOCK_OBJECT = Thing(
+    8,
+    0,
+    CLOCK.obis,
+    (
+        Attribute(2, _time, Right.ALL, _set_time, Right.SECURED),
+        Attribute(3, _zone_minutes, Right.ALL),
+        Attribute(4, lambda m, _: values.u8(stamp(m.shown(), m.habits.zone)[11]), Right.ALL),
+        Attribute(5, lambda m, _: _change(m, True)),
+        Attribute(6, lambda m, _: _change(m, False)),
+        Attribute(7, lambda m, _: values.i8(_saving(m))),
+        Attribute(8, lambda m, _: values.boolean(_saving(m) != 0)),
+        Attribute(9, fixed(values.enum(1))),  # an internal crystal
+    ),
+    (
+        Method(1, lambda m, v: _adjust(m, v, truth.QUARTER)),
+        Method(2, lambda m, v: _adjust(m, v, m.habits.period)),
+        Method(3, lambda m, v: _adjust(m, v, 60)),
+        Method(4, _adjust_to_preset),
+        Method(5, _preset),
+        Method(6, _shift),
+    ),
+)
+
+
+# class 15: who may associate
+
+
+def _association(obis: str, client: int | None, read: Right) -> Thing:
+    """client: None in the object of the association that asks."""
+
+    def asked(kind: Callable[[Meter, int], bytes]) -> Callable[[Meter, int], bytes]:
+        return kind if client is None else lambda meter, _: kind(meter, client)
+
+    return Thing(
+        15,
+        1,
+        Obis.parse(obis),
+        (
+            *((Attribute(2, fixed(values.NULL), read),) if client is None else ()),  # the object list: see `device`
+            Attribute(3, asked(_partners), read),
+            Attribute(4, asked(_context), read),
+            Attribute(5, asked(_initiated), read),
+            Attribute(6, asked(_mechanism), read),
+            Attribute(8, asked(lambda _, __: values.enum(2 if client is None else 0)), read),
+            *((Attribute(9, fixed(values.octets(SECURITY.raw)), read),) if client is None else ()),
+        ),
+        # reply_to_HLS_authentication: the session answers it before the objects are asked
+        (Method(1, lambda _, __: False, Right.SECURED),) if client is None else (),
+    )
+
+
+def _partners(_meter: Meter, client: int) -> bytes:
+    return values.structure(values.i8(client), values.u16(SERVER_SAP))
+
+
+def _context(meter: Meter, client: int) -> bytes:
+    context = meter.associations()[client].context
+    return values.octets(CONTEXT[:-1] + bytes((context,)))
+
+
+def _initiated(meter: Meter, client: int) -> bytes:
+    size = meter.associations()[client].max_pdu
+    return values.structure(
+        values.bits(SUPPORTED, 24), values.u16(size), values.u16(size), values.u8(6), values.i8(0), values.octets(b"")
+    )
+
+
+def _mechanism(meter: Meter, client: int) -> bytes:
+    authentication = meter.associations()[client].authentication
+    return values.octets(MECHANISM[:-1] + bytes((authentication.value,)))
+
+
+# class 70: the relay; class 40: where alarms go
+
+
+def _mode(meter: Meter, value: Data) -> None:
+    meter.relay_mode = _expect_integer(value)
+
+
+def _disconnect(meter: Meter, value: Data) -> bool:
+    _expect_integer(value)
+    return meter.disconnect()
+
+
+def _reconnect(meter: Meter, value: Data) -> bool:
+    _expect_integer(value)
+    return meter.reconnect()
+
+
+def _destination(meter: Meter, value: Data) -> None:
+    if not isinstance(value.value, tuple) or len(value.value) != 3 or not isinstance(value.value[1].value, bytes):
+        raise ValueError("no send_destination_and_method")
+    meter.destination = value.value[1].value[:128]
+
+
+# classes 4 and 5: maximum and running demand
+
+
+def _demands(meter: Meter) -> list[tuple[int, int]]:
+    """(W, when its quarter of an hour ended) since midnight UTC."""
+    now = meter.now()
+    marks = range(now // truth.DAY * truth.DAY, now + 1, truth.QUARTER)
+    counted = [meter.registers(mark).active_import for mark in marks]
+    return [((b - a) * 4, at) for a, b, at in zip(counted, counted[1:], marks[1:], strict=False)]
+
+
+def _highest(meter: Meter) -> tuple[int, int]:
+    return max(_demands(meter), default=(0, meter.now() // truth.DAY * truth.DAY))
+
+
+def _last_quarter(meter: Meter) -> int:
+    return meter.now() // truth.QUARTER * truth.QUARTER
+
+
+def _mean(meter: Meter, first: int, last: int) -> bytes:
+    gained = meter.registers(last).active_import - meter.registers(first).active_import
+    return values.u32(gained * truth.HOUR // truth.QUARTER)
+
+
+def _written(meter: Meter, second: int) -> bytes:
+    return values.octets(stamp(second + meter.clock_error(second), meter.habits.zone))
+
+
+MAXIMUM_DEMAND = Thing(
+    4,
+    0,
+    Obis.parse("1-0:1.6.0*255"),
+    (
+        Attribute(2, lambda m, _: values.u32(_highest(m)[0])),
+        Attribute(3, fixed(scaler_unit(0, WATT))),
+        Attribute(4, fixed(values.u8(0))),
+        Attribute(5, lambda m, _: _written(m, _highest(m)[1])),
+    ),
+)
+DEMAND = Thing(
+    5,
+    0,
+    Obis.parse("1-0:1.4.0*255"),
+    (
+        Attribute(2, lambda m, _: _mean(m, _last_quarter(m), m.now())),
+        Attribute(3, lambda m, _: _mean(m, _last_quarter(m) - truth.QUARTER, _last_quarter(m))),
+        Attribute(4, fixed(scaler_unit(0, WATT))),
+        Attribute(5, fixed(values.u8(0))),
+        Attribute(6, lambda m, _: _written(m, _last_quarter(m))),
+        Attribute(7, lambda m, _: _written(m, _last_quarter(m))),
+        Attribute(8, fixed(values.u32(truth.QUARTER))),
+        Attribute(9, fixed(values.u16(1))),
+    ),
+)
+RELAY = Thing(
+    70,
+    0,
+    Obis.parse("0-0:96.3.10*255"),
+    (
+        Attribute(2, lambda m, _: values.boolean(m.relay is Relay.CONNECTED)),
+        Attribute(3, lambda m, _: values.enum(m.relay)),
+        Attribute(4, lambda m, _: values.enum(m.relay_mode), put=_mode, write=Right.MANAGEMENT),
+    ),
+    (Method(1, _disconnect), Method(2, _reconnect)),
+)
+PUSHED = (Obis.parse("0-0:42.0.0*255"), Obis.parse("0-0:96.11.0*255"))
+PUSH = Thing(
+    40,
+    0,
+    Obis.parse("0-0:25.9.0*255"),
+    (
+        Attribute(2, fixed(values.array([capture_object(AttributeRef(1, obis, 2)) for obis in PUSHED]))),
+        Attribute(
+            3,
+            lambda m, _: values.structure(values.enum(0), values.octets(m.destination), values.enum(0)),
+            put=_destination,
+            write=Right.MANAGEMENT,
+        ),
+        Attribute(4, fixed(values.array([]))),
+        Attribute(5, fixed(values.u16(0))),
+        Attribute(6, fixed(values.u8(0))),
+        Attribute(7, fixed(values.u16(0))),
+    ),
+)
+SECURITY = Obis.parse("0-0:43.0.0*255")
+SECURITY_SETUP = Thing(
+    64,
+    0,
+    SECURITY,
+    (
+        Attribute(2, fixed(values.enum(3))),  # authenticated and encrypted
+        Attribute(3, fixed(values.enum(0))),  # suite 0
+        Attribute(4, fixed(values.octets(b""))),
+        Attribute(5, lambda m, _: values.octets(m.system_title)),
+    ),
+)
+SAPS = Thing(
+    17,
+    0,
+    Obis.parse("0-0:41.0.0*255"),
+    (Attribute(2, lambda m, _: values.array([_served(m)]), Right.ALL),),
+)
+
+
+def _served(meter: Meter) -> bytes:
+    return values.structure(values.u16(SERVER_SAP), values.octets(meter.device_name.encode()))
+
+
+def _counted(index: int) -> Callable[[Meter], bytes]:
+    return lambda meter: values.u32(meter.registers(meter.now())[index])
+
+
+THINGS: tuple[Thing, ...] = (
+    data("0-0:42.0.0*255", lambda m: values.octets(m.device_name.encode()), Right.ALL),
+    data("0-0:96.1.0*255", lambda m: values.octets(m.serial.encode()), Right.ALL),
+    data("0-0:43.1.0*255", lambda m: values.u32(m.heard.highest), Right.ALL),  # the last counter accepted of anybody
+    data("0-0:43.1.1*255", lambda m: values.u32(m.heard.highest), Right.ALL),
+    CLOCK_OBJECT,
+    _association("0-0:40.0.0*255", None, Right.ALL),
+    _association("0-0:40.0.1*255", PUBLIC, Right.MANAGEMENT),
+    _association("0-0:40.0.2*255", CONCENTRATOR, Right.MANAGEMENT),
+    _association("0-0:40.0.3*255", MANAGEMENT, Right.MANAGEMENT),
+    SAPS,
+    SECURITY_SETUP,
+    register("1-0:1.8.0*255", _counted(0), WATT_HOUR),
+    register("1-0:2.8.0*255", _counted(1), WATT_HOUR),
+    register("1-0:3.8.0*255", _counted(2), VAR_HOUR),
+    register("1-0:4.8.0*255", _counted(3), VAR_HOUR),
+    register("1-0:1.7.0*255", lambda m: values.u32(m.power()[0]), WATT),
+    register("1-0:2.7.0*255", lambda m: values.u32(m.power()[1]), WATT),
+    register("1-0:32.7.0*255", lambda m: values.u16(truth.voltage(m.seed, m.number, m.now())), VOLT, -1),
+    MAXIMUM_DEMAND,
+    DEMAND,
+    profile("1-0:99.1.0*255", LOAD),
+    profile("0-0:99.98.0*255", EVENTS),
+    data("0-0:96.10.1*255", lambda m: values.u8(status(m, m.shown()))),
+    data("0-0:96.11.0*255", lambda m: values.u8(m.events()[-1][1] if m.events() else 0)),
+    RELAY,
+    PUSH,
+)

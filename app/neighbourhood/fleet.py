@@ -1,0 +1,181 @@
+"""A street of meters in one process, served over the wrapper (IEC 62056-47) on TCP and UDP.
+
+Each meter has its own port, or its own loopback address with the registered port 4059. A meter costs its name until
+somebody talks to it; a session lives as long as its connection, what it heard (invocation counters) as long as the
+street.
+"""
+
+import ipaddress
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dcu.cosem.server import ServerSession
+from dcu.errors import AuthenticationFailed, CounterReplayed, TagMismatch
+from dcu.link.listen import Handler, Peer, Server, serve_tcp, serve_udp
+from neighbourhood.device import Device
+from neighbourhood.equipment import SERVER_SAP
+from neighbourhood.faults import Fault, Faulty, Mischief
+from neighbourhood.meter import Event, Habits, Meter, Reuse
+
+DLMS_PORT = 4059  # IANA: dlms/cosem
+REMEMBERED = 1_000  # attempts to reuse a counter: each is one too many, a million say no more
+
+
+@dataclass(slots=True)
+class StreetTime:
+    """True time in the street: it starts at `start` and runs `speed` times as fast as the machine's."""
+
+    start: float
+    zero: float
+    clock: Callable[[], float]
+    speed: float = 1.0
+
+    def __call__(self) -> int:
+        return int(self.start + (self.clock() - self.zero) * self.speed)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a meter is reached."""
+
+    host: str
+    tcp: int | None
+    udp: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Addressing:
+    """host and base_port: a port each, from base_port on; address: an address each, from this one on."""
+
+    host: str = "127.0.0.1"
+    base_port: int = 20_000
+    address: str | None = None
+    udp: bool = False
+
+    def place(self, index: int) -> Place:
+        port = self.base_port + index if self.address is None else DLMS_PORT
+        host = self.host if self.address is None else str(ipaddress.ip_address(self.address) + index)
+        return Place(host, port, port if self.udp else None)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened in the street since it stands."""
+
+    connections: int = 0
+    frames: int = 0
+    pushes: int = 0
+    refused: dict[str, int] = field(default_factory=dict)  # frames, by the error's name
+    counter_reuse: int = 0
+
+
+class Fleet:
+    """The street. `listen()` opens its doors, `close()` shuts them; `status()` says what happened."""
+
+    def __init__(
+        self,
+        count: int,
+        seed: int,
+        street_time: Callable[[], int],
+        *,
+        habits: Habits | None = None,
+        addressing: Addressing | None = None,
+        faults: Iterable[Fault] = (),
+    ) -> None:
+        shared = habits or Habits()
+        self.meters = [Meter(seed, number, street_time, shared) for number in range(1, count + 1)]
+        self.addressing = addressing or Addressing()
+        self.mischief = Mischief(faults, count)
+        self.counts = Counts()
+        self.reuses: deque[Reuse] = deque(maxlen=REMEMBERED)
+        self._servers: list[Server] = []
+        for meter in self.meters:
+            if self.mischief.wrong_key(meter.number):
+                meter.key_salt = "wrong"
+
+    def place(self, meter: Meter) -> Place:
+        return self.addressing.place(meter.number - 1)
+
+    async def listen(self) -> None:
+        """Raises OSError, naming the address, where one cannot be bound."""
+        shared = memoryview(bytearray(1 << 16))  # the loop fills it and hands it over in one step: one serves them all
+        for meter in self.meters:
+            place = self.place(meter)
+            for port, serve in ((place.tcp, serve_tcp), (place.udp, serve_udp)):
+                if port is None:
+                    continue
+                server = await serve(place.host, port, self._factory(meter, lossy=serve is serve_udp))
+                server.buffer = shared
+                self._servers.append(server)
+
+    async def close(self) -> None:
+        for server in self._servers:
+            await server.close()
+        self._servers.clear()
+
+    def _factory(self, meter: Meter, *, lossy: bool) -> Callable[[Peer], Handler | None]:
+        return lambda peer: self.talk(meter, peer, lossy=lossy)
+
+    def talk(self, meter: Meter, peer: Peer, *, lossy: bool = False) -> Handler:
+        """A new client of `meter`: what answers it."""
+        self.counts.connections += 1
+        talk = Talk(self, meter, lossy=lossy)
+        return self.mischief.over(meter, talk, peer)
+
+    def note(self, meter: Meter, refused: Exception | None) -> None:
+        """A frame was refused. A counter is looked at when its frame has proven genuine, so a replay is one of the
+        client's own: either somebody recorded it, or the client has counted twice."""
+        kind = type(refused).__name__
+        self.counts.refused[kind] = self.counts.refused.get(kind, 0) + 1
+        if isinstance(refused, CounterReplayed):
+            self.counts.counter_reuse += 1
+            self.reuses.append(Reuse(meter.serial, refused.floor, refused.received))
+            meter.record(Event.REPLAY)
+        elif isinstance(refused, TagMismatch | AuthenticationFailed):
+            meter.record(Event.NOT_AUTHENTIC)
+
+    def status(self) -> dict[str, Any]:
+        """What a test asks for: plain values, ready for JSON."""
+        doubled = [(meter.serial, *pair) for meter in self.meters for pair in meter.heard.doubled]
+        return {
+            "meters": len(self.meters),
+            "connections": self.counts.connections,
+            "frames": self.counts.frames,
+            "pushes": self.counts.pushes,
+            "refused": dict(self.counts.refused),
+            "counter_reuse": self.counts.counter_reuse + len(doubled),
+            "counters_accepted": sum(meter.heard.accepted for meter in self.meters),
+            "reused": [{"meter": r.meter, "floor": r.floor, "received": r.received} for r in self.reuses]
+            + [{"meter": serial, "floor": floor, "received": received} for serial, floor, received in doubled],
+            "counters": {meter.serial: meter.heard.highest for meter in self.meters if meter.heard.accepted},
+        }
+
+
+class Talk:
+    """One client's connection to one meter: a Handler of `dcu.link.listen`."""
+
+    __slots__ = ("_fleet", "_meter", "session")
+
+    def __init__(self, fleet: Fleet, meter: Meter, *, lossy: bool) -> None:
+        self._fleet = fleet
+        self._meter = meter
+        self.session = ServerSession(
+            Faulty(meter) if fleet.mischief.nonsense(meter.number) else Device(meter),
+            meter.associations(),
+            counter=meter.next_counter,
+            floors=meter.heard,
+            lossy=lossy,
+        )
+
+    def __call__(self, client_sap: int, server_sap: int, apdu: bytes) -> bytes | None:
+        if server_sap != SERVER_SAP:
+            return None
+        refused = self.session.refused
+        before = refused.total
+        answer = self.session.receive(client_sap, apdu)
+        self._fleet.counts.frames += 1
+        if refused.total != before:
+            self._fleet.note(self._meter, refused.last)
+        return answer

@@ -1,0 +1,320 @@
+"""One meter: who it is, its keys, its clock, its relay, its events, and whom it has heard.
+
+It holds what truth cannot know: what clients did to it. Everything else it asks `truth` for, so that a thousand of them
+cost little more than their names.
+
+Sources: DLMS Blue Book class 8 (clock), class 70 (disconnect control); Green Book 4.3.4 (system title).
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from hashlib import blake2b
+
+from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, Authentication, ServerAssociation
+from dcu.credentials import MeterKeys, Secret
+from neighbourhood import truth
+from neighbourhood.times import Zone
+from neighbourhood.truth import Registers
+
+FLAG = "GDM"  # three letters of a maker; no maker of the FLAG association's list is meant
+PUBLIC, CONCENTRATOR, MANAGEMENT = 16, 1, 2  # client SAPs: anybody, the collector, the head-end
+LARGEST = 10_000  # meters of one seed: what the serial number has digits for
+OWN_EVENTS = 200  # a meter's log is a ring
+OWN_SETS = 64
+OWN_BREAKS = 256
+
+
+class Event(IntEnum):
+    """Codes of the standard event log, as European meters number them (IDIS)."""
+
+    POWER_DOWN = 1
+    POWER_UP = 2
+    CLOCK_WAS = 4  # stamped with the time before the adjustment
+    CLOCK_IS = 5  # and with the time after it
+    NOT_AUTHENTIC = 49
+    REPLAY = 50
+    READY_FOR_RECONNECTION = 59
+    MANUAL_CONNECTION = 61
+    REMOTE_DISCONNECTION = 62
+    REMOTE_CONNECTION = 63
+
+
+class Relay(IntEnum):
+    DISCONNECTED = 0
+    CONNECTED = 1
+    READY = 2  # the householder presses a button
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What the meters of a street have in common."""
+
+    zone: Zone = field(default_factory=Zone)
+    period: int = truth.HOUR
+    capacity: int = 3_000  # rows of the load profile: 125 days of hours
+    compress: bool = False  # null-data in place of what has not changed
+    authentication: Authentication = Authentication.GMAC  # of the concentrator's client
+    relay_mode: int = 4  # remote disconnection and reconnection, no button needed
+    max_pdu: int = 1_024  # what the meter takes, and gives in one block
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """A client's invocation counter that was not above the last one accepted."""
+
+    meter: str
+    floor: int
+    received: int
+
+
+class Heard:
+    """The counters that a meter accepted, per client title: a `dcu.cosem.association.Floors`.
+
+    A client has one system title and one key, so the title stands for the key. It outlives connections, and it keeps
+    its own account of reuse: a session that accepted a counter twice would be found out here as well.
+    """
+
+    __slots__ = ("_born", "_floors", "accepted", "doubled")
+
+    def __init__(self, born: int) -> None:
+        self._born = born  # where the factory left the counter
+        self._floors: dict[bytes, int] = {}
+        self.accepted = 0
+        self.doubled: list[tuple[int, int]] = []
+
+    def floor(self, title: bytes) -> int:
+        return self._floors.get(title, self._born)
+
+    def accept(self, title: bytes, counter: int) -> None:
+        floor = self.floor(title)
+        if counter <= floor and len(self.doubled) < OWN_EVENTS:
+            self.doubled.append((floor, counter))
+        self._floors[title] = max(counter, floor)
+        self.accepted += 1
+
+    @property
+    def highest(self) -> int:
+        return max(self._floors.values(), default=self._born)
+
+
+class Meter:
+    __slots__ = (
+        "_associations", "_breaks", "_events", "_relay_mode", "_sets", "_street_time", "counter", "destination",
+        "habits", "heard", "key_salt", "number", "preset", "relay", "seed",
+    )  # fmt: skip
+
+    def __init__(self, seed: int, number: int, street_time: Callable[[], int], habits: Habits | None = None) -> None:
+        """street_time: the street's true time, whole UTC seconds."""
+        if not 1 <= number <= LARGEST:
+            raise ValueError(f"meter number {number}: 1..{LARGEST}")
+        self.seed, self.number = seed, number
+        self.habits = habits or Habits()
+        self.relay = Relay.CONNECTED
+        self.heard = Heard(truth.household(seed, number).key % 1_000)
+        self.key_salt = ""  # another salt, other keys than the shipment says: the fault "wrong-key"
+        # Frames sent: seconds since the installation, eightfold, so that a street started again does not fall behind
+        # what it sent before (it would have to send eight frames a second for all its life).
+        self.counter = (street_time() - truth.INSTALLED) * 8 & 0xFFFFFFFF
+        self._street_time = street_time
+        self.preset: tuple[int, int, int] | None = None  # class 8: time to set, valid from, valid to
+        self.destination = b""  # where its push setup sends to
+        self._relay_mode: int | None = None
+        self._sets: list[tuple[int, int]] = []  # (true second, error from then on), by clients
+        self._breaks: list[tuple[int, int | None]] = []  # (from, to): the relay was open, nothing was counted
+        self._events: list[tuple[int, int]] = []
+        self._associations: dict[int, ServerAssociation] | None = None
+
+    # identity
+
+    @property
+    def serial(self) -> str:
+        return serial(self.seed, self.number)
+
+    @property
+    def system_title(self) -> bytes:
+        return system_title(self.seed, self.number)
+
+    @property
+    def device_name(self) -> str:
+        """The logical device name: the maker's letters, then what makes it unique, 16 in all."""
+        return FLAG + self.serial.removeprefix(FLAG).rjust(13, "0")
+
+    def associations(self) -> dict[int, ServerAssociation]:
+        """Who may associate, and how."""
+        if self._associations is None:
+            kind = self.habits.authentication
+            secured = kind is Authentication.GMAC
+            self._associations = {
+                PUBLIC: ServerAssociation(max_pdu=self.habits.max_pdu),
+                CONCENTRATOR: ServerAssociation(
+                    authentication=kind,
+                    keys=self.keys(CONCENTRATOR),
+                    policy=AUTHENTICATED_ENCRYPTED if secured else ServerAssociation().policy,
+                    max_pdu=self.habits.max_pdu,
+                ),
+                MANAGEMENT: ServerAssociation(
+                    authentication=Authentication.GMAC,
+                    keys=self.keys(MANAGEMENT),
+                    policy=AUTHENTICATED_ENCRYPTED,
+                    max_pdu=self.habits.max_pdu,
+                ),
+            }
+        return self._associations
+
+    def keys(self, client: int) -> MeterKeys:
+        """What this meter holds for `client`; `shipped_keys` is what its maker says that it holds."""
+        return _keys(self.seed, self.number, client, self.key_salt)
+
+    def shipped_keys(self, client: int = CONCENTRATOR) -> MeterKeys:
+        return _keys(self.seed, self.number, client, "")
+
+    # counters
+
+    def next_counter(self) -> int:
+        self.counter = self.counter + 1 & 0xFFFFFFFF
+        return self.counter
+
+    # time
+
+    def now(self) -> int:
+        """True UTC seconds, which the meter does not know."""
+        return self._street_time()
+
+    def shown(self) -> int:
+        """What its clock shows, as UTC seconds."""
+        now = self.now()
+        return now + self.clock_error(now)
+
+    def clock_error(self, second: int) -> int:
+        """Seconds ahead of UTC: the street's truth, unless a client has set the clock since the last round."""
+        at = bisect_right(self._sets, (second, truth.DAY * 36_500)) - 1
+        if at < 0 or self._sets[at][0] < truth.disciplined(self.seed, self.number, second):
+            return truth.clock_error(self.seed, self.number, second)
+        since, error = self._sets[at]
+        return error + truth.household(self.seed, self.number).drift * (second - since) // 1_000_000
+
+    def set_clock(self, shown: int) -> None:
+        """A client sets the clock to show `shown`."""
+        now = self.now()
+        self.record(Event.CLOCK_WAS)
+        self._sets = [*(entry for entry in self._sets if entry[0] < now), (now, shown - now)][-OWN_SETS:]
+        self.record(Event.CLOCK_IS)
+
+    # what it measures
+
+    def registers(self, second: int) -> Registers:
+        """The registers at a true UTC second: truth, less what was not taken while the relay was open."""
+        value = truth.registers(self.seed, self.number, second)
+        for start, end in self._breaks:
+            if start < second:
+                first = truth.registers(self.seed, self.number, start)
+                last = truth.registers(self.seed, self.number, second if end is None else min(end, second))
+                value = Registers._make(v - b + a for v, a, b in zip(value, first, last, strict=True))
+        return value
+
+    def captured(self, timestamp: int) -> Registers:
+        """What the load profile's row of `timestamp` (what the clock showed, as UTC) holds."""
+        return self.registers(timestamp - self.clock_error(timestamp))
+
+    def adjusted(self, timestamp: int) -> bool:
+        """Whether the clock was set in the period that ended at `timestamp`."""
+        first = timestamp - self.habits.period
+        return truth.disciplined(self.seed, self.number, timestamp) > first or any(
+            first < at <= timestamp for at, _ in self._sets
+        )
+
+    def power(self) -> tuple[int, int]:
+        """Active power in and out, W."""
+        return truth.power(self.seed, self.number, self.now()) if self.relay is Relay.CONNECTED else (0, 0)
+
+    # the relay
+
+    @property
+    def relay_mode(self) -> int:
+        return self.habits.relay_mode if self._relay_mode is None else self._relay_mode
+
+    @relay_mode.setter
+    def relay_mode(self, mode: int) -> None:
+        if not 0 <= mode <= 6:
+            raise ValueError(f"control mode {mode}: 0..6")
+        self._relay_mode = mode
+
+    def disconnect(self) -> bool:
+        """Remote disconnection; whether the mode allows it."""
+        if self.relay_mode == 0:
+            return False
+        if self.relay is Relay.CONNECTED:
+            self._breaks = [*self._breaks, (self.now(), None)][-OWN_BREAKS:]
+        self.relay = Relay.DISCONNECTED
+        self.record(Event.REMOTE_DISCONNECTION)
+        return True
+
+    def reconnect(self) -> bool:
+        """Remote reconnection: at once in modes 2 and 4, else the householder is asked to press the button."""
+        if self.relay_mode == 0:
+            return False
+        if self.relay is Relay.DISCONNECTED:
+            if self.relay_mode in (2, 4):
+                self._close(Event.REMOTE_CONNECTION)
+            else:
+                self.relay = Relay.READY
+                self.record(Event.READY_FOR_RECONNECTION)
+        return True
+
+    def press(self) -> bool:
+        """The householder presses the button; whether the relay closed."""
+        if self.relay is not Relay.READY:
+            return False
+        self._close(Event.MANUAL_CONNECTION)
+        return True
+
+    def _close(self, why: Event) -> None:
+        start, _ = self._breaks.pop()
+        self._breaks.append((start, self.now()))
+        self.relay = Relay.CONNECTED
+        self.record(why)
+
+    # events
+
+    def record(self, code: Event) -> None:
+        """Enter an event in the log; what fills it with one and the same thing is entered once a minute."""
+        at = self.shown()
+        if self._events and self._events[-1][1] == code and 0 <= at - self._events[-1][0] < 60:
+            return
+        self._events = [*self._events, (at, int(code))][-OWN_EVENTS:]
+
+    def events(self) -> list[tuple[int, int]]:
+        """(what the clock showed as UTC, code): the utility's rounds of a year, then what happened to this meter."""
+        rounds: list[tuple[int, int]] = []
+        at = truth.disciplined(self.seed, self.number, self.now())
+        while len(rounds) < 24 and at > truth.INSTALLED:
+            error = truth.clock_error(self.seed, self.number, at - 1)
+            rounds += [(at, int(Event.CLOCK_IS)), (at + error, int(Event.CLOCK_WAS))]
+            at -= truth.DISCIPLINED_EVERY
+        return [*reversed(rounds), *self._events]
+
+
+def serial(seed: int, number: int) -> str:
+    """The name by which a meter is known everywhere: maker, seed, number."""
+    return f"{FLAG}{seed % 10_000:04d}{number:05d}"
+
+
+def system_title(seed: int, number: int) -> bytes:
+    """8 bytes: the maker's letters and the serial number."""
+    return FLAG.encode() + (seed % 10_000 * 100_000 + number).to_bytes(5, "big")
+
+
+def _keys(seed: int, number: int, client: int, salt: str) -> MeterKeys:
+    """Keys of a simulation: anybody who knows the seed knows them."""
+
+    def derived(purpose: str) -> bytes:
+        return blake2b(f"{seed}/{number}/{client}/{purpose}/{salt}".encode(), digest_size=16, person=b"street").digest()
+
+    return MeterKeys(
+        system_title=system_title(seed, number),
+        guek=Secret(derived("guek")),
+        gak=Secret(derived("gak")),
+        password=Secret(derived("password").hex()[:8].encode()),
+    )
