@@ -74,8 +74,8 @@ def timings() -> list[Timing]:
 def _gurux(wire: bytes, wrapped: bytes) -> tuple[float | None, float | None, float | None]:
     try:
         from gurux_dlms import GXByteBuffer, GXDLMSClient, GXReplyData
-        from gurux_dlms.enums import Authentication, InterfaceType
         from gurux_dlms._GXFCS16 import _GXFCS16
+        from gurux_dlms.enums import Authentication, InterfaceType
     except ImportError:
         return None, None, None
     buffer = GXByteBuffer(KILOBYTE)
