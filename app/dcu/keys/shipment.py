@@ -1,0 +1,233 @@
+"""Shipment files: what a meter maker sends with a pallet of meters, their keys wrapped under a transport key.
+
+TOML, so that people can look into it. Each secret is wrapped by AES-KWP (RFC 5649) under a key that maker and utility
+share, and which travels another way:
+
+    format = 1
+    maker = "Example Meters Ltd"
+    transport_key = "TK-2025-03"      # which one
+    wrapping = "aes-kwp"
+
+    [[meters]]
+    name = "EXM1000042"
+    system_title = "45584d0000000042"
+    address = "tcp://192.0.2.42:4059"
+    profile = "generic"               # the meter profile: its family
+    guek = "…"                        # hexadecimal, wrapped; gak likewise, password where it has one
+    gak = "…"
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding, aes_key_wrap_with_padding
+
+from dcu.credentials import MeterKeys, Secret
+from dcu.errors import ConfigError, KeysError
+from dcu.keys.base import KeyType
+
+FORMAT = 1
+WRAPPING = "aes-kwp"
+MAX_FILE = 8 << 20  # bytes: 1,000 meters need 400 kB
+MAX_METERS = 10_000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+-]{0,15}://[\x21-\x7e]{1,200}")
+_WRAPPED = range(16, 137)  # bytes: AES-KWP adds 8 and fills up to a multiple of 8; a password has at most 128
+KEY_LENGTHS = {0: 16, 1: 16, 2: 32}  # of the meter's keys, by security suite
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedMeter:
+    """One meter of a shipment, its secrets still wrapped."""
+
+    name: str
+    system_title: bytes
+    address: str
+    profile: str
+    suite: int
+    wrapped: Mapping[KeyType, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    maker: str
+    transport_key_id: str
+    meters: tuple[ShippedMeter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewMeter:
+    """What the writer says of a meter beside its keys."""
+
+    name: str
+    address: str
+    profile: str
+
+
+class _Header(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    maker: str
+    transport_key: str
+    wrapping: str
+    meters: list[dict[str, Any]]
+
+
+class _Meter(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    system_title: str
+    address: str
+    profile: str
+    guek: str
+    gak: str
+    password: str | None = None
+    suite: int = 0
+
+
+def read(path: Path) -> Shipment:
+    """Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse(raw, str(path))
+
+
+def parse(raw: bytes, where: str) -> Shipment:
+    """Read a shipment; `where` names it in errors. Raises ConfigError, which never shows a secret."""
+    if len(raw) > MAX_FILE:
+        raise ConfigError(f"{where}: more than {MAX_FILE} bytes are no shipment file")
+    try:
+        table = tomllib.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: not TOML: {_first_line(error)}") from None
+    header = _converted(table, _Header, where)
+    if header.format != FORMAT:
+        raise ConfigError(f"{where}: key format: {header.format} is not known here; allowed: {FORMAT}")
+    if header.wrapping != WRAPPING:
+        raise ConfigError(f"{where}: key wrapping: allowed: {WRAPPING!r} (RFC 5649)")
+    if len(header.meters) > MAX_METERS:
+        raise ConfigError(f"{where}: {len(header.meters)} meters: at most {MAX_METERS} in one shipment")
+    meters = tuple(_meter(item, number, where) for number, item in enumerate(header.meters, 1))
+    _unique(where, "name", [(meter.name, meter.name) for meter in meters])
+    _unique(where, "system_title", [(meter.name, meter.system_title.hex()) for meter in meters])
+    return Shipment(header.maker, header.transport_key, meters)
+
+
+def unwrap(meter: ShippedMeter, transport_key: Secret) -> MeterKeys:
+    """Raises KeysError, naming the meter and the key: another transport key, or a damaged file."""
+    secrets = {kind: _unwrap(meter, kind, raw, transport_key) for kind, raw in meter.wrapped.items()}
+    for kind in (KeyType.GUEK, KeyType.GAK):
+        length = KEY_LENGTHS[meter.suite]
+        if len(secrets[kind]) != length:
+            raise KeysError(f"meter {meter.name}: key {kind}: suite {meter.suite} needs {length} bytes inside")
+    return MeterKeys(
+        meter.system_title, secrets[KeyType.GUEK], secrets[KeyType.GAK], secrets.get(KeyType.PASSWORD), meter.suite
+    )
+
+
+def load_transport_key(path: Path) -> Secret:
+    """Read a transport key: 32, 48 or 64 hexadecimal digits in a file of their own. Raises KeysError."""
+    try:
+        raw = bytes.fromhex(path.read_bytes()[:4096].decode("ascii").strip())
+    except OSError as error:
+        raise KeysError(f"{path}: the transport key cannot be read: {error.strerror}") from None
+    except ValueError:
+        raw = b""
+    if len(raw) not in (16, 24, 32):
+        raise KeysError(f"{path}: a transport key is 32, 48 or 64 hexadecimal digits")
+    return Secret(raw)
+
+
+def write(
+    path: Path, maker: str, transport_key_id: str, transport_key: Secret, meters: Iterable[tuple[NewMeter, MeterKeys]]
+) -> None:
+    """Write a shipment file, as a maker would. Raises ValueError for what `parse` would refuse."""
+    lines = [f"format = {FORMAT}", f"maker = {_quoted(maker)}", f"transport_key = {_quoted(transport_key_id)}"]
+    lines.append(f'wrapping = "{WRAPPING}"')
+    for meter, keys in meters:
+        lines += ["", "[[meters]]", f"name = {_quoted(meter.name)}", f'system_title = "{keys.system_title.hex()}"']
+        lines += [f"address = {_quoted(meter.address)}", f"profile = {_quoted(meter.profile)}"]
+        lines += [f"suite = {keys.suite}"] if keys.suite else []
+        for kind, secret in ((KeyType.GUEK, keys.guek), (KeyType.GAK, keys.gak), (KeyType.PASSWORD, keys.password)):
+            if secret is not None:
+                wrapped = aes_key_wrap_with_padding(transport_key.reveal(), secret.reveal())
+                lines.append(f'{kind} = "{wrapped.hex()}"')
+    text = "\n".join(lines) + "\n"
+    try:
+        parse(text.encode(), path.name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    path.write_text(text, encoding="utf-8")
+
+
+def _meter(raw: dict[str, Any], number: int, where: str) -> ShippedMeter:
+    name = raw.get("name")
+    here = f"{where}: meter {name if isinstance(name, str) and _NAME.fullmatch(name) else f'number {number}'}"
+    item = _converted(raw, _Meter, here)
+    if not _NAME.fullmatch(item.name):
+        raise ConfigError(f"{here}: key name: allowed are 1 to 64 letters, digits, '.', '_' and '-'")
+    if not _NAME.fullmatch(item.profile):
+        raise ConfigError(f"{here}: key profile: allowed are 1 to 64 letters, digits, '.', '_' and '-'")
+    if not _ADDRESS.fullmatch(item.address):
+        raise ConfigError(f"{here}: key address: write SCHEME://HOST:PORT as in tcp://192.0.2.42:4059")
+    if item.suite not in KEY_LENGTHS:
+        raise ConfigError(f"{here}: key suite: allowed: {', '.join(map(str, KEY_LENGTHS))}")
+    title = _hex(item.system_title, range(8, 9), f"{here}: key system_title: 16 hexadecimal digits")
+    wrapped = {
+        kind: _hex(text, _WRAPPED, f"{here}: key {kind}: hexadecimal digits of a key wrapped by {WRAPPING}")
+        for kind, text in ((KeyType.GUEK, item.guek), (KeyType.GAK, item.gak), (KeyType.PASSWORD, item.password))
+        if text is not None
+    }
+    return ShippedMeter(item.name, title, item.address, item.profile, item.suite, wrapped)
+
+
+def _unwrap(meter: ShippedMeter, kind: KeyType, raw: bytes, transport_key: Secret) -> Secret:
+    try:
+        return Secret(aes_key_unwrap_with_padding(transport_key.reveal(), raw))
+    except (InvalidUnwrap, ValueError):
+        raise KeysError(
+            f"meter {meter.name}: key {kind}: does not unwrap: is it the transport key that the shipment names?"
+        ) from None
+
+
+def _hex(text: str, lengths: range, expected: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raw = b""
+    if len(raw) not in lengths:
+        raise ConfigError(f"{expected} are expected")
+    return raw
+
+
+def _converted(raw: object, kind: Any, where: str) -> Any:
+    try:
+        return msgspec.convert(raw, kind, strict=True)
+    except msgspec.ValidationError as error:
+        what, _, at = str(error).partition(" - at ")
+        key = f"key {at.strip('`').removeprefix('$.')}: " if at else ""
+        raise ConfigError(f"{where}: {key}{what}; allowed keys: {', '.join(kind.__struct_fields__)}") from None
+
+
+def _unique(where: str, key: str, values: list[tuple[str, str]]) -> None:
+    seen: dict[str, str] = {}
+    for name, value in values:
+        if value in seen:
+            raise ConfigError(f"{where}: meter {name}: key {key}: the same as of meter {seen[value]}; each has its own")
+        seen[value] = name
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or "nested too deeply").splitlines()[0][:200]
+
+
+def _quoted(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"{text!r} holds what does not print")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

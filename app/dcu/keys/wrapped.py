@@ -1,0 +1,255 @@
+"""Meter keys in a file, each wrapped by AES-256-GCM under one key-encryption key (KEK).
+
+The KEK is a systemd credential (`LoadCredentialEncrypted=dcu-kek`), so that the file alone is worth nothing. A record
+is one secret of one meter; meter, type and version are its associated data, so that it fits nowhere else. A seal over
+all records, under a generation that only grows, shows a record that was removed, doubled or put back from an older file.
+
+The file: msgpack of {format, kek, generation, records, seal}; `kek` names the key without giving it away.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from dcu.credentials import MeterKeys, Secret
+from dcu.errors import KeysError
+from dcu.keys.base import KeyType
+
+FORMAT = 1
+CREDENTIAL = "dcu-kek"
+KEK_LENGTH = 32
+_NONCE = 12
+_MAX_FILE = 64 << 20  # bytes: 1,000 meters need 400 kB
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One wrapped secret. `version` counts how often this meter's secret of this type was replaced."""
+
+    meter: str
+    type: KeyType
+    version: int
+    title: bytes  # the meter's system title and security suite: not secret, authenticated with the key
+    suite: int
+    nonce: bytes
+    wrapped: bytes
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    kek: bytes
+    generation: int
+    records: list[Record]
+    seal: bytes
+
+
+def load_kek(path: Path | None = None) -> Secret:
+    """Read the key-encryption key: 32 bytes, raw or as 64 hex digits. None: systemd's credential. Raises KeysError."""
+    if path is None:
+        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not directory:
+            raise KeysError(
+                f"no key-encryption key: run as a service with LoadCredentialEncrypted={CREDENTIAL}, or name its file"
+            )
+        path = Path(directory) / CREDENTIAL
+    try:
+        raw = path.read_bytes()[:4096]
+    except OSError as error:
+        raise KeysError(f"{path}: the key-encryption key cannot be read: {error.strerror}") from None
+    if len(raw) != KEK_LENGTH:
+        try:
+            raw = bytes.fromhex(raw.decode("ascii").strip())
+        except ValueError:
+            raw = b""
+    if len(raw) != KEK_LENGTH:
+        raise KeysError(f"{path}: a key-encryption key is {KEK_LENGTH} bytes, raw or as {2 * KEK_LENGTH} hex digits")
+    return Secret(raw)
+
+
+def new_kek(path: Path) -> Secret:
+    """Make a key-encryption key in a new file (demo and development; a device has it in its credential store)."""
+    kek = secrets.token_bytes(KEK_LENGTH)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise KeysError(f"{path}: {error.strerror}: a key-encryption key is never overwritten") from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(kek.hex().encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_directory(path.parent)
+    return Secret(kek)
+
+
+class WrappedKeys:
+    """A KeyStore in one file. Keys are unwrapped when they are asked for, and not kept."""
+
+    def __init__(self, path: Path, kek: Secret, generation: int, records: Iterable[Record]) -> None:
+        self._path = path
+        self._kek = kek
+        self._cipher = AESGCM(_derived(kek, b"wrap"))
+        self._generation = generation
+        self._records = {(record.meter, record.type): record for record in records}
+
+    @classmethod
+    def create(cls, path: Path, kek: Secret) -> "WrappedKeys":
+        """Start an empty file. Raises KeysError where there is one already."""
+        if path.exists():
+            raise KeysError(f"{path}: exists already: open it, or move it away")
+        keys = cls(path, kek, 0, [])
+        keys._save({})
+        return keys
+
+    @classmethod
+    def open(cls, path: Path, kek: Secret) -> "WrappedKeys":
+        """Raises KeysError: unreadable, another KEK, tampered with."""
+        file = _read(path)
+        if not hmac.compare_digest(file.kek, _check_value(kek)):
+            raise KeysError(
+                f"{path}: wrapped under another key-encryption key: restore the credential {CREDENTIAL} that it was made "
+                "with, or move the file away and import the shipment file again"
+            )
+        if not hmac.compare_digest(file.seal, _seal(kek, file.generation, file.records)):
+            raise KeysError(f"{path}: its records were changed outside the DCU: import the shipment file again")
+        keys = cls(path, kek, file.generation, file.records)
+        if len(keys._records) != len(file.records):
+            raise KeysError(f"{path}: holds a record twice: import the shipment file again")
+        return keys
+
+    @property
+    def generation(self) -> int:
+        """Grows with each write. Kept elsewhere too, it tells an older file that was put back."""
+        return self._generation
+
+    def names(self) -> list[str]:
+        return sorted({meter for meter, _ in self._records})
+
+    def meter(self, name: str) -> MeterKeys:
+        guek, gak = self._record(name, KeyType.GUEK), self._record(name, KeyType.GAK)
+        password = self._records.get((name, KeyType.PASSWORD))
+        return MeterKeys(
+            guek.title,
+            self._unwrap(guek),
+            self._unwrap(gak),
+            self._unwrap(password) if password else None,
+            guek.suite,
+        )
+
+    def put(self, name: str, keys: MeterKeys) -> None:
+        self.put_all({name: keys})
+
+    def put_all(self, meters: Mapping[str, MeterKeys]) -> None:
+        """Keep or replace the keys of many meters in one durable rewrite. Raises KeysError; the old file then stays."""
+        records = dict(self._records)
+        for name, keys in meters.items():
+            for kind in KeyType:
+                secret = {KeyType.GUEK: keys.guek, KeyType.GAK: keys.gak, KeyType.PASSWORD: keys.password}[kind]
+                old = records.pop((name, kind), None)
+                if secret is not None:
+                    version = old.version + 1 if old else 1
+                    records[name, kind] = self._wrap(name, kind, version, keys, secret)
+        self._save(records)
+
+    def remove(self, name: str) -> None:
+        """Forget a meter's keys. Raises KeysError for a meter that is not there."""
+        self._record(name, KeyType.GUEK)
+        self._save({at: record for at, record in self._records.items() if record.meter != name})
+
+    def export(self) -> NoReturn:
+        """Keys do not leave the DCU: there is no code that writes them, wrapped or plain, anywhere but into its file."""
+        raise KeysError("keys are not exported: the utility has them in the shipment file they came in")
+
+    def _record(self, name: str, kind: KeyType) -> Record:
+        try:
+            return self._records[name, kind]
+        except KeyError:
+            raise KeysError(f"{self._path}: holds no {kind} of meter {name!r}: import its shipment file") from None
+
+    def _wrap(self, meter: str, kind: KeyType, version: int, keys: MeterKeys, secret: Secret) -> Record:
+        nonce = secrets.token_bytes(_NONCE)
+        data = _associated(meter, kind, version, keys.system_title, keys.suite)
+        wrapped = self._cipher.encrypt(nonce, secret.reveal(), data)
+        return Record(meter, kind, version, keys.system_title, keys.suite, nonce, wrapped)
+
+    def _unwrap(self, record: Record) -> Secret:
+        data = _associated(record.meter, record.type, record.version, record.title, record.suite)
+        try:
+            return Secret(self._cipher.decrypt(record.nonce, record.wrapped, data))
+        except (InvalidTag, ValueError):
+            raise KeysError(
+                f"{self._path}: {record.type} of meter {record.meter!r} was changed: import it again"
+            ) from None
+
+    def _save(self, records: dict[tuple[str, KeyType], Record]) -> None:
+        generation, rows = self._generation + 1, list(records.values())
+        file = _File(FORMAT, _check_value(self._kek), generation, rows, _seal(self._kek, generation, rows))
+        _replace(self._path, msgspec.msgpack.encode(file))
+        self._records, self._generation = records, generation
+
+
+def _read(path: Path) -> _File:
+    try:
+        mode = path.stat()
+        if mode.st_size > _MAX_FILE:
+            raise KeysError(f"{path}: {mode.st_size} bytes are no key file")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise KeysError(f"{path}: cannot be read: {error.strerror}: import a shipment file first") from None
+    if stat.S_IMODE(mode.st_mode) & 0o077:
+        raise KeysError(f"{path}: others may read or write it: chmod 600 {path}")
+    try:
+        file = msgspec.msgpack.decode(raw, type=_File)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise KeysError(f"{path}: damaged, or no key file: import the shipment file again") from None
+    if file.format != FORMAT:
+        raise KeysError(f"{path}: format {file.format}, this program knows {FORMAT}: install the newer version again")
+    return file
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a whole new file in place of the old one, durably: a power cut leaves one or the other."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        fresh.unlink(missing_ok=True)
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise KeysError(f"{path}: cannot be written: {error.strerror}: the keys it held are unchanged") from None
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _derived(kek: Secret, use: bytes) -> bytes:
+    return hmac.digest(kek.reveal(), b"grid-dcu keys 1: " + use, "sha256")
+
+
+def _check_value(kek: Secret) -> bytes:
+    return _derived(kek, b"check value")[:8]
+
+
+def _associated(meter: str, kind: KeyType, version: int, title: bytes, suite: int) -> bytes:
+    return msgspec.msgpack.encode((meter, kind, version, title, suite))  # lengths inside: no two tuples look alike
+
+
+def _seal(kek: Secret, generation: int, records: Iterable[Record]) -> bytes:
+    digest = hashlib.sha256(msgspec.msgpack.encode(sorted(records, key=lambda record: (record.meter, record.type))))
+    return hmac.digest(_derived(kek, b"seal"), generation.to_bytes(8, "big") + digest.digest(), "sha256")
