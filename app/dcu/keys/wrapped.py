@@ -2,7 +2,8 @@
 
 The KEK is a systemd credential (`LoadCredentialEncrypted=dcu-kek`), so that the file alone is worth nothing. A record
 is one secret of one meter; meter, type and version are its associated data, so that it fits nowhere else. A seal over
-all records, under a generation that only grows, shows a record that was removed, doubled or put back from an older file.
+all records, under a generation that only grows, shows a record that was removed, doubled or put back from an older
+file.
 
 The file: msgpack of {format, kek, generation, records, seal}; `kek` names the key without giving it away.
 """
@@ -109,24 +110,31 @@ class WrappedKeys:
         return keys
 
     @classmethod
-    def open(cls, path: Path, kek: Secret) -> "WrappedKeys":
-        """Raises KeysError: unreadable, another KEK, tampered with."""
+    def open(cls, path: Path, kek: Secret, newest: int = 0) -> "WrappedKeys":
+        """`newest`: the generation last seen, where it is kept elsewhere too.
+
+        Raises KeysError: unreadable, wrapped under another KEK, tampered with, older than `newest`.
+        """
         file = _read(path)
         if not hmac.compare_digest(file.kek, _check_value(kek)):
             raise KeysError(
-                f"{path}: wrapped under another key-encryption key: restore the credential {CREDENTIAL} that it was made "
-                "with, or move the file away and import the shipment file again"
+                f"{path}: wrapped under another key-encryption key: restore the credential {CREDENTIAL} that it was "
+                "made with, or move the file away and import the shipment file again"
             )
-        if not hmac.compare_digest(file.seal, _seal(kek, file.generation, file.records)):
-            raise KeysError(f"{path}: its records were changed outside the DCU: import the shipment file again")
         keys = cls(path, kek, file.generation, file.records)
-        if len(keys._records) != len(file.records):
-            raise KeysError(f"{path}: holds a record twice: import the shipment file again")
+        if not hmac.compare_digest(file.seal, _seal(kek, file.generation, file.records)):
+            for record in file.records:
+                keys._unwrap(record)  # names the one that does not fit
+            raise KeysError(f"{path}: records were removed or put back: import the shipment file again")
+        if file.generation < newest:
+            raise KeysError(
+                f"{path}: an older file was put back (generation {file.generation}, {newest} was seen): restore the newer"
+            )
         return keys
 
     @property
     def generation(self) -> int:
-        """Grows with each write. Kept elsewhere too, it tells an older file that was put back."""
+        """Grows with each write. Kept elsewhere too, it tells when an older file is put back."""
         return self._generation
 
     def names(self) -> list[str]:
@@ -164,7 +172,7 @@ class WrappedKeys:
         self._save({at: record for at, record in self._records.items() if record.meter != name})
 
     def export(self) -> NoReturn:
-        """Keys do not leave the DCU: there is no code that writes them, wrapped or plain, anywhere but into its file."""
+        """Keys do not leave the DCU: no code writes them, wrapped or plain, anywhere but into this file."""
         raise KeysError("keys are not exported: the utility has them in the shipment file they came in")
 
     def _record(self, name: str, kind: KeyType) -> Record:
@@ -184,8 +192,9 @@ class WrappedKeys:
         try:
             return Secret(self._cipher.decrypt(record.nonce, record.wrapped, data))
         except (InvalidTag, ValueError):
+            what = f"{record.type} of meter {record.meter!r}"
             raise KeysError(
-                f"{self._path}: {record.type} of meter {record.meter!r} was changed: import it again"
+                f"{self._path}: {what} was changed outside the DCU: import its shipment file again"
             ) from None
 
     def _save(self, records: dict[tuple[str, KeyType], Record]) -> None:
