@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from dcu.cosem import acse, apdu, security
-from dcu.cosem.acse import Aare, Aarq, AssociationResult, Mechanism, Rlre, Rlrq, UserDiagnostic
+from dcu.cosem.acse import Aare, Aarq, ApplicationContext, AssociationResult, Mechanism, Rlre, Rlrq, UserDiagnostic
 from dcu.cosem.apdu import (
     ConfirmedServiceError,
     Conformance,
@@ -46,12 +46,16 @@ class Handshake:
     def __init__(self, association: Association, ciphering: Ciphering | None, random: Callable[[int], bytes]) -> None:
         self._association = association
         self._ciphering = ciphering
-        self._ours = random(CHALLENGE_SIZE) if association.authentication is Authentication.GMAC else b""
-        self._theirs = b""
-        self._dedicated = Secret(random(16)) if association.dedicated else None
+        self._random = random
+        self._ours = self._theirs = b""
+        self._dedicated: Secret | None = None
 
     def aarq(self) -> bytes:
         settings = self._association
+        if settings.authentication is Authentication.GMAC:
+            self._ours = self._random(CHALLENGE_SIZE)
+        if settings.dedicated:
+            self._dedicated = Secret(self._random(security.KEY_SIZE))
         value: bytes | None = self._ours or None
         if settings.authentication is Authentication.LOW and settings.keys and settings.keys.password:
             value = settings.keys.password.reveal()
@@ -131,11 +135,13 @@ class Handshake:
 
     def _check_terms(self, answer: Aare) -> None:
         settings = self._association
-        if answer.context is not settings.context:
+        if answer.context is not settings.context and not _harmless(settings.context, answer.context):
             raise PolicyViolated(f"asked for context {settings.context.name}, the meter gave {answer.context.name}")
-        wanted = settings.authentication.value
-        given = answer.mechanism or Mechanism.NONE
-        if given is not wanted and (given is not Mechanism.NONE or wanted is Mechanism.HIGH_GMAC):
+        wanted, given = (
+            settings.authentication.value,
+            answer.mechanism,
+        )  # jDLMS leaves the name out: HLS is done all the same
+        if given is not None and given is not wanted and (given, wanted) != (Mechanism.NONE, Mechanism.LOW):
             raise PolicyViolated(f"asked for authentication {wanted.name}, the meter gave {given.name}")
         expected, title = settings.server_title, answer.responding_title
         if (settings.secured or (expected and title)) and title != expected:
@@ -176,6 +182,11 @@ def _rejection(answer: Aare) -> DcuError:
     if answer.diagnostic == UserDiagnostic.AUTHENTICATION_FAILURE:
         return AuthenticationFailed(f"authentication failed: {text}: check the GAK, the GUEK or the password")
     return AssociationRefused(f"the meter refused the association: {text}")
+
+
+def _harmless(wanted: ApplicationContext, given: ApplicationContext) -> bool:
+    """jDLMS says "with ciphering" whatever was asked: more was named than wanted, and nothing depends on it."""
+    return wanted is ApplicationContext.LN and given is ApplicationContext.LN_CIPHERED
 
 
 def _challenge(value: bytes | None, ours: bytes) -> bytes:

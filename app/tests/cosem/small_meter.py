@@ -1,0 +1,137 @@
+"""A small meter for tests: a register, a relay, a limit that can be written, a profile; and sessions that meet it."""
+
+from collections.abc import Callable, Mapping
+from itertools import count
+
+from dcu.cosem import axdr, data
+from dcu.cosem.apdu import ActionResult, DataAccessResult
+from dcu.cosem.association import (
+    AUTHENTICATED_ENCRYPTED,
+    UNPROTECTED,
+    Association,
+    Authentication,
+    Floors,
+    ServerAssociation,
+)
+from dcu.cosem.client import ClientSession
+from dcu.cosem.exchange import Exchange, T, drive
+from dcu.cosem.security import Policy
+from dcu.cosem.selection import Selection
+from dcu.cosem.server import Denied, ServerSession
+from dcu.credentials import MeterKeys, Secret
+from dcu.model import AttributeRef, MethodRef, Obis
+
+CLIENT = 1
+METER_TITLE = bytes.fromhex("4D4D4D0000BC614E")  # the Green Book's examples: published, not secret
+CLIENT_TITLE = bytes.fromhex("4D4D4D0000000001")
+KEYS = MeterKeys(
+    METER_TITLE,
+    Secret(bytes.fromhex("000102030405060708090A0B0C0D0E0F")),
+    Secret(bytes.fromhex("D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF")),
+    Secret(b"12345678"),
+)
+
+ENERGY = AttributeRef(3, Obis.parse("1-0:1.8.0*255"), 2)
+SCALER = AttributeRef(3, Obis.parse("1-0:1.8.0*255"), 3)
+LIMIT = AttributeRef(1, Obis.parse("0-0:94.91.0*255"), 2)
+PROFILE = AttributeRef(7, Obis.parse("1-0:99.1.0*255"), 2)
+MISSING = AttributeRef(3, Obis.parse("1-0:9.9.9*255"), 2)
+BROKEN = AttributeRef(1, Obis.parse("0-0:96.99.0*255"), 2)
+CONNECTED = AttributeRef(70, Obis.parse("0-0:96.3.10*255"), 2)
+DISCONNECT = MethodRef(70, Obis.parse("0-0:96.3.10*255"), 1)
+RECONNECT = MethodRef(70, Obis.parse("0-0:96.3.10*255"), 2)
+ENERGY_NOW = axdr.encode(data.u32(123_456_789))
+
+
+class SmallMeter:
+    """`done` is what it did: the writes and calls, in order."""
+
+    def __init__(self, rows: int = 40) -> None:
+        self.values = {
+            ENERGY: ENERGY_NOW,
+            SCALER: axdr.encode(data.structure(data.i8(0), data.enum(30))),
+            LIMIT: axdr.encode(data.u32(1000)),
+            CONNECTED: axdr.encode(data.boolean(True)),
+            PROFILE: axdr.encode(data.array(data.structure(data.u32(i), data.u16(i % 100)) for i in range(rows))),
+        }
+        self.done: list[tuple[object, bytes | None]] = []
+        self.asked: list[tuple[AttributeRef, Selection | None]] = []
+
+    def get(self, client_sap: int, attribute: AttributeRef, selection: Selection | None) -> bytes:
+        self.asked.append((attribute, selection))
+        if attribute == BROKEN:
+            raise ZeroDivisionError
+        if attribute not in self.values:
+            raise Denied(DataAccessResult.OBJECT_UNDEFINED)
+        return self.values[attribute]
+
+    def set(self, client_sap: int, attribute: AttributeRef, selection: Selection | None, value: bytes) -> None:
+        if attribute != LIMIT:
+            raise Denied(DataAccessResult.READ_WRITE_DENIED)
+        self.done.append((attribute, value))
+        self.values[attribute] = value
+
+    def action(self, client_sap: int, method: MethodRef, parameter: bytes | None) -> bytes | None:
+        if method not in (DISCONNECT, RECONNECT):
+            raise Denied(ActionResult.OBJECT_UNDEFINED)
+        self.done.append((method, parameter))
+        self.values[CONNECTED] = axdr.encode(data.boolean(method == RECONNECT))
+        return axdr.encode(data.i8(0))
+
+
+CONTEXTS: Mapping[str, tuple[Authentication, Policy, bool]] = {
+    "none": (Authentication.NONE, UNPROTECTED, False),
+    "low": (Authentication.LOW, UNPROTECTED, False),
+    "low, ciphered": (Authentication.LOW, AUTHENTICATED_ENCRYPTED, False),
+    "gmac, plain services": (Authentication.GMAC, UNPROTECTED, False),
+    "gmac, global key": (Authentication.GMAC, AUTHENTICATED_ENCRYPTED, False),
+    "gmac, dedicated key": (Authentication.GMAC, AUTHENTICATED_ENCRYPTED, True),
+}
+SECURED = ("gmac, global key", "gmac, dedicated key")
+
+
+def association(context: str, *, max_pdu: int = 0xFFFF) -> Association:
+    authentication, policy, dedicated = CONTEXTS[context]
+    return Association(CLIENT, 1, authentication, KEYS, CLIENT_TITLE, policy, dedicated, max_pdu=max_pdu)
+
+
+class Pair:
+    """A client and the small meter, joined by nothing but calls. `sent` and `answered` keep every frame."""
+
+    def __init__(
+        self,
+        context: str = "gmac, global key",
+        *,
+        lossy: bool = False,
+        max_pdu: int = 0xFFFF,
+        floors: Floors | None = None,
+        client_counter: Callable[[], int] | None = None,
+        random: Callable[[int], bytes] | None = None,
+    ) -> None:
+        authentication, policy, _ = CONTEXTS[context]
+        self.meter = SmallMeter()
+        more = {} if random is None else {"random": random}
+        self.server = ServerSession(
+            self.meter,
+            {CLIENT: ServerAssociation(authentication, KEYS, None, policy)},
+            counter=count(5000).__next__,
+            floors=floors,
+            lossy=lossy,
+        )
+        self.client = ClientSession(
+            association(context, max_pdu=max_pdu), counter=client_counter or count(1).__next__, lossy=lossy, **more
+        )
+        self.sent: list[bytes] = []
+        self.answered: list[bytes | None] = []
+
+    def answer(self, frame: bytes) -> bytes | None:
+        self.sent.append(frame)
+        self.answered.append(self.server.receive(CLIENT, frame))
+        return self.answered[-1]
+
+    def run(self, exchange: Exchange[T]) -> T:
+        return drive(exchange, self.answer)
+
+    def associated(self) -> "Pair":
+        self.run(self.client.associate())
+        return self
