@@ -1,0 +1,56 @@
+"""From a meter profile to the associations that a meter is opened with: ours, and the public client's."""
+
+from dcu.collect.meter_profile import MeterProfile
+from dcu.collect.services import Services
+from dcu.cosem import axdr
+from dcu.cosem.association import Association, Authentication
+from dcu.cosem.security import Policy, Protection
+from dcu.errors import ConfigError, DecodeError, MalformedAnswer
+from dcu.model import AttributeRef
+
+_PROTECTION = {
+    "none": Protection.NONE,
+    "authenticated": Protection.AUTHENTICATED,
+    "encrypted": Protection.ENCRYPTED,
+    "authenticated+encrypted": Protection.BOTH,
+}
+_AUTHENTICATION = {"none": Authentication.NONE, "low": Authentication.LOW, "gmac": Authentication.GMAC}
+DATA = 1  # interface class of the counter object
+
+
+def secured(name: str, profile: MeterProfile, services: Services) -> Association:
+    """Raises KeysError, ConfigError. It holds the keys: keep it no longer than the session."""
+    security = profile.security
+    needs_keys = security.ciphered or security.authentication == "low"
+    try:
+        return Association(
+            client_sap=profile.addresses.client,
+            server_sap=profile.addresses.server,
+            authentication=_AUTHENTICATION[security.authentication],
+            keys=services.keys.meter(name) if needs_keys else None,
+            client_title=services.client_title,
+            policy=Policy(_PROTECTION[security.request], _PROTECTION[security.response]),
+            dedicated=security.dedicated_key,
+            max_pdu=profile.session.max_pdu,
+        )
+    except ValueError as error:
+        raise ConfigError(f"{name}, meter profile {profile.name}: {error}") from None
+
+
+def public(profile: MeterProfile) -> Association:
+    return Association(profile.addresses.public, profile.addresses.server, max_pdu=profile.session.max_pdu)
+
+
+def counter_object(profile: MeterProfile) -> AttributeRef:
+    return AttributeRef(DATA, profile.counter_object, 2)
+
+
+def counter_value(raw: bytes) -> int:
+    """Raises MalformedAnswer."""
+    try:
+        value = axdr.decode(raw).value
+    except DecodeError as error:
+        raise MalformedAnswer(f"the invocation counter object: {error}") from None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 0xFFFFFFFF:
+        raise MalformedAnswer("the invocation counter object holds no counter")
+    return value

@@ -1,0 +1,63 @@
+"""Drives an exchange generator of the sans-IO core over a channel: sends what it yields, feeds what the channel brings.
+
+An exchange yields an APDU to send, or None to go on listening (a session on a lossy channel has dropped a frame). The
+timeout is counted from the request: frames that somebody injects do not stretch it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from typing import TypeVar
+
+from dcu.errors import LinkTimeout
+from dcu.streams import Channel
+
+T = TypeVar("T")
+Exchange = Generator[bytes | None, bytes, T]
+
+
+async def converse(
+    exchange: Generator[bytes | None, bytes, T],
+    channel: Channel,
+    *,
+    timeout: float,  # noqa: ASYNC109 - per request, and a LinkTimeout: no block of the caller's could do it
+    between: Callable[[], Awaitable[None]] | None = None,
+) -> T:
+    """Run `exchange` to its end and return what it returns; `between` is awaited before each further request.
+
+    Raises LinkTimeout when an answer does not come in `timeout` seconds, and what the session raises.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    try:
+        request = next(exchange)
+        while True:
+            if request is not None:
+                await _within(channel.send(request), deadline)
+            answer = await _within(channel.receive(), deadline)
+            if loop.time() >= deadline:  # frames that are always there would never let the timer fire
+                raise _silence()
+            request = exchange.send(answer)
+            if request is not None:
+                if between:
+                    await between()
+                deadline = loop.time() + timeout
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    finally:
+        exchange.close()
+
+
+V = TypeVar("V")
+
+
+async def _within(step: Awaitable[V], deadline: float) -> V:
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await step
+    except TimeoutError:
+        raise _silence() from None
+
+
+def _silence() -> LinkTimeout:
+    return LinkTimeout("no answer in time: is the meter powered, and within reach?")

@@ -1,0 +1,120 @@
+"""The meters that the collector has: from the store's registry, each with its family and on its medium.
+
+An address says the link (`tcp://192.0.2.7:4059`, `udp://[2001:db8::7]:4059`); which medium it shares with others
+follows from the patterns of the configuration. What opens a channel is given from outside: no sockets here.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from dcu.clock import epoch_seconds
+from dcu.collect.medium import Medium
+from dcu.collect.meter import Meter, State
+from dcu.collect.meter_profile import Families, MeterProfile
+from dcu.collect.services import Services
+from dcu.errors import ConfigError
+from dcu.store.records import MeterRecord, MeterState
+from dcu.streams import Channel
+
+Connect = Callable[[str, int, int], Awaitable[Channel]]  # address, client SAP, server SAP → channel
+
+log = logging.getLogger(__name__)
+
+
+class Media:
+    """Media by pattern of address; the first that fits holds."""
+
+    def __init__(self, media: Iterable[tuple[tuple[str, ...], Medium]]) -> None:
+        self._media = list(media)
+
+    def __iter__(self) -> Iterator[Medium]:
+        return (medium for _, medium in self._media)
+
+    def of(self, address: str) -> Medium:
+        """Raises ConfigError."""
+        for patterns, medium in self._media:
+            if any(fnmatchcase(address, pattern) for pattern in patterns):
+                return medium
+        raise ConfigError(f"no medium takes the address {address}: add a [[medium]] with a pattern that fits")
+
+
+class Fleet:
+    """Meters by name."""
+
+    def __init__(
+        self,
+        services: Services,
+        families: Families,
+        media: Media,
+        connect: Connect,
+        *,
+        quarantine_seconds: float = 0.0,
+    ) -> None:
+        self._services = services
+        self._families = families
+        self._connect = connect
+        self._quarantine_seconds = quarantine_seconds
+        self._meters: dict[str, Meter] = {}
+        self.media = media
+
+    def __len__(self) -> int:
+        return len(self._meters)
+
+    def __iter__(self) -> Iterator[Meter]:
+        return iter(list(self._meters.values()))
+
+    @property
+    def families(self) -> list[MeterProfile]:
+        """Every family that there is, also those without a meter yet."""
+        return list(self._families)
+
+    def of(self, family: MeterProfile) -> list[Meter]:
+        return [meter for meter in self._meters.values() if meter.profile is family]
+
+    def get(self, name: str) -> Meter:
+        """Raises ConfigError."""
+        try:
+            return self._meters[name]
+        except KeyError:
+            raise ConfigError(f"no meter {name!r} is registered: see `dcu meters`") from None
+
+    async def load(self) -> None:
+        """Take every meter of the store's registry; one that cannot be placed is logged and left out."""
+        for record in await self._services.store.meters():
+            self.take(record)
+
+    def take(self, record: MeterRecord) -> Meter | None:
+        """Have the meter of a record; a changed record replaces it."""
+        known = self._meters.get(record.name)
+        if known and (known.address, known.profile.name) == (record.address, record.profile):
+            return known
+        try:
+            profile = self._families.get(record.profile)
+            medium = self.media.of(record.address)
+        except ConfigError as error:
+            log.error("meter %s is left out: %s", record.name, error)
+            return None
+
+        async def dial(client: int) -> Channel:
+            return await self._connect(record.address, client, profile.addresses.server)
+
+        meter = Meter(record.name, record.address, profile, medium, dial, self._services)
+        if record.state is MeterState.QUARANTINED:
+            meter.state, meter.reason, meter.since = State.QUARANTINED, record.reason, record.since
+        self._meters[record.name] = meter
+        return meter
+
+    async def maintain(self) -> None:
+        """Give quarantined meters another chance after the configured time."""
+        if not self._quarantine_seconds:
+            return
+        before = epoch_seconds(self._services.clock.now()) - self._quarantine_seconds
+        for meter in self:
+            if meter.state is State.QUARANTINED and meter.since <= before:
+                await meter.release()
+
+    async def close(self) -> None:
+        """Close every association."""
+        for meter in self:
+            await meter.part()

@@ -1,0 +1,143 @@
+"""Discovery: what a meter holds, read from the meter once and kept in the store.
+
+The association's object list (class 15) says which objects there are; of a load profile the capture objects, the
+capture period and the scalers of its columns make the layout that polling needs. Nothing of it is hard-coded.
+"""
+
+import logging
+
+import msgspec
+
+from dcu.collect.jobs.transfer import transfer
+from dcu.collect.layout import (
+    CAPTURE_OBJECTS,
+    CAPTURE_PERIOD,
+    LARGEST_PERIOD,
+    LARGEST_ROW,
+    PROFILE_GENERIC,
+    Captured,
+    ProfileLayout,
+    is_status,
+)
+from dcu.collect.meter import Meter
+from dcu.collect.services import Services
+from dcu.cosem import axdr, objects
+from dcu.cosem.apdu import DataAccessResult
+from dcu.cosem.profile import CaptureObject, clock_column, decode_capture_objects
+from dcu.errors import AccessDenied, DecodeError, MalformedAnswer
+from dcu.model import AttributeRef, Obis, Priority
+
+OBJECT_LIST = AttributeRef(15, Obis.parse("0-0:40.0.0*255"), 2)
+SCALER_UNIT = {3: 3, 4: 3, 5: 4}  # register, extended register, demand register: which attribute scales the values
+SCALED = {3: (2,), 4: (2,), 5: (2, 3)}  # the attributes that it scales
+
+log = logging.getLogger(__name__)
+
+
+async def object_list(services: Services, meter: Meter, priority: Priority, *, refresh: bool = False) -> bytes:
+    """The meter's object list as it sent it; from the store where it was read before."""
+    key = f"objects/{meter.name}"
+    if not refresh and (kept := await services.store.recall(key)) is not None:
+        return kept
+    raw = await transfer(meter, lambda session: session.get(OBJECT_LIST), priority)
+    elements(raw)
+    await services.store.remember(key, raw)
+    return raw
+
+
+def elements(raw: bytes) -> tuple[objects.ObjectListElement, ...]:
+    """Raises MalformedAnswer."""
+    try:
+        return tuple(objects.decode_object_list(raw))
+    except DecodeError as error:
+        raise MalformedAnswer(f"an object list that does not decode: {error}") from None
+
+
+async def profile_layout(
+    services: Services, meter: Meter, profile: Obis, priority: Priority, *, refresh: bool = False
+) -> ProfileLayout:
+    """The layout of a load profile, discovered where the store does not know it."""
+    key = f"layout/{meter.name}/{profile}"
+    if not refresh and (kept := await services.store.recall(key)) is not None:
+        return services.layouts.decoded(kept)
+    held = elements(await object_list(services, meter, priority, refresh=refresh))
+    if not any(item.obis == profile and item.class_id == PROFILE_GENERIC for item in held):
+        raise AccessDenied(
+            f"{meter.name} holds no profile {profile}: see `dcu objects`", DataAccessResult.OBJECT_UNDEFINED
+        )
+    layout = await _discover(meter, profile, priority)
+    raw = msgspec.msgpack.encode(layout)
+    await services.store.set_layout(meter.name, profile, layout.columns)
+    await services.store.remember(key, raw)
+    log.info("meter %s: %s has %d columns, every %d s", meter.name, profile, len(layout.captured), layout.period)
+    return services.layouts.decoded(raw)
+
+
+async def _discover(meter: Meter, profile: Obis, priority: Priority) -> ProfileLayout:
+    wanted = [AttributeRef(PROFILE_GENERIC, profile, attribute) for attribute in (CAPTURE_OBJECTS, CAPTURE_PERIOD)]
+    results = await read(meter, wanted, priority)
+    raw_captured, raw_period = (given(ref, raw) for ref, raw in zip(wanted, results, strict=True))
+    try:
+        captured = decode_capture_objects(raw_captured)
+        period = axdr.decode(raw_period).value
+    except DecodeError as error:
+        raise MalformedAnswer(f"profile {profile}: {error}") from None
+    clock = clock_column(captured)
+    if not isinstance(period, int) or not 1 <= period <= LARGEST_PERIOD:
+        raise MalformedAnswer(f"profile {profile}: a capture period of {period!r} s cannot be collected")
+    if not 2 <= len(captured) <= LARGEST_ROW:
+        raise MalformedAnswer(f"profile {profile}: {len(captured)} columns cannot be collected")
+    if clock is None:
+        raise MalformedAnswer(f"profile {profile} captures no clock: its rows have no time")
+    scales = await _scales(meter, captured, priority)
+    status = next((index for index, column in enumerate(captured) if is_status(column.ref)), None)
+    columns = tuple(
+        Captured(str(column.ref), column.data_index, *scale) for column, scale in zip(captured, scales, strict=True)
+    )
+    return ProfileLayout(period, clock, status, columns)
+
+
+async def _scales(meter: Meter, captured: tuple[CaptureObject, ...], priority: Priority) -> list[tuple[int, str]]:
+    """Scaler and unit of each column; (0, "") for what has none, or does not tell."""
+    where = {
+        index: AttributeRef(column.class_id, column.obis, SCALER_UNIT[column.class_id])
+        for index, column in enumerate(captured)
+        if column.attribute in SCALED.get(column.class_id, ())
+    }
+    refs = list(dict.fromkeys(where.values()))
+    known = dict(zip(refs, await read(meter, refs, priority), strict=True))
+    return [scale(known[where[index]]) if index in where else (0, "") for index in range(len(captured))]
+
+
+def scale(raw: bytes | DataAccessResult) -> tuple[int, str]:
+    """Raises MalformedAnswer."""
+    if isinstance(raw, DataAccessResult):
+        return 0, ""
+    try:
+        scaler_unit = objects.decode_scaler_unit(raw)
+    except DecodeError as error:
+        raise MalformedAnswer(f"a scaler that does not decode: {error}") from None
+    return scaler_unit.scaler, scaler_unit.unit
+
+
+async def read(meter: Meter, refs: list[AttributeRef], priority: Priority) -> list[bytes | DataAccessResult]:
+    """Read attributes: in one request where the family takes lists, else one after the other."""
+    if not refs:
+        return []
+    if meter.profile.session.get_list and len(refs) > 1:
+        wanted = tuple((ref, None) for ref in refs)
+        return list(await transfer(meter, lambda session: session.get_list(wanted), priority))
+    results: list[bytes | DataAccessResult] = []
+    for ref in refs:
+        try:
+            results.append(await transfer(meter, lambda session, ref=ref: session.get(ref), priority))  # type: ignore[misc]
+        except AccessDenied as denied:
+            results.append(DataAccessResult(denied.result))
+    return results
+
+
+def given(ref: AttributeRef, result: bytes | DataAccessResult) -> bytes:
+    """Raises AccessDenied where the meter did not give the value."""
+    if isinstance(result, DataAccessResult):
+        raise AccessDenied(f"{ref}: {result}", result)
+    return result

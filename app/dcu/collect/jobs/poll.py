@@ -1,0 +1,150 @@
+"""Polling one load profile of one meter: the store says what is missing, the newest is read first.
+
+What the schedule promises (the last day, say) is read at SCHEDULED priority, older gaps are healed at BACKFILL. Rows
+that a meter was asked for and does not have are asked for once more, and then left alone until the collector starts
+anew: it was not there yet, or had no power.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from dcu.clock import epoch_seconds
+from dcu.collect.jobs.discovery import profile_layout
+from dcu.collect.jobs.profile import ProfileReader, Range
+from dcu.collect.meter import Meter
+from dcu.collect.meter_profile import Poll
+from dcu.collect.scheduler import Job
+from dcu.collect.services import Services
+from dcu.model import Obis, Priority, Reading
+
+ASKED = 2  # times for a row that the meter does not have
+FRESH = 2  # periods: rows so young may still be captured, where the meter's clock is behind
+REMEMBERED = 64  # ranges that a meter does not have; beyond it the oldest is asked for again
+
+
+@dataclass(slots=True)
+class Absent:
+    """Ranges that a meter was asked for in vain, and how often, by meter and profile."""
+
+    _ranges: dict[tuple[str, Obis], dict[Range, int]] = field(default_factory=dict)
+
+    def note(self, meter: str, profile: Obis, missing: Iterable[Range]) -> None:
+        for gap in missing:
+            known = self._ranges.setdefault((meter, profile), {})
+            known[gap] = known.pop(gap, 0) + 1
+            while len(known) > REMEMBERED:
+                del known[next(iter(known))]
+
+    def without(self, meter: str, profile: Obis, gaps: Iterable[Range]) -> list[Range]:
+        """The gaps that are still worth asking for."""
+        vain = [gap for gap, times in self._ranges.get((meter, profile), {}).items() if times >= ASKED]
+        return [rest for gap in gaps for rest in _minus(gap, vain)]
+
+
+def _minus(gap: Range, taken: Iterable[Range]) -> list[Range]:
+    rest = [gap]
+    for low, high in taken:
+        rest = [
+            part
+            for start, end in rest
+            for part in ((start, min(end, low)), (max(start, high), end))
+            if part[1] > part[0]
+        ]
+    return rest
+
+
+def missing(asked: Range, readings: Iterable[Reading], period: int) -> list[Range]:
+    """The parts of a range that no reading fell into; a reading counts for the nearest multiple of the period."""
+    have = {(reading.timestamp + period // 2) // period * period for reading in readings}
+    start = asked[0] + -asked[0] % period
+    gaps: list[Range] = []
+    for at in range(start, asked[1], period):
+        if at in have:
+            continue
+        if gaps and gaps[-1][1] == at:
+            gaps[-1] = (gaps[-1][0], at + period)
+        else:
+            gaps.append((at, at + period))
+    return gaps
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a poll is about: readings with start ≤ time < end, both multiples of the period."""
+
+    start: int
+    end: int
+    period: int
+
+    @classmethod
+    def until(cls, now: int, poll: Poll, span: float, period: int) -> "Window":
+        """The last `span` seconds, but for what the meter may not have captured yet."""
+        end = (now - int(poll.delay)) // period * period + period
+        return cls(end - max(period, int(span) // period * period), end, period)
+
+    @property
+    def rows(self) -> int:
+        return (self.end - self.start) // self.period
+
+
+class Poller:
+    """Polls profiles: `scheduled` and `backfill` are the work of jobs. expected, collected: told of every window."""
+
+    def __init__(self, services: Services, progress: Callable[[Meter, int, int], None]) -> None:
+        self._services = services
+        self._progress = progress
+        self.absent = Absent()
+
+    async def scheduled(self, job: Job, poll: Poll) -> bool:
+        """Read what the last `poll.scheduled` seconds lack; return whether older gaps are left to heal."""
+        services, meter, profile = self._services, job.meter, Obis.parse(poll.profile)
+        layout = await profile_layout(services, meter, profile, job.priority)
+        window = Window.until(self._now(), poll, poll.scheduled, layout.period)
+        await self._fill(job, profile, window)
+        older = Window.until(self._now(), poll, poll.history, layout.period)
+        return bool(await self._gaps(meter, profile, older))
+
+    async def backfill(self, job: Job, poll: Poll) -> None:
+        """Heal what the last `poll.history` seconds lack."""
+        layout = await profile_layout(self._services, job.meter, Obis.parse(poll.profile), job.priority)
+        await self._fill(job, Obis.parse(poll.profile), Window.until(self._now(), poll, poll.history, layout.period))
+
+    async def fetch(self, job: Job, profile: Obis, start: int, end: int) -> None:
+        """Read what is missing in a range that somebody asks for now, also what was asked for in vain."""
+        period = (await profile_layout(self._services, job.meter, profile, job.priority)).period
+        window = Window(start // period * period, end + -end % period, period)
+        await self._fill(job, profile, window, again=True)
+
+    async def _fill(self, job: Job, profile: Obis, window: Window, *, again: bool = False) -> None:
+        services, meter = self._services, job.meter
+        layout = await profile_layout(services, meter, profile, job.priority)
+        gaps = await self._gaps(meter, profile, window, again=again)
+        left = wanted = sum((end - start) // window.period for start, end in gaps)
+        if job.priority is Priority.SCHEDULED:
+            self._progress(meter, window.rows, window.rows - left)
+        reader = ProfileReader(services, meter, profile, layout, job.priority)
+        async for asked, readings in reader.read(gaps):
+            await self._keep(meter, profile, asked, readings, window.period)
+            left -= (asked[1] - asked[0]) // window.period
+            job.progress = 1 - left / wanted
+            if job.priority is Priority.SCHEDULED:
+                self._progress(meter, 0, len(readings))
+
+    async def _keep(self, meter: Meter, profile: Obis, asked: Range, readings: list[Reading], period: int) -> None:
+        services = self._services
+        fresh = self._now() - FRESH * period
+        self.absent.note(meter.name, profile, [gap for gap in missing(asked, readings, period) if gap[1] <= fresh])
+        if not readings:
+            return
+        accepted = await services.store.add(meter.name, profile, readings)
+        first, last = readings[0].timestamp, readings[-1].timestamp
+        meter.readings += accepted
+        meter.last_reading = max(meter.last_reading, last)
+        services.events.tell("reading", meter=meter.name, profile=str(profile), count=accepted, first=first, last=last)
+
+    async def _gaps(self, meter: Meter, profile: Obis, window: Window, *, again: bool = False) -> list[Range]:
+        found = await self._services.store.gaps(meter.name, profile, window.start, window.end, window.period)
+        return found if again else self.absent.without(meter.name, profile, found)
+
+    def _now(self) -> int:
+        return epoch_seconds(self._services.clock.now())

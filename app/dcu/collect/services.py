@@ -1,0 +1,52 @@
+"""What every meter and job of the collector shares: time, chance, the store, the keys, who is told what happens."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from dcu.clock import Clock
+from dcu.collect.events import Events
+from dcu.collect.layout import Layouts
+from dcu.keys.base import KeyStore
+from dcu.store.store import Store
+
+
+@dataclass(slots=True)
+class OpenAssociations:
+    """How many associations are open, and how many may stay so while nobody needs them."""
+
+    limit: int
+    count: int = 0
+
+    @property
+    def crowded(self) -> bool:
+        return self.count > self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """client_title: our own system title, 8 bytes; counter_block: invocation counters reserved at a time."""
+
+    clock: Clock
+    random: Random
+    store: Store
+    keys: KeyStore
+    events: Events
+    client_title: bytes
+    counter_block: int = 1_000
+    layouts: Layouts = field(default_factory=Layouts)
+    open: OpenAssociations = field(default_factory=lambda: OpenAssociations(256))
+    _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
+
+    def aside(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do `work` without waiting for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settled(self) -> None:
+        """Wait for what was put aside."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
