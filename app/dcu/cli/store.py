@@ -1,0 +1,48 @@
+"""`dcu store check`: whether what is kept is whole, asked of the collector or of the files themselves."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dcu.cli import exits, output
+from dcu.cli.collector import ask, socket_option
+
+
+@click.group()
+def store() -> None:
+    """Look after what is kept."""
+
+
+@store.command()
+@click.option("--directory", type=click.Path(path_type=Path), help="Check these files without a collector.")
+@socket_option
+@output.json_option
+def check(directory: Path | None, socket: Path, as_json: bool) -> int:
+    """Verify every file of the store and report; exit code 1 when something is wrong."""
+    report = _of_files(directory) if directory else ask(socket, "store.check")
+    if as_json:
+        output.show_json(report)
+    else:
+        _show(report)
+    return exits.OK if report["ok"] else exits.FAILED
+
+
+def _of_files(directory: Path) -> dict[str, Any]:
+    import dataclasses
+
+    from dcu.store import check as check_store
+
+    report = check_store(directory)
+    return {**dataclasses.asdict(report), "ok": report.ok}
+
+
+def _show(report: dict[str, Any]) -> None:
+    click.echo(
+        f"{report['directory']}: {report['files']} files, {report['readings']} readings of {report['meters']} meters, "
+        f"{report['outbox']} in the outbox" + (" (in use)" if report["in_use"] else "")
+    )
+    for finding in report["findings"]:
+        mark = click.style("WRONG", fg="red") if finding["serious"] else "note "
+        click.echo(f"{mark}  {finding['file']}: {finding['text']}")
+    click.secho("the store is whole" if report["ok"] else "the store is damaged", fg="green" if report["ok"] else "red")
