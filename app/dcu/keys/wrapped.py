@@ -128,7 +128,7 @@ class WrappedKeys:
             raise KeysError(f"{path}: records were removed or put back: import the shipment file again")
         if file.generation < newest:
             raise KeysError(
-                f"{path}: an older file was put back (generation {file.generation}, {newest} was seen): restore that one"
+                f"{path}: an older file was put back (generation {file.generation}, {newest} was seen): restore it"
             )
         return keys
 
