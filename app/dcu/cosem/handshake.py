@@ -135,13 +135,11 @@ class Handshake:
 
     def _check_terms(self, answer: Aare) -> None:
         settings = self._association
-        if answer.context is not settings.context and not _harmless(settings.context, answer.context):
+        if answer.context is not settings.context and not _names_more(settings.context, answer.context):
             raise PolicyViolated(f"asked for context {settings.context.name}, the meter gave {answer.context.name}")
-        wanted, given = (
-            settings.authentication.value,
-            answer.mechanism,
-        )  # jDLMS leaves the name out: HLS is done all the same
-        if given is not None and given is not wanted and (given, wanted) != (Mechanism.NONE, Mechanism.LOW):
+        wanted, given = settings.authentication.value, answer.mechanism
+        # A missing name lowers nothing: with HLS the challenge and its proof are insisted on. jDLMS leaves it out.
+        if given not in (None, wanted) and (given, wanted) != (Mechanism.NONE, Mechanism.LOW):
             raise PolicyViolated(f"asked for authentication {wanted.name}, the meter gave {given.name}")
         expected, title = settings.server_title, answer.responding_title
         if (settings.secured or (expected and title)) and title != expected:
@@ -184,8 +182,8 @@ def _rejection(answer: Aare) -> DcuError:
     return AssociationRefused(f"the meter refused the association: {text}")
 
 
-def _harmless(wanted: ApplicationContext, given: ApplicationContext) -> bool:
-    """jDLMS says "with ciphering" whatever was asked: more was named than wanted, and nothing depends on it."""
+def _names_more(wanted: ApplicationContext, given: ApplicationContext) -> bool:
+    """jDLMS names the context with ciphering where it was asked for the one without: nothing is lowered by that."""
     return wanted is ApplicationContext.LN and given is ApplicationContext.LN_CIPHERED
 
 

@@ -114,7 +114,7 @@ class Pair:
         self.server = ServerSession(
             self.meter,
             {CLIENT: ServerAssociation(authentication, KEYS, None, policy)},
-            counter=count(5000).__next__,
+            counter=count(5000, 10).__next__,  # room for a forger between them
             floors=floors,
             lossy=lossy,
         )

@@ -210,7 +210,7 @@ def test_the_receive_floor_rises_with_every_accepted_frame():
     for _ in range(3):
         pair.run(pair.client.get(ENERGY))
         floors.append(pair.client.floor)
-    assert floors == [5002, 5003, 5004, 5005]  # AARE, proof, its answer; then one a GET
+    assert floors == [5020, 5030, 5040, 5050]  # AARE, proof, its answer; then one a GET
 
 
 def test_one_counter_a_protected_frame_and_one_a_proof():
