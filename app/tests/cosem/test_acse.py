@@ -31,7 +31,7 @@ CIPHERED_ANSWER = bytes.fromhex("281F3001234567891214A0845E475714383F65BC19745CA
 
 @pytest.mark.parametrize(
     ("apdu", "wire"),
-    [  # Green Book 11 (AARQ and AARE examples), 14
+    [  # AARQ and AARE: the Green Book's examples (11); RLRQ and RLRE: written by hand from 9.4.2
         pytest.param(
             Aarq(ApplicationContext.LN, user_information=INITIATE),
             "601DA109060760857405080101BE10040E01000000065F1F0400007E1F04B0",
