@@ -6,8 +6,9 @@ street.
 """
 
 import ipaddress
+import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,8 @@ from neighbourhood.faults import Fault, Faulty, Mischief
 from neighbourhood.meter import Event, Habits, Meter, Reuse
 
 DLMS_PORT = 4059  # IANA: dlms/cosem
+Serve = Callable[[str, int, Callable[[Peer], Handler | None]], Awaitable[Server]]
+
 REMEMBERED = 1_000  # attempts to reuse a counter: each is one too many, a million say no more
 
 
@@ -38,26 +41,35 @@ class StreetTime:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a meter is reached."""
+    """Where a meter is reached; a port of None: not that way, of 0: any that is free."""
 
     host: str
     tcp: int | None
     udp: int | None
 
+    @property
+    def address(self) -> str:
+        scheme, port = ("udp", self.udp) if self.tcp is None else ("tcp", self.tcp)
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Addressing:
-    """host and base_port: a port each, from base_port on; address: an address each, from this one on."""
+    """tcp, udp: the first meter's port, the next has the next (0: any; None: not at all).
+
+    address: the first meter's own address, in place of `host`, the next has the next; all have the same port then.
+    """
 
     host: str = "127.0.0.1"
-    base_port: int = 20_000
+    tcp: int | None = 0
+    udp: int | None = None
     address: str | None = None
-    udp: bool = False
 
     def place(self, index: int) -> Place:
-        port = self.base_port + index if self.address is None else DLMS_PORT
-        host = self.host if self.address is None else str(ipaddress.ip_address(self.address) + index)
-        return Place(host, port, port if self.udp else None)
+        if self.address is not None:
+            return Place(str(ipaddress.ip_address(self.address) + index), self.tcp, self.udp)
+        return Place(self.host, *(port + index if port else port for port in (self.tcp, self.udp)))
 
 
 @dataclass(slots=True)
@@ -67,6 +79,7 @@ class Counts:
     connections: int = 0
     frames: int = 0
     pushes: int = 0
+    pushes_lost: int = 0
     refused: dict[str, int] = field(default_factory=dict)  # frames, by the error's name
     counter_reuse: int = 0
 
@@ -86,7 +99,7 @@ class Fleet:
     ) -> None:
         shared = habits or Habits()
         self.meters = [Meter(seed, number, street_time, shared) for number in range(1, count + 1)]
-        self.addressing = addressing or Addressing()
+        self._places = [(addressing or Addressing()).place(index) for index in range(count)]
         self.mischief = Mischief(faults, count)
         self.counts = Counts()
         self.reuses: deque[Reuse] = deque(maxlen=REMEMBERED)
@@ -96,27 +109,37 @@ class Fleet:
                 meter.key_salt = "wrong"
 
     def place(self, meter: Meter) -> Place:
-        return self.addressing.place(meter.number - 1)
+        """Where it is reached; ports that the system chose are known once the street listens."""
+        return self._places[meter.number - 1]
 
     async def listen(self) -> None:
-        """Raises OSError, naming the address, where one cannot be bound."""
+        """Open every meter's door. Raises OSError, naming the address, where one cannot be bound."""
         shared = memoryview(bytearray(1 << 16))  # the loop fills it and hands it over in one step: one serves them all
-        for meter in self.meters:
-            place = self.place(meter)
-            for port, serve in ((place.tcp, serve_tcp), (place.udp, serve_udp)):
-                if port is None:
-                    continue
-                server = await serve(place.host, port, self._factory(meter, lossy=serve is serve_udp))
-                server.buffer = shared
-                self._servers.append(server)
+        for index, meter in enumerate(self.meters):
+            wanted = self._places[index]
+            ports: list[int | None] = []
+            for port, serve in ((wanted.tcp, serve_tcp), (wanted.udp, serve_udp)):
+                server = None
+                if port is not None:
+                    server = await self._serve(serve, wanted.host, port, meter)
+                    server.buffer = shared
+                    self._servers.append(server)
+                ports.append(server.port if server else None)
+            self._places[index] = Place(wanted.host, *ports)
+
+    async def _serve(self, serve: Serve, host: str, port: int, meter: Meter) -> Server:
+        def welcome(peer: Peer) -> Handler:
+            return self.talk(meter, peer, lossy=serve is serve_udp)
+
+        try:
+            return await serve(host, port, welcome)
+        except OSError as error:
+            raise OSError(error.errno, f"{host}:{port}: {os.strerror(error.errno or 0)}") from None
 
     async def close(self) -> None:
         for server in self._servers:
             await server.close()
         self._servers.clear()
-
-    def _factory(self, meter: Meter, *, lossy: bool) -> Callable[[Peer], Handler | None]:
-        return lambda peer: self.talk(meter, peer, lossy=lossy)
 
     def talk(self, meter: Meter, peer: Peer, *, lossy: bool = False) -> Handler:
         """A new client of `meter`: what answers it."""
@@ -144,6 +167,7 @@ class Fleet:
             "connections": self.counts.connections,
             "frames": self.counts.frames,
             "pushes": self.counts.pushes,
+            "pushes_lost": self.counts.pushes_lost,
             "refused": dict(self.counts.refused),
             "counter_reuse": self.counts.counter_reuse + len(doubled),
             "counters_accepted": sum(meter.heard.accepted for meter in self.meters),

@@ -102,7 +102,7 @@ class Heard:
 class Meter:
     __slots__ = (
         "_associations", "_breaks", "_events", "_relay_mode", "_sets", "_street_time", "counter", "destination",
-        "habits", "heard", "key_salt", "number", "preset", "relay", "seed",
+        "given", "habits", "heard", "key_salt", "number", "preset", "relay", "seed",
     )  # fmt: skip
 
     def __init__(self, seed: int, number: int, street_time: Callable[[], int], habits: Habits | None = None) -> None:
@@ -113,6 +113,7 @@ class Meter:
         self.habits = habits or Habits()
         self.relay = Relay.CONNECTED
         self.heard = Heard(truth.household(seed, number).key % 1_000)
+        self.given: MeterKeys | None = None  # keys from outside, for every client, in place of the seed's
         self.key_salt = ""  # another salt, other keys than the shipment says: the fault "wrong-key"
         # Frames sent: seconds since the installation, eightfold, so that a street started again does not fall behind
         # what it sent before (it would have to send eight frames a second for all its life).
@@ -134,7 +135,7 @@ class Meter:
 
     @property
     def system_title(self) -> bytes:
-        return system_title(self.seed, self.number)
+        return self.given.system_title if self.given else system_title(self.seed, self.number)
 
     @property
     def device_name(self) -> str:
@@ -165,10 +166,10 @@ class Meter:
 
     def keys(self, client: int) -> MeterKeys:
         """What this meter holds for `client`; `shipped_keys` is what its maker says that it holds."""
-        return _keys(self.seed, self.number, client, self.key_salt)
+        return self.given or _keys(self.seed, self.number, client, self.key_salt)
 
     def shipped_keys(self, client: int = CONCENTRATOR) -> MeterKeys:
-        return _keys(self.seed, self.number, client, "")
+        return self.given or _keys(self.seed, self.number, client, "")
 
     # counters
 

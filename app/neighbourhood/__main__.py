@@ -1,0 +1,5 @@
+"""`python -m neighbourhood`."""
+
+from neighbourhood.cli import main
+
+main()

@@ -1,0 +1,293 @@
+"""The `neighbourhood` command: a simulated street, one meter of it for a foreign client, its truth, and the demo."""
+
+import asyncio
+import csv
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+
+from dcu.cli import exits
+from dcu.errors import DcuError
+from neighbourhood import truth
+from neighbourhood.meter import LARGEST, serial
+
+T = TypeVar("T")
+
+
+class Checked(click.ParamType[Any]):
+    """An option whose text a function understands, or says in a ValueError what is allowed."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _moment(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no moment: write it as in 2025-11-20T12:00:00Z") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{text!r} is no time zone: write it as in Europe/Vienna or UTC") from None
+    return text
+
+
+def _address(text: str) -> str:
+    import ipaddress
+
+    if not ipaddress.ip_address(text).is_loopback:
+        raise ValueError(f"{text} is no loopback address: meters of a simulation stay on 127.0.0.0/8")
+    return text
+
+
+def _fault(text: str) -> Any:
+    from neighbourhood.faults import Fault
+
+    return Fault.parse(text)
+
+
+def _listener(text: str) -> Any:
+    from neighbourhood.push import Listener
+
+    return Listener.parse(text)
+
+
+MOMENT = Checked("time", _moment)
+FILE = click.Path(dir_okay=False, path_type=Path)
+PORT = click.IntRange(0, 65_535)
+COUNT = click.IntRange(1, LARGEST)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+SEED = click.option("--seed", type=int, default=1, show_default=True, help="Another seed, another street.")
+
+
+def clock_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--start", type=MOMENT, help="When it is in the street (default: now).", metavar="TIME"),
+        click.option("--speed", type=click.FloatRange(0.0, 100_000), default=1.0, help="How fast time runs there."),
+        click.option("--zone", type=Checked("zone", _zone), default="UTC", help="The meters' time zone."),
+        click.option("--deviation", type=click.Choice(["+", "-", "none"]), default="+", show_default=True,
+                     help="Sign of the clock's deviation: + UTC = local + deviation (Blue Book), - the opposite."),
+        click.option("--period", type=click.Choice(["15", "60"]), default="60", show_default=True,
+                     help="Minutes of the load profile."),
+        click.option("--compress", is_flag=True, help="Profiles use null-data."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _habits(options: dict[str, Any], **more: Any) -> Any:
+    from neighbourhood.meter import Habits
+    from neighbourhood.times import Zone
+
+    zone = Zone(options["zone"], -1 if options["deviation"] == "-" else 1, options["deviation"] != "none")
+    return Habits(zone=zone, period=int(options["period"]) * 60, compress=options["compress"], **more)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="grid-dcu-neighbourhood", prog_name="neighbourhood")
+def cli() -> None:
+    """A simulated street of DLMS/COSEM meters, whose every reading is known."""
+
+
+@cli.command()
+@click.option("--count", type=COUNT, default=48, show_default=True, help="How many meters.")
+@SEED
+@click.option("--listen", default="127.0.0.1", show_default=True, help="The address of every meter.", metavar="HOST")
+@click.option("--base-port", type=PORT, default=0, help="The first meter's port, the next has the next; 0: any.")
+@click.option("--addresses", type=Checked("address", _address), metavar="127.x.y.z",
+              help="The first meter's own address, the next has the next; port 4059 or --base-port.")  # fmt: skip
+@click.option("--udp/--no-udp", help="Serve UDP, too, on the same ports.")
+@click.option("--shipment", type=FILE, help="Write a shipment file: the meters with their wrapped keys.")
+@click.option("--transport-key", type=FILE, help="What wraps them: a file of hexadecimal digits, made if missing.")
+@click.option("--profile", default="generic", show_default=True, help="The meter profile that the shipment names.")
+@click.option("--fault", "faults", type=Checked("fault", _fault), multiple=True, metavar="KIND[=VALUE]:METERS",
+              help="nonsense, garbage, replays, wrong-key, silent, slow=S, drops=N; METERS: 3, 4-8, all.")  # fmt: skip
+@click.option("--push", "listener", type=Checked("listener", _listener), metavar="[udp://]HOST:PORT",
+              help="Send ciphered alarms there.")  # fmt: skip
+@click.option("--push-every", type=click.FloatRange(0), default=0.0, help="Seconds from alarm to alarm; 0: one each.")
+@click.option("--status", type=FILE, help="Write what happened at the end, and on SIGUSR1, as JSON.")
+@click.option("--duration", type=click.FloatRange(0, min_open=True), help="End after these seconds.")
+@clock_options
+@JSON
+def meters(as_json: bool, **options: Any) -> None:
+    """Run a street of meters until it is interrupted."""
+    from neighbourhood.fleet import DLMS_PORT, Addressing, Fleet
+    from neighbourhood.running import Running, Shipping, described, street_time
+
+    if (options["shipment"] is None) is not (options["transport_key"] is None):
+        raise click.UsageError("--shipment and --transport-key go together")
+    port = options["base_port"] or (DLMS_PORT if options["addresses"] else 0)
+    if not options["addresses"] and port and port + options["count"] > 65_536:
+        raise click.UsageError(f"--base-port {port} leaves no port for meter {65_536 - port + 1}")
+    try:
+        fleet = Fleet(
+            options["count"],
+            options["seed"],
+            street_time(options["start"], options["speed"]),
+            habits=_habits(options),
+            addressing=Addressing(options["listen"], port, port if options["udp"] else None, options["addresses"]),
+            faults=options["faults"],
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    shipped = options["shipment"] and Shipping(options["shipment"], options["transport_key"], options["profile"])
+    running = Running(
+        fleet, shipped, options["status"], options["listener"], options["push_every"], options["duration"]
+    )
+
+    def ready(fleet: Fleet) -> None:
+        told = described(fleet)
+        if as_json:
+            _say(json.dumps(told))
+        else:
+            _say(f"{len(fleet.meters)} meters: {told['first']['name']} on {told['first']['address']} … "
+                 f"{told['last']['name']} on {told['last']['address']}; Ctrl-C ends")  # fmt: skip
+
+    asyncio.run(running.run(ready))
+
+
+@cli.command()
+@click.option("--listen", default="127.0.0.1", show_default=True, help="Its address.", metavar="HOST")
+@click.option("--tcp", type=PORT, help="Its TCP port (wrapper); 0: any.")
+@click.option("--udp", type=PORT, help="Its UDP port (wrapper); 0: any.")
+@click.option("--auth", type=click.Choice(["none", "low", "gmac"]), default="gmac", show_default=True,
+              help="How client 1 authenticates; gmac also ciphers everything.")  # fmt: skip
+@click.option("--keys", type=FILE, help="Keys file (TOML): password, system_title, guek, gak.")
+@click.option("--generate", is_flag=True, help="Make that file.")
+@click.option("--status", type=FILE, help="Write what happened at the end, and on SIGUSR1, as JSON.")
+@click.option("--duration", type=click.FloatRange(0, min_open=True), help="End after these seconds.")
+@SEED
+@clock_options
+@JSON
+def meter(as_json: bool, **options: Any) -> None:
+    """Run one meter for a foreign client."""
+    from dcu.cosem.association import Authentication
+    from neighbourhood.fleet import Addressing, Fleet
+    from neighbourhood.running import Running, bench_keys, generate_keys, street_time
+
+    if options["tcp"] is None and options["udp"] is None:
+        raise click.UsageError("--tcp PORT or --udp PORT is needed")
+    if options["auth"] != "none" and options["keys"] is None:
+        raise click.UsageError(f"--auth {options['auth']} needs --keys FILE (--generate makes one)")
+    if options["generate"]:
+        if options["keys"] is None:
+            raise click.UsageError("--generate needs --keys FILE: where to write")
+        generate_keys(options["keys"])
+    habits = _habits(options, authentication=Authentication[options["auth"].upper()])
+    fleet = Fleet(
+        1,
+        options["seed"],
+        street_time(options["start"], options["speed"]),
+        habits=habits,
+        addressing=Addressing(options["listen"], options["tcp"], options["udp"]),
+    )
+    if options["keys"] is not None:
+        fleet.meters[0].given = bench_keys(options["keys"])
+    if options["auth"] == "low" and not (keys := fleet.meters[0].keys(1)).password:
+        raise click.UsageError(f"{options['keys']} has no password, which --auth low needs ({len(keys.gak)} bytes)")
+
+    def ready(fleet: Fleet) -> None:
+        _say(_reached(fleet, options["auth"], options["keys"], as_json=as_json))
+
+    asyncio.run(Running(fleet, status=options["status"], duration=options["duration"]).run(ready))
+
+
+def _reached(fleet: Any, auth: str, keys: Path | None, *, as_json: bool) -> str:
+    place, only = fleet.place(fleet.meters[0]), fleet.meters[0]
+    title = only.keys(1).system_title.hex()
+    if as_json:
+        return json.dumps(
+            {"ready": True, "name": only.serial, "host": place.host, "tcp": place.tcp, "udp": place.udp,
+             "auth": auth, "client": 1, "server": 1, "system_title": title}
+        )  # fmt: skip
+    where = " and ".join(
+        f"{kind} {place.host}:{port}" for kind, port in (("TCP", place.tcp), ("UDP", place.udp)) if port
+    )
+    option = f"--tcp {place.host}:{place.tcp}" if place.tcp else f"--udp {place.host}:{place.udp}"
+    with_keys = f" --keys {keys}" if keys and auth != "none" else ""
+    return (
+        f"meter {only.serial}, {where} (wrapper), client 1, server 1, authentication {auth}, system title {title};\n"
+        f"public client 16 without authentication. Try:\n"
+        f"  dcu read {option} --client 1 --auth {auth}{with_keys} '1-0:1.8.0*255'\n"
+        f"Ctrl-C ends"
+    )
+
+
+@cli.command(name="truth")
+@SEED
+@click.option("--meter", "number", type=COUNT, help="One meter's number (default: all of --count).")
+@click.option("--count", type=COUNT, default=48, show_default=True, help="How many meters.")
+@click.option("--from", "first", type=MOMENT, required=True, help="First moment.", metavar="TIME")
+@click.option("--to", "last", type=MOMENT, required=True, help="Last moment, included.", metavar="TIME")
+@click.option("--period", type=click.Choice(["15", "60"]), default="60", show_default=True, help="Minutes.")
+@JSON
+def show_truth(seed: int, number: int | None, count: int, first: int, last: int, period: str, as_json: bool) -> None:
+    """Print what the meters' load profiles hold: UTC seconds and integers, before any encoding."""
+    columns = ("meter", "timestamp", "import_wh", "export_wh", "reactive_import_varh", "reactive_export_varh")
+    lines = (
+        (serial(seed, meter), row.timestamp, *row.registers)
+        for meter in ([number] if number else range(1, count + 1))
+        for row in truth.rows(seed, meter, first, last, int(period) * 60)
+    )
+    if as_json:
+        for line in lines:
+            click.echo(json.dumps(dict(zip(columns, line, strict=True))))
+    else:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(lines)
+
+
+def _say(text: str) -> None:
+    click.echo(text)
+    sys.stdout.flush()  # whoever started us waits for this line
+
+
+def main() -> NoReturn:
+    """Entry point of the `neighbourhood` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command and return its exit code; what went wrong is one line on stderr."""
+    try:
+        result = cli.main(list(arguments), prog_name="neighbourhood", standalone_mode=False)
+        sys.stdout.flush()
+    except DcuError as error:
+        return _complain(str(error), exits.code_of(error))
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("interrupted", exits.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader, `head` for instance, has seen enough
+        return exits.OK
+    except Exception as error:  # a bug of ours: one line, not a traceback
+        return _complain(f"internal error ({type(error).__name__}: {error}), please report it", exits.INTERNAL)
+    return result if isinstance(result, int) else exits.OK
+
+
+def _complain(message: str, code: int) -> int:
+    click.secho(f"neighbourhood: {message}", err=True, fg="red")
+    return code
