@@ -212,6 +212,8 @@ class Archive:
             log.info("%s: past retention, dropped", day_name(day))
         for day in [day for day in self._days.aside() if day < first]:
             self._days.drop_aside(day)
+        for day in [day for day in self._buffer.days() if day < first]:
+            self._buffer.forget(self._buffer.of_day(day))
         self._coverage.forget_before(first)
 
     # Trouble

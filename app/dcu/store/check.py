@@ -126,6 +126,8 @@ class _Check:
             self._note(path, f"{unknown} invocation counters to be read from their meters first")
 
     def _day(self, path: Path, db: sqlite3.Connection) -> None:
+        if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return  # killed while it was made: empty, and begun anew when rows come
         if (found := schema.version(db)) != schema.DAY_VERSION:
             self._note(path, f"schema {found}, this program knows {schema.DAY_VERSION}", serious=True)
             return

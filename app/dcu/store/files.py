@@ -109,7 +109,9 @@ class Lock:
             os.pwrite(self._handle, f"process {os.getpid()} ({Path(sys.argv[0]).name or 'python'})\n".encode(), 0)
 
     def release(self) -> None:
-        os.close(self._handle)
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._handle = -1
 
 
 class Ballast:
