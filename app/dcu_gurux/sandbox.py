@@ -12,7 +12,7 @@ import resource
 
 from dcu_gurux import seccomp
 
-MEMORY = 256 << 20  # of address space; a fresh worker maps about 50 MiB
+MEMORY = 256 << 20  # of address space; a fresh worker maps about 35 MiB
 
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
 _SECCOMP_MODE_FILTER = 2
