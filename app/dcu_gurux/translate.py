@@ -24,7 +24,10 @@ def apdu_to_xml(arguments: dict[str, Any]) -> str:
     apdu = _hex(arguments, "apdu")
     translator = _translator()
     translator.comments = arguments.get("comments") is True
-    return str(_fenced("malformed", lambda: translator.pduToXml(apdu)))
+    xml = str(_fenced("malformed", lambda: translator.pduToXml(apdu)))
+    if not xml.startswith("<"):
+        raise Failure("malformed", "gurux-dlms makes nothing of this")
+    return xml
 
 
 def xml_to_apdu(arguments: dict[str, Any]) -> str:

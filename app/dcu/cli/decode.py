@@ -11,6 +11,7 @@ import click
 from dcu.cli import capture, output
 from dcu.cli.decoding import Decoded, Decoder, is_whole
 from dcu.cli.shown import Shown
+from dcu.cli.terminal import line
 from dcu.cli.worker import Worker
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.errors import ConfigError, DcuError
@@ -88,7 +89,7 @@ def _origin(item: Decoded) -> str:
 
 
 def _comment(text: str) -> str:
-    return text.replace("--", "- -")  # which would end the comment
+    return line(text).replace("--", "- -")  # which would end the comment
 
 
 def _shown(zone: str | None, opposite: bool) -> Shown:

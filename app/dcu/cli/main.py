@@ -14,6 +14,7 @@ from typing import NoReturn
 import click
 
 from dcu.cli import exits
+from dcu.cli.terminal import line
 from dcu.errors import ConfigError, DcuError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -55,8 +56,8 @@ class LazyGroup(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_paragraph()
-        for line in exits.epilog().splitlines():  # a table: click would wrap it as prose
-            formatter.write(f"{line}\n")
+        for row in exits.epilog().splitlines():  # a table: click would wrap it as prose
+            formatter.write(f"{row}\n")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -99,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _complain(message: str) -> None:
-    click.secho(f"dcu: {message}", err=True, fg="red")
+    click.secho(line(f"dcu: {message}"), err=True, fg="red")
 
 
 def _internal(error: Exception) -> int:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from dcu.cli.terminal import escaped, line, printable
 from dcu.credentials import Secret
 from dcu.model import AttributeRef, MethodRef, Obis
 
@@ -30,7 +31,7 @@ def show_json(value: object, *, indent: int | None = None) -> None:
 
 def to_json(value: object, *, indent: int | None = None) -> str:
     raw = msgspec.json.encode(_plain(value), enc_hook=_plain)
-    return (raw if indent is None else msgspec.json.format(raw, indent=indent)).decode()
+    return escaped((raw if indent is None else msgspec.json.format(raw, indent=indent)).decode())
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
@@ -60,7 +61,7 @@ def show_records(records: Sequence[dict[str, object]], *, as_json: bool, title: 
 
 def note(message: str) -> None:
     """Something beside the answer: on stderr, so that the answer can be piped."""
-    click.secho(message, err=True, fg="yellow")
+    click.secho(line(message), err=True, fg="yellow")
 
 
 def text(value: object) -> str:
@@ -73,7 +74,7 @@ def text(value: object) -> str:
         case bytes():
             return value.hex(" ")
         case _:
-            return str(value)
+            return printable(str(value))
 
 
 def _plain(value: object) -> object:

@@ -6,7 +6,6 @@ starts a fresh one. This module imports nothing of the worker: it is another pro
 """
 
 import os
-import re
 import selectors
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from dcu.cli.terminal import line, printable
 from dcu.errors import DecodeError, WorkerError
 
 MAX_REQUEST = 1 << 20  # the worker's own bounds
@@ -25,7 +25,6 @@ TIMEOUT = 10.0  # seconds a request; the slowest honest one takes half a second
 START_TIMEOUT = 20.0  # a small device, with cold caches
 
 _COMMAND = (sys.executable, "-I", "-m", "dcu_gurux")  # -I: neither our environment nor the current folder
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal would obey
 
 T = TypeVar("T")
 
@@ -90,7 +89,7 @@ class Worker:
         """The XML of an authenticated plaintext APDU, in the Gurux translator's simple form."""
         arguments = {"apdu": apdu.hex(), "comments": comments}
         xml = self.ask("apdu_to_xml", arguments, str).replace("\r\n", "\n")
-        return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", xml)
+        return printable(xml)
 
     def xml_to_apdu(self, xml: str) -> bytes:
         return _unhex(self.ask("xml_to_apdu", {"xml": xml}, str))
@@ -113,7 +112,7 @@ class Worker:
             raise WorkerError(f"{verb}: {len(request)} bytes are too much for the gurux worker, at most {MAX_REQUEST}")
         answer = self._exchange(verb, request)
         if answer.error is not None:
-            message = _CONTROL.sub(" ", answer.error.message)
+            message = line(answer.error.message)
             raise DecodeError(message) if answer.error.kind == "malformed" else WorkerError(f"{verb}: {message}")
         try:
             return msgspec.json.decode(answer.result, type=kind)
@@ -151,7 +150,7 @@ class Worker:
             hello = _Hello(fatal="is the package grid-dcu-gurux installed?")
         if hello.fatal or "seccomp" not in hello.ready:
             self.close()
-            raise WorkerError(f"the gurux worker does not start: {_CONTROL.sub(' ', hello.fatal) or 'not confined'}")
+            raise WorkerError(f"the gurux worker does not start: {line(hello.fatal) or 'not confined'}")
         self.walls = tuple(hello.ready)
         self.started += 1
         return process

@@ -1,9 +1,11 @@
 """The command's frame: exit codes, one line for every error, nothing imported before it is needed."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 import pytest
@@ -56,6 +58,13 @@ def test_every_branch_right_below_the_root_has_a_number_of_its_own():
     below = [kind for kind in errors.DcuError.__subclasses__() if kind.__module__ == errors.__name__]
     assert len({row.code for row in exits.TABLE}) == len(exits.TABLE)
     assert {row.branch for row in exits.TABLE} >= set(below)
+
+
+def test_the_documented_table_is_this_table():
+    page = Path(__file__).parents[3].joinpath("docs", "exit-codes.md").read_text()
+    assert [f"| {row.code} | {row.meaning} |" for row in exits.TABLE] == re.findall(
+        r"^\| \d+ \|.*$", page, re.MULTILINE
+    )
 
 
 def test_an_error_is_one_line_on_stderr(failing, capfd):
@@ -111,7 +120,7 @@ def test_help_lists_the_commands_and_the_exit_codes_without_importing_any(capfd)
         assert f"\n  {name} " in done.stdout
     for row in exits.TABLE:
         assert row.meaning in done.stdout
-    assert done.stderr.strip() == "['dcu.cli', 'dcu.cli.exits', 'dcu.cli.main']"
+    assert done.stderr.strip() == "['dcu.cli', 'dcu.cli.exits', 'dcu.cli.main', 'dcu.cli.terminal']"
 
 
 def test_json_writes_the_field_s_types_as_people_write_them():
@@ -122,6 +131,18 @@ def test_json_writes_the_field_s_types_as_people_write_them():
         "at": "2024-01-02T00:00:00Z",
         "rows": [1],
     }
+
+
+def test_what_a_terminal_would_obey_is_not_printed(failing, capfd):
+    hostile = "\x1b[2J\x9b2J\x07\nmeter"
+    failing(errors.MeterError(hostile))
+    main.run(["fail"])
+    output.show_table(["meter"], [[hostile]])
+    output.show_json({"meter": hostile})
+    out, err = capfd.readouterr()
+    assert err == "dcu: \ufffd[2J\ufffd2J\ufffd meter\n"
+    assert not {"\x1b", "\x9b", "\x07"} & set(out)
+    assert json.loads(out.splitlines()[-1]) == {"meter": hostile}
 
 
 def test_a_secret_is_not_printed():
