@@ -1,11 +1,12 @@
 """From a meter profile to the associations that a meter is opened with: ours, and the public client's."""
 
+from dcu.collect.decoding import decoding
 from dcu.collect.meter_profile import MeterProfile
 from dcu.collect.services import Services
-from dcu.cosem import axdr
+from dcu.cosem import objects
 from dcu.cosem.association import Association, Authentication
 from dcu.cosem.security import Policy, Protection
-from dcu.errors import ConfigError, DecodeError, MalformedAnswer
+from dcu.errors import ConfigError, MalformedAnswer
 from dcu.model import AttributeRef
 
 _PROTECTION = {
@@ -47,10 +48,8 @@ def counter_object(profile: MeterProfile) -> AttributeRef:
 
 def counter_value(raw: bytes) -> int:
     """Raises MalformedAnswer."""
-    try:
-        value = axdr.decode(raw).value
-    except DecodeError as error:
-        raise MalformedAnswer(f"the invocation counter object: {error}") from None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 0xFFFFFFFF:
+    with decoding("the invocation counter object"):
+        value = objects.decode_int(raw)
+    if not 0 <= value <= 0xFFFFFFFF:
         raise MalformedAnswer("the invocation counter object holds no counter")
     return value

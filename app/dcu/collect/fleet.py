@@ -79,13 +79,12 @@ class Fleet:
         except KeyError:
             raise ConfigError(f"no meter {name!r} is registered: see `dcu meters`") from None
 
-    async def load(self) -> None:
-        """Take every meter of the store's registry; one that cannot be placed is logged and left out."""
-        for record in await self._services.store.meters():
-            self.take(record)
+    def family(self, name: str) -> MeterProfile:
+        """Raises ConfigError."""
+        return self._families.get(name)
 
     def take(self, record: MeterRecord) -> Meter | None:
-        """Have the meter of a record; a changed record replaces it."""
+        """Have the meter of a record, a changed one in place of what was; None where it cannot be placed (logged)."""
         known = self._meters.get(record.name)
         if known and (known.address, known.profile.name) == (record.address, record.profile):
             return known
@@ -102,6 +101,8 @@ class Fleet:
         meter = Meter(record.name, record.address, profile, medium, dial, self._services)
         if record.state is MeterState.QUARANTINED:
             meter.state, meter.reason, meter.since = State.QUARANTINED, record.reason, record.since
+        if known:
+            self._services.aside(known.part())
         self._meters[record.name] = meter
         return meter
 

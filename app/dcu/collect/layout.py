@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from dcu.clock import epoch_seconds
+from dcu.collect.decoding import decoding
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.cosem.rows import decode_rows
-from dcu.errors import DecodeError, MalformedAnswer
+from dcu.errors import MalformedAnswer
 from dcu.model import AttributeRef, Column, Obis, Reading
 
 CLOCK, DATA = 8, 1
@@ -61,10 +62,8 @@ class ProfileLayout(msgspec.Struct, frozen=True, array_like=True):
 
     def readings(self, raw: bytes, rule: TimeZoneRule) -> list[Reading]:
         """Decode a buffer. Raises MalformedAnswer."""
-        try:
+        with decoding("a profile buffer"):
             rows = decode_rows(raw, rule, clock_column=self.clock, period=self.period)
-        except DecodeError as error:
-            raise MalformedAnswer(f"a profile that does not decode: {error}") from None
         width = len(self.captured)
         if any(len(row) != width for row in rows):
             raise MalformedAnswer(f"a profile whose rows have not the {width} columns of its capture objects")

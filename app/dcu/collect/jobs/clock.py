@@ -12,15 +12,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dcu.clock import epoch_seconds
+from dcu.collect.decoding import decoding
 from dcu.collect.dialogue import Exchange
 from dcu.collect.jobs.effect import Deed, accomplish
 from dcu.collect.meter import Meter
 from dcu.collect.scheduler import Job
 from dcu.collect.services import Services
-from dcu.cosem import axdr
+from dcu.cosem import axdr, objects
 from dcu.cosem.client import ClientSession
 from dcu.cosem.datetimes import CosemDateTime
-from dcu.errors import DecodeError, JobError, MalformedAnswer
+from dcu.errors import JobError
 from dcu.model import AttributeRef, MethodRef, Priority
 
 CLOCK, TIME, SHIFT_TIME = 8, 2, 6
@@ -56,13 +57,8 @@ async def measure(services: Services, meter: Meter, priority: Priority) -> Offse
         return asked, raw, services.clock.now()
 
     asked, raw, answered = await meter.run(timed, priority)
-    try:
-        written = axdr.decode(raw).value
-        if not isinstance(written, bytes):
-            raise DecodeError("no date-time")
-        meter_time = CosemDateTime.parse(written).utc(meter.profile.time_rule)
-    except DecodeError as error:
-        raise MalformedAnswer(f"the clock: {error}") from None
+    with decoding("the clock"):
+        meter_time = objects.decode_clock(raw).utc(meter.profile.time_rule)
     half = (answered - asked) / 2
     return Offset(meter_time, (meter_time - (asked + half)).total_seconds(), half.total_seconds() + 1.0)
 

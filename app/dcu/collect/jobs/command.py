@@ -4,28 +4,22 @@ Source: DLMS Blue Book, Disconnect control (class 70): output_state, control_sta
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Literal
 
+from dcu.collect.decoding import decoding
 from dcu.collect.jobs.discovery import given, read
 from dcu.collect.jobs.effect import Deed, accomplish
 from dcu.collect.meter import Meter
 from dcu.collect.scheduler import Job
 from dcu.collect.services import Services
-from dcu.cosem import axdr
-from dcu.errors import DecodeError, MalformedAnswer
+from dcu.cosem import axdr, objects
+from dcu.cosem.objects import ControlState
 from dcu.model import AttributeRef, MethodRef, Priority
 
 DISCONNECT_CONTROL = 70
 OUTPUT_STATE, CONTROL_STATE = 2, 3
 METHODS = {"disconnect": 1, "reconnect": 2}
 Command = Literal["disconnect", "reconnect"]
-
-
-class ControlState(IntEnum):
-    DISCONNECTED = 0
-    CONNECTED = 1
-    READY_FOR_RECONNECTION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +66,5 @@ async def relay_state(meter: Meter, priority: Priority) -> RelayState:
     ]
     results = await read(meter, refs, priority)
     output, state = (given(ref, result) for ref, result in zip(refs, results, strict=True))
-    try:
-        number = axdr.decode(state).value
-        if not isinstance(number, int):
-            raise DecodeError("no enumeration")
-        return RelayState(bool(axdr.decode(output).value), ControlState(number))
-    except (DecodeError, ValueError) as error:
-        raise MalformedAnswer(f"the relay's state: {error}") from None
+    with decoding("the relay's state"):
+        return RelayState(bool(axdr.decode(output).value), objects.decode_control_state(state))

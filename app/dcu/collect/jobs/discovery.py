@@ -8,6 +8,7 @@ import logging
 
 import msgspec
 
+from dcu.collect.decoding import decoding
 from dcu.collect.jobs.transfer import transfer
 from dcu.collect.layout import (
     CAPTURE_OBJECTS,
@@ -21,10 +22,10 @@ from dcu.collect.layout import (
 )
 from dcu.collect.meter import Meter
 from dcu.collect.services import Services
-from dcu.cosem import axdr, objects
+from dcu.cosem import objects
 from dcu.cosem.apdu import DataAccessResult
 from dcu.cosem.profile import CaptureObject, clock_column, decode_capture_objects
-from dcu.errors import AccessDenied, DecodeError, MalformedAnswer
+from dcu.errors import AccessDenied, MalformedAnswer
 from dcu.model import AttributeRef, Obis, Priority
 
 OBJECT_LIST = AttributeRef(15, Obis.parse("0-0:40.0.0*255"), 2)
@@ -47,17 +48,15 @@ async def object_list(services: Services, meter: Meter, priority: Priority, *, r
 
 def elements(raw: bytes) -> tuple[objects.ObjectListElement, ...]:
     """Raises MalformedAnswer."""
-    try:
-        return tuple(objects.decode_object_list(raw))
-    except DecodeError as error:
-        raise MalformedAnswer(f"an object list that does not decode: {error}") from None
+    with decoding("the object list"):
+        return objects.decode_object_list(raw)
 
 
 async def profile_layout(
     services: Services, meter: Meter, profile: Obis, priority: Priority, *, refresh: bool = False
 ) -> ProfileLayout:
     """The layout of a load profile, discovered where the store does not know it."""
-    key = f"layout/{meter.name}/{profile}"
+    key = layout_key(meter.name, profile)
     if not refresh and (kept := await services.store.recall(key)) is not None:
         return services.layouts.decoded(kept)
     held = elements(await object_list(services, meter, priority, refresh=refresh))
@@ -73,18 +72,21 @@ async def profile_layout(
     return services.layouts.decoded(raw)
 
 
+def layout_key(meter: str, profile: Obis) -> str:
+    """Under which name the store keeps a layout."""
+    return f"layout/{meter}/{profile}"
+
+
 async def _discover(meter: Meter, profile: Obis, priority: Priority) -> ProfileLayout:
     wanted = [AttributeRef(PROFILE_GENERIC, profile, attribute) for attribute in (CAPTURE_OBJECTS, CAPTURE_PERIOD)]
     results = await read(meter, wanted, priority)
     raw_captured, raw_period = (given(ref, raw) for ref, raw in zip(wanted, results, strict=True))
-    try:
+    with decoding(f"the layout of profile {profile}"):
         captured = decode_capture_objects(raw_captured)
-        period = axdr.decode(raw_period).value
-    except DecodeError as error:
-        raise MalformedAnswer(f"profile {profile}: {error}") from None
+        period = objects.decode_int(raw_period)
     clock = clock_column(captured)
-    if not isinstance(period, int) or not 1 <= period <= LARGEST_PERIOD:
-        raise MalformedAnswer(f"profile {profile}: a capture period of {period!r} s cannot be collected")
+    if not 1 <= period <= LARGEST_PERIOD:
+        raise MalformedAnswer(f"profile {profile}: a capture period of {period} s cannot be collected")
     if not 2 <= len(captured) <= LARGEST_ROW:
         raise MalformedAnswer(f"profile {profile}: {len(captured)} columns cannot be collected")
     if clock is None:
@@ -113,11 +115,9 @@ def scale(raw: bytes | DataAccessResult) -> tuple[int, str]:
     """Raises MalformedAnswer."""
     if isinstance(raw, DataAccessResult):
         return 0, ""
-    try:
+    with decoding("a scaler"):
         scaler_unit = objects.decode_scaler_unit(raw)
-    except DecodeError as error:
-        raise MalformedAnswer(f"a scaler that does not decode: {error}") from None
-    return scaler_unit.scaler, scaler_unit.unit
+    return scaler_unit.scaler, scaler_unit.symbol
 
 
 async def read(meter: Meter, refs: list[AttributeRef], priority: Priority) -> list[bytes | DataAccessResult]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dcu.clock import epoch_seconds
-from dcu.collect.jobs.discovery import profile_layout
+from dcu.collect.jobs.discovery import layout_key, profile_layout
 from dcu.collect.jobs.profile import ProfileReader, Range
 from dcu.collect.meter import Meter
 from dcu.collect.meter_profile import Poll
@@ -114,6 +114,14 @@ class Poller:
         period = (await profile_layout(self._services, job.meter, profile, job.priority)).period
         window = Window(start // period * period, end + -end % period, period)
         await self._fill(job, profile, window, again=True)
+
+    async def known_gaps(self, meter: Meter, profile: Obis, start: int, end: int) -> list[Range]:
+        """What the store lacks in a range; nothing where the profile's layout is not known yet."""
+        raw = await self._services.store.recall(layout_key(meter.name, profile))
+        if raw is None:
+            return []
+        period = self._services.layouts.decoded(raw).period
+        return await self._services.store.gaps(meter.name, profile, start, min(end, self._now()), period)
 
     async def _fill(self, job: Job, profile: Obis, window: Window, *, again: bool = False) -> None:
         services, meter = self._services, job.meter

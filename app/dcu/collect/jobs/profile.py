@@ -10,17 +10,17 @@ Source: DLMS Blue Book, Profile generic, selective access by range and by entry.
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 
+from dcu.collect.decoding import decoding
 from dcu.collect.jobs.discovery import given, read
 from dcu.collect.layout import ENTRIES_IN_USE, PROFILE_GENERIC, ProfileLayout, buffer_of
 from dcu.collect.meter import Meter, Outranked
 from dcu.collect.services import Services
-from dcu.cosem import axdr
+from dcu.cosem import objects
 from dcu.cosem.client import ClientSession
 from dcu.cosem.datetimes import CosemDateTime
 from dcu.cosem.exchange import Exchange
 from dcu.cosem.profile import CaptureObject, by_entry, by_range
 from dcu.cosem.selection import Selection
-from dcu.errors import DecodeError, MalformedAnswer
 from dcu.model import AttributeRef, Obis, Priority, Reading
 
 OVERHEAD = 64  # bytes of an answer that are not rows: ciphering, tags, lengths
@@ -102,7 +102,8 @@ class ProfileReader:
         later ones stand earlier than the period says, so go on upward until the range is passed."""
         ref = AttributeRef(PROFILE_GENERIC, self._profile, ENTRIES_IN_USE)
         (raw,) = await read(self._meter, [ref], self._priority)
-        entries = _count(given(ref, raw))
+        with decoding("entries in use"):
+            entries = objects.decode_int(given(ref, raw))
         newest = await self._select(by_entry(entries, entries), abandonable) if entries else []
         if not newest:
             return []
@@ -120,13 +121,3 @@ class ProfileReader:
 
     def _written(self, second: int) -> CosemDateTime:
         return CosemDateTime.from_utc(datetime.fromtimestamp(second, UTC), self._meter.profile.time_rule)
-
-
-def _count(raw: bytes) -> int:
-    try:
-        value = axdr.decode(raw).value
-    except DecodeError as error:
-        raise MalformedAnswer(f"entries in use: {error}") from None
-    if not isinstance(value, int) or not 0 <= value <= 0xFFFFFFFF:
-        raise MalformedAnswer("entries in use: no number")
-    return value

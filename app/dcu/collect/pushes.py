@@ -1,0 +1,69 @@
+"""What meters say unasked: a push is checked, and committed together with its counter, before anybody hears of it.
+
+The receive counter and the outbox row are one transaction (design decision 5): after a crash a push was either kept, or
+the meter's repetition of it is still accepted.
+"""
+
+import logging
+from collections.abc import Iterable
+
+from dcu.collect.services import Services
+from dcu.cosem.push import PushReceiver, PushSource
+from dcu.cosem.security import Protection
+from dcu.errors import DcuError, KeysError
+from dcu.model import Priority
+from dcu.store.records import MeterRecord
+
+log = logging.getLogger(__name__)
+
+
+class Pushes:
+    """Receives pushes: `received` is what a listener hands APDUs to."""
+
+    def __init__(self, services: Services, *, plain: bool) -> None:
+        self._services = services
+        self._names: dict[bytes, str] = {}
+        self._floors: dict[bytes, int] = {}
+        self._receiver = PushReceiver(self._source, self._floor, plain=plain)
+        self.accepted = 0
+
+    @property
+    def refused(self) -> int:
+        return self._receiver.refused.total
+
+    async def know(self, records: Iterable[MeterRecord]) -> None:
+        """Accept pushes of these meters from now on."""
+        for record in records:
+            if record.system_title:
+                floor = await self._services.store.receive_floor(record.name)
+                self._floors[record.system_title] = max(floor, self._floors.get(record.system_title, -1))
+                self._names[record.system_title] = record.name
+
+    async def received(self, peer: str, source: int, destination: int, apdu: bytes) -> None:
+        """Take one APDU. Raises what is wrong with it: the listener counts that."""
+        try:
+            push = self._receiver.receive(apdu)
+        except DcuError as error:
+            log.info("push from %s refused: %s", peer, error)
+            raise
+        store = self._services.store
+        name = self._names.get(push.title)
+        if name is None or push.counter is None or not push.protection & Protection.AUTHENTICATED:
+            seq = await store.put("push", push.payload, Priority.ALARM, None)
+        else:
+            seq = await store.accept_push(name, push.counter, push.payload)
+            self._floors[push.title] = push.counter
+        self.accepted += 1
+        text = f"push of {len(push.payload)} bytes, outbox {seq}" + ("" if name else f", unprotected, from {peer}")
+        self._services.events.tell("alarm", meter=name, kind="push", message=text)
+
+    def _source(self, title: bytes) -> PushSource | None:
+        name = self._names.get(title)
+        try:
+            return PushSource(self._services.keys.meter(name)) if name else None
+        except KeysError as error:
+            log.warning("push of %s: %s", name, error)
+            return None
+
+    def _floor(self, title: bytes) -> int:
+        return self._floors.get(title, -1)

@@ -1,0 +1,148 @@
+"""The collector's configuration: one TOML file, every key explained in docs/collector.toml."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from dcu import config
+from dcu.collect.medium import AirTime, Medium
+from dcu.errors import ConfigError
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Keys(_Table, frozen=True):
+    file: str
+    kek: str = ""
+
+
+class StoreTable(_Table, frozen=True):
+    directory: str
+    retention_days: int = 30
+    commit_every: int = 6 * 3600
+    commit_rows: int = 20_000
+    ballast: int = 8 << 20
+
+
+class ControlTable(_Table, frozen=True):
+    socket: str = "/run/dcu/control.sock"
+
+
+class MediumTable(_Table, frozen=True):
+    name: str
+    addresses: tuple[str, ...]
+    concurrency: int = 8
+    bitrate: float = 0.0
+    duty: float = 1.0
+    burst: float = 60.0
+    reserve: float = 0.2
+    longest_answer: float = 5.0
+
+    def medium(self) -> Medium:
+        air = AirTime(self.bitrate, self.duty, self.burst, self.reserve, self.longest_answer) if self.bitrate else None
+        return Medium(self.name, concurrency=self.concurrency, air=air)
+
+
+class RetryTable(_Table, frozen=True):
+    attempts: int = 3
+    first: float = 5.0
+    factor: float = 3.0
+    longest: float = 300.0
+
+
+class PushTable(_Table, frozen=True):
+    tcp: str = ""
+    udp: str = ""
+    plain: bool = False
+
+
+class Limits(_Table, frozen=True):
+    open_associations: int = 256
+    counter_block: int = 1_000
+    quarantine_hours: float = 0.0
+    batch: int = 2
+
+
+class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `dcu run --config FILE` reads."""
+
+    system_title: str
+    keys: Keys
+    store: StoreTable
+    control: ControlTable = ControlTable()
+    medium: tuple[MediumTable, ...] = ()
+    meter_profiles: str = ""
+    trust_clock: Literal["kernel", "always", "never"] = "kernel"
+    log: Literal["debug", "info", "warning", "error"] = "info"
+    poll: bool = True
+    retry: RetryTable = RetryTable()
+    push: PushTable = PushTable()
+    limits: Limits = Limits()
+
+    @property
+    def client_title(self) -> bytes:
+        return bytes.fromhex(self.system_title)
+
+
+def load(path: Path) -> CollectorConfig:
+    """Read and check. Paths in the file are relative to it. Raises ConfigError."""
+    raw = config.read(path)
+    for table, key in (("keys", "file"), ("keys", "kek"), ("store", "directory"), ("control", "socket")):
+        inner = raw.get(table)
+        if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key]:
+            inner[key] = str(path.parent / inner[key])
+    if isinstance(raw.get("meter_profiles"), str) and raw["meter_profiles"]:
+        raw["meter_profiles"] = str(path.parent / str(raw["meter_profiles"]))
+    settings = config.convert(raw, CollectorConfig, str(path))
+    _check(settings, str(path))
+    return settings
+
+
+def _check(settings: CollectorConfig, where: str) -> None:
+    def require(holds: bool, key: str, allowed: str) -> None:
+        if not holds:
+            raise ConfigError(f"{where}: key {key}: {allowed}")
+
+    try:
+        titled = len(settings.client_title) == 8
+    except ValueError:
+        titled = False
+    require(titled, "system_title", "16 hexadecimal digits: three letters of the maker, five bytes of a number")
+    require(bool(settings.medium), "medium", "at least one [[medium]] table")
+    for index, medium in enumerate(settings.medium):
+        key = f"medium[{index}]"
+        require(bool(medium.addresses), f"{key}.addresses", 'patterns such as "tcp://*"')
+        require(1 <= medium.concurrency <= 1_000, f"{key}.concurrency", "1..1000 exchanges at a time")
+        require(medium.bitrate >= 0, f"{key}.bitrate", "bit/s, or 0: air is not counted")
+        require(0 < medium.duty <= 1, f"{key}.duty", "a share of time, above 0, at most 1")
+        require(medium.burst > 0, f"{key}.burst", "seconds of air, above 0")
+        require(0 <= medium.reserve < 1, f"{key}.reserve", "a share of the burst, 0 or more, below 1")
+        require(medium.longest_answer > 0, f"{key}.longest_answer", "seconds, above 0")
+    require(len({m.name for m in settings.medium}) == len(settings.medium), "medium", "names that differ")
+    require(1 <= settings.retry.attempts <= 100, "retry.attempts", "1..100")
+    require(settings.retry.first > 0 and settings.retry.longest > 0, "retry.first", "seconds, above 0")
+    require(settings.retry.factor >= 1, "retry.factor", "1 or more")
+    require(settings.store.retention_days >= 1, "store.retention_days", "1 or more")
+    require(settings.store.commit_every >= 0, "store.commit_every", "seconds, 0 or more")
+    require(settings.store.commit_rows >= 1, "store.commit_rows", "1 or more")
+    require(settings.store.ballast >= 0, "store.ballast", "bytes, 0 or more")
+    require(16 <= settings.limits.counter_block <= 1 << 20, "limits.counter_block", "16..1048576")
+    require(settings.limits.open_associations >= 0, "limits.open_associations", "0 or more")
+    require(settings.limits.quarantine_hours >= 0, "limits.quarantine_hours", "hours, or 0: until somebody releases it")
+    require(settings.limits.batch >= 1, "limits.batch", "1 or more")
+    for key in ("tcp", "udp"):
+        written = getattr(settings.push, key)
+        require(not written or endpoint(written) is not None, f"push.{key}", "HOST:PORT such as [::]:4060, or nothing")
+
+
+def endpoint(written: str) -> tuple[str, int] | None:
+    """Host and port of `HOST:PORT`, an IPv6 host in brackets; None for anything else."""
+    host, colon, port = written.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 0xFFFF:
+        return None
+    if host.startswith("[") and host.endswith("]"):
+        return host[1:-1], int(port)
+    return None if ":" in host else (host, int(port))

@@ -1,0 +1,361 @@
+"""The methods of the control socket (contract: docs/control.md): checked parameters in, plain values out.
+
+This is the one door for commands (design decision 7): whoever wants something of a meter comes through here and becomes
+a job, with its priority, its deadline and its line in the audit log.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from dcu import config
+from dcu.clock import epoch_seconds, monotonic
+from dcu.collect.fleet import Fleet
+from dcu.collect.jobs import clock, command, opaque, read
+from dcu.collect.jobs.discovery import object_list
+from dcu.collect.meter import Meter, State
+from dcu.collect.polling import Polling
+from dcu.collect.retry import Backoff
+from dcu.collect.scheduler import Job, JobState, Scheduler
+from dcu.collect.services import Services
+from dcu.control.messages import fault
+from dcu.errors import ConfigError, DcuError
+from dcu.model import Obis, Priority
+from dcu.store.records import StoreReport
+
+ON_DEMAND_RETRY = Backoff(attempts=3, first=1.0, factor=2.0, longest=10.0)
+DEADLINE = 300.0  # seconds, where a caller names none
+ROWS = 5_000  # of a profile in one answer
+LONGEST_RANGE = 400 * 86400  # seconds that a profile is asked for at once
+
+
+class Upkeep(Protocol):
+    """What the collector itself does for the socket."""
+
+    async def import_shipment(self, text: str, transport_key: str, actor: str) -> list[str]: ...
+
+    async def check_store(self) -> StoreReport: ...
+
+
+class _Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class _Nothing(_Params, frozen=True):
+    pass
+
+
+class _Meters(_Params, frozen=True):
+    names: tuple[str, ...] | None = None
+
+
+class _Import(_Params, frozen=True):
+    shipment: str
+    transport_key: str
+
+
+class _Meter(_Params, frozen=True):
+    meter: str
+
+
+class _Objects(_Params, frozen=True):
+    meter: str
+    refresh: bool = False
+    timeout: float = DEADLINE
+
+
+class _Read(_Params, frozen=True):
+    meter: str
+    objects: tuple[str, ...]
+    timeout: float = DEADLINE
+
+
+class _Profile(_Params, frozen=True, rename={"start": "from", "end": "to"}):
+    meter: str
+    start: int
+    end: int
+    profile: str | None = None
+    fetch: bool = False
+    limit: int = ROWS
+    timeout: float = DEADLINE
+
+
+class _Poll(_Params, frozen=True):
+    meters: tuple[str, ...] | None = None
+
+
+class _Clock(_Params, frozen=True):
+    meter: str
+    sync: bool = False
+    timeout: float = DEADLINE
+
+
+class _Command(_Params, frozen=True):
+    meter: str
+    command: Literal["disconnect", "reconnect"]
+    timeout: float = DEADLINE
+
+
+class _Opaque(_Params, frozen=True):
+    meter: str
+    apdu: str
+    priority: Literal["alarm", "command", "on_demand", "scheduled", "backfill"] = "on_demand"
+    timeout: float = DEADLINE
+
+
+class _Jobs(_Params, frozen=True):
+    all: bool = False
+
+
+class _Cancel(_Params, frozen=True):
+    job: int
+
+
+class _Audit(_Params, frozen=True):
+    limit: int = 100
+    before: int | None = None
+
+
+class Api:
+    """Answers calls: `handle` is what the server hands them to."""
+
+    def __init__(
+        self, services: Services, fleet: Fleet, scheduler: Scheduler, polling: Polling, upkeep: Upkeep
+    ) -> None:
+        self._services = services
+        self._fleet = fleet
+        self._scheduler = scheduler
+        self._polling = polling
+        self._upkeep = upkeep
+        self._started = monotonic()
+        self._methods: dict[str, tuple[type[Any], Callable[[Any, str], Awaitable[Any]]]] = {
+            "status": (_Nothing, self._status),
+            "meters": (_Meters, self._meters),
+            "meters.import": (_Import, self._import),
+            "meters.release": (_Meter, self._release),
+            "objects": (_Objects, self._objects),
+            "read": (_Read, self._read),
+            "profile": (_Profile, self._profile),
+            "poll": (_Poll, self._poll),
+            "clock": (_Clock, self._clock),
+            "command": (_Command, self._command),
+            "opaque": (_Opaque, self._opaque),
+            "jobs": (_Jobs, self._jobs),
+            "jobs.cancel": (_Cancel, self._cancel),
+            "flush": (_Nothing, self._flush),
+            "store.check": (_Nothing, self._check),
+            "audit": (_Audit, self._audit),
+        }
+
+    async def handle(self, method: str, actor: str, params: dict[str, Any]) -> Any:
+        """Raises ConfigError for what the contract does not know, and what the method raises."""
+        if method not in self._methods:
+            raise ConfigError(f"no method {method!r}; there are: {', '.join(self._methods)}, subscribe")
+        kind, call = self._methods[method]
+        return await call(config.convert(params, kind, method), actor)
+
+    # --- what there is
+
+    async def _status(self, _: _Nothing, actor: str) -> dict[str, Any]:
+        meters = [str(meter.state) for meter in self._fleet]
+        scheduler, progress = self._scheduler, self._polling.progress
+        waiting = scheduler.number(JobState.WAITING)
+        return {
+            "version": _version(),
+            "pid": os.getpid(),
+            "uptime": round(monotonic() - self._started),
+            "clock_trusted": self._services.clock.trusted,
+            "meters": {str(state): meters.count(str(state)) for state in State},
+            "associated": self._services.open.count,
+            "jobs": {
+                "queued": scheduler.number(JobState.QUEUED) + waiting,
+                "running": scheduler.number(JobState.RUNNING),
+                "done": scheduler.done,
+                "failed": scheduler.failed,
+            },
+            "progress": {**asdict(progress), "complete": progress.complete},
+            "readings": sum(meter.readings for meter in self._fleet),
+            "media": [
+                {
+                    "name": medium.name,
+                    "concurrency": medium.concurrency,
+                    "under_way": medium.under_way,
+                    "waiting": medium.waiting,
+                    "exchanges": medium.exchanges,
+                    "bytes": medium.bytes,
+                    "air_seconds": medium.air_seconds,
+                    "air_left": medium.air_left,
+                }
+                for medium in self._fleet.media
+            ],
+            "store": asdict(await self._services.store.status()),
+        }
+
+    async def _meters(self, params: _Meters, actor: str) -> list[dict[str, Any]]:
+        wanted = list(self._fleet) if params.names is None else [self._fleet.get(name) for name in params.names]
+        return [_meter(meter) for meter in wanted]
+
+    async def _jobs(self, params: _Jobs, actor: str) -> list[dict[str, Any]]:
+        return [asdict(job) for job in self._scheduler.jobs(ended=params.all)]
+
+    async def _audit(self, params: _Audit, actor: str) -> list[dict[str, Any]]:
+        limit = max(1, min(params.limit, 10_000))
+        return [asdict(entry) for entry in await self._services.store.audit_log(limit, params.before)]
+
+    async def _check(self, _: _Nothing, actor: str) -> dict[str, Any]:
+        report = await self._upkeep.check_store()
+        return {**asdict(report), "ok": report.ok}
+
+    # --- upkeep
+
+    async def _import(self, params: _Import, actor: str) -> dict[str, Any]:
+        return {"imported": await self._upkeep.import_shipment(params.shipment, params.transport_key, actor)}
+
+    async def _release(self, params: _Meter, actor: str) -> dict[str, Any]:
+        meter = self._fleet.get(params.meter)
+        await self._services.store.audit(actor, "release", meter.name, meter.reason)
+        await meter.release()
+        return _meter(meter)
+
+    async def _cancel(self, params: _Cancel, actor: str) -> dict[str, Any]:
+        self._scheduler.cancel(params.job)
+        return {}
+
+    async def _flush(self, _: _Nothing, actor: str) -> dict[str, Any]:
+        await self._services.store.flush()
+        return {}
+
+    async def _poll(self, params: _Poll, actor: str) -> dict[str, Any]:
+        wanted = list(self._fleet) if params.meters is None else [self._fleet.get(name) for name in params.meters]
+        return {"jobs": [job.id for job in self._polling.poll_now(wanted)]}
+
+    # --- jobs
+
+    async def _objects(self, params: _Objects, actor: str) -> dict[str, Any]:
+        meter = self._fleet.get(params.meter)
+        work = partial(object_list, self._services, meter, Priority.ON_DEMAND, refresh=params.refresh)
+        return {"raw": (await self._on_demand("objects", meter, params.timeout, lambda job: work())).hex()}
+
+    async def _read(self, params: _Read, actor: str) -> list[dict[str, Any]]:
+        meter, names = self._fleet.get(params.meter), read.parsed(params.objects)
+        work = partial(read.read_objects, self._services, meter, names, Priority.ON_DEMAND)
+        results = await self._on_demand("read", meter, params.timeout, lambda job: work())
+        return [_value(name, result) for name, result in zip(names, results, strict=True)]
+
+    async def _profile(self, params: _Profile, actor: str) -> dict[str, Any]:
+        meter, store = self._fleet.get(params.meter), self._services.store
+        if not 0 <= params.start < params.end or params.end - params.start > LONGEST_RANGE:
+            raise ConfigError(f"profile: from is below to, and at most {LONGEST_RANGE // 86400} days lie between")
+        profile = await self._which(meter, params.profile)
+        if params.fetch:
+            now = epoch_seconds(self._services.clock.now())
+
+            async def work(job: Job) -> None:
+                await self._polling.poller.fetch(job, profile, params.start, min(params.end, now))
+
+            await self._on_demand("profile", meter, params.timeout, work)
+        limit = max(1, min(params.limit, ROWS))
+        rows = await store.readings(meter.name, profile, params.start, params.end)
+        columns = await store.layout(meter.name, profile) or ()
+        return {
+            "profile": str(profile),
+            "columns": [{"attribute": str(c.attribute), "scaler": c.scaler, "unit": c.unit} for c in columns],
+            "rows": [[row.timestamp, row.status, *map(_plain, row.values)] for row in rows[:limit]],
+            "gaps": await self._polling.poller.known_gaps(meter, profile, params.start, params.end),
+            "more": len(rows) > limit,
+        }
+
+    async def _which(self, meter: Meter, named: str | None) -> Obis:
+        if named is not None:
+            return Obis.parse(named)
+        if meter.profile.poll:
+            return Obis.parse(meter.profile.poll[0].profile)
+        known = await self._services.store.profiles(meter.name)
+        if not known:
+            raise ConfigError(f"{meter.name}: its meter profile polls nothing: name a profile")
+        return known[0]
+
+    async def _clock(self, params: _Clock, actor: str) -> dict[str, Any]:
+        meter = self._fleet.get(params.meter)
+
+        async def work(job: Job) -> clock.ClockReport:
+            if params.sync:
+                return await clock.synchronise(self._services, job, actor)
+            seen = await clock.measure(self._services, meter, job.priority)
+            return clock.ClockReport(epoch_seconds(seen.meter_time), seen.seconds, False)
+
+        priority = Priority.COMMAND if params.sync else Priority.ON_DEMAND
+        return asdict(await self._scheduler.run("clock", meter, priority, work, deadline=params.timeout))
+
+    async def _command(self, params: _Command, actor: str) -> dict[str, Any]:
+        meter = self._fleet.get(params.meter)
+
+        async def work(job: Job) -> command.CommandReport:
+            return await command.switch_relay(self._services, job, params.command, actor)
+
+        return asdict(await self._scheduler.run(params.command, meter, Priority.COMMAND, work, deadline=params.timeout))
+
+    async def _opaque(self, params: _Opaque, actor: str) -> dict[str, Any]:
+        meter = self._fleet.get(params.meter)
+        try:
+            apdu = bytes.fromhex(params.apdu)
+        except ValueError:
+            raise ConfigError("opaque: apdu: hexadecimal digits") from None
+        opaque.service(apdu)
+
+        async def work(job: Job) -> bytes:
+            return await opaque.pass_through(self._services, job, apdu, actor)
+
+        priority = Priority[params.priority.upper()]
+        answer: bytes = await self._scheduler.run("opaque", meter, priority, work, deadline=params.timeout)
+        return {"apdu": answer.hex()}
+
+    async def _on_demand(self, kind: str, meter: Meter, deadline: float, work: Callable[[Job], Awaitable[Any]]) -> Any:
+        return await self._scheduler.run(
+            kind, meter, Priority.ON_DEMAND, work, deadline=deadline, retry=ON_DEMAND_RETRY
+        )
+
+
+def _meter(meter: Meter) -> dict[str, Any]:
+    return {
+        "name": meter.name,
+        "address": meter.address,
+        "profile": meter.profile.name,
+        "state": str(meter.state),
+        "reason": meter.reason,
+        "since": meter.since,
+        "last_contact": meter.last_contact,
+        "last_reading": meter.last_reading,
+        "readings": meter.readings,
+        "associated": meter.associated,
+    }
+
+
+def _value(name: str, result: read.Value | DcuError) -> dict[str, Any]:
+    if isinstance(result, DcuError):
+        error = fault(result)
+        return {"object": name, "error": {"kind": error.kind, "message": error.message}}
+    return {
+        "object": name,
+        "class_id": result.attribute.class_id,
+        "attribute": str(result.attribute),
+        "raw": result.raw.hex(),
+        "scaler": result.scaler,
+        "unit": result.unit,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _version() -> str:
+    try:
+        return version("grid-dcu")
+    except PackageNotFoundError:
+        return "unknown"
