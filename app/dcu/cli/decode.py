@@ -21,7 +21,7 @@ from dcu.keys import keysfile
 @click.command()
 @click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"), default="-")
 @click.option("--keys", "keys_path", type=click.Path(path_type=Path), help="TOML: system_title, guek, gak.")
-@click.option("--xml", "form", flag_value="xml", default=True, help="APDU XML, as the Gurux translator writes it.")
+@click.option("--xml", "form", flag_value="xml", help="APDU XML, as the Gurux translator writes it (default).")
 @click.option("--json", "form", flag_value="json", help="Typed values, OBIS names, date-times also in UTC.")
 @click.option("--ignore-fcs", is_flag=True, help="Decode frames whose check sequence is wrong, as far as it goes.")
 @click.option("--zone", metavar="NAME", help="Time zone for clocks that do not say theirs, e.g. Europe/Vienna.")
@@ -29,7 +29,7 @@ from dcu.keys import keysfile
 def decode(
     file: TextIO,
     keys_path: Path | None,
-    form: str,
+    form: str | None,
     ignore_fcs: bool,
     zone: str | None,
     opposite_deviation: bool,
@@ -60,7 +60,7 @@ def _decoded(text: str, decoder: Decoder, ignore_fcs: bool) -> Iterator[Decoded]
     decoder.finish()
 
 
-def _show(found: list[Decoded], shown: Shown, form: str) -> None:
+def _show(found: list[Decoded], shown: Shown, form: str | None) -> None:
     if form == "json" and found:
         output.show_json([shown.decoded(item) for item in found], indent=2 if sys.stdout.isatty() else None)
         return

@@ -5,8 +5,7 @@ meter that refuses the counter all the same is asked once more. Requests that on
 may lose them; an action never is.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import click
 
 from dcu.cli.counters import CounterFile, own_title
 from dcu.collect.dialogue import converse
-from dcu.cosem import axdr, objects
+from dcu.cosem import axdr
 from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, Association, Authentication
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import Exchange
@@ -153,9 +152,6 @@ class Direct:
         """Never repeated: the caller reads the effect back."""
         return await self._converse(self.session.action(method, axdr.encode(parameter) if parameter else None))
 
-    async def object_list(self) -> tuple[objects.ObjectListElement, ...]:
-        return tuple(objects.decode_object_list(await self.get(OBJECT_LIST)))
-
     async def associate(self) -> None:
         await self._repeated(self.session.associate)
 
@@ -246,8 +242,3 @@ async def _quietly(step: Awaitable[T]) -> T | None:
         return await step
     except DcuError:
         return None
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run one command's coroutine."""
-    return asyncio.run(main)

@@ -7,6 +7,7 @@ are written on the command line.
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import click
@@ -15,6 +16,9 @@ import msgspec
 from dcu.cli.terminal import escaped, line, printable
 from dcu.credentials import Secret
 from dcu.model import AttributeRef, MethodRef, Obis
+
+_SHORT = 20  # characters
+_PIPED = 160  # columns, where there is no terminal to ask
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,18 +40,19 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
     """Print a table; a column of numbers is set to the right, None is shown as a dash."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     kept = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        numeric = bool(kept) and all(isinstance(row[index], int | float | None) for row in kept)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        numeric = bool(kept) and all(isinstance(row[index], int | float | Decimal | None) for row in kept)
+        short = all(len(text(row[index])) <= _SHORT for row in kept)  # a time, an OBIS code: never cut in two
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=short)
     for row in kept:
         table.add_row(*map(text, row))
-    console = Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
-    console.print(table)
+    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PIPED).print(table)
 
 
 def show_records(records: Sequence[dict[str, object]], *, as_json: bool, title: str | None = None) -> None:
