@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dcu.cli.worker import Worker
 from dcu_gurux import seccomp
 
 ALLOW, KILL, REFUSE = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM
@@ -23,6 +24,29 @@ def test_nothing_can_be_opened_connected_started_or_traced(canaries):
     assert results.pop("start a thread") == "can't start new thread"
     assert results == dict.fromkeys(results, "EPERM")
     assert canaries.started == 1
+
+
+HARMLESS = ["read a file", "list a folder", "open a socket", "make a pipe", "run a program", "map executable memory"]
+
+
+def without(wall: str, answer: str) -> Worker:
+    """A worker from whose sandbox one function was taken out."""
+    program = (
+        "import sys; from dcu_gurux import sandbox, worker;"
+        f"sandbox.{wall} = lambda *_: {answer}; sys.argv = ['worker', '--canaries']; worker.main()"
+    )
+    return Worker((sys.executable, "-I", "-c", program))
+
+
+def test_the_attempts_would_succeed_without_the_sandbox():
+    with without("enter", "['seccomp']") as open_worker:
+        assert {open_worker.ask("attempt", {"what": what}, str) for what in HARMLESS} == {"done"}
+
+
+def test_without_the_filter_there_is_still_nothing_to_open():
+    with without("_filter", "None") as worker:
+        results = {what: worker.ask("attempt", {"what": what}, str) for what in HARMLESS[:-1]}
+    assert results == dict.fromkeys(HARMLESS[:-1], "EMFILE")
 
 
 def test_it_says_what_confines_it(canaries):
