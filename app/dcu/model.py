@@ -9,8 +9,10 @@ from enum import IntEnum
 
 from dcu.errors import ConfigError
 
-_STANDARD = re.compile(r"(\d+)-(\d+):(\d+)\.(\d+)\.(\d+)(?:[*&](\d+))?")
-_DOTTED = re.compile(r"(\d+)\.(\d+)\.(\d+)\.(\d+)\.(\d+)\.(\d+)")
+_STANDARD = re.compile(r"(\d{1,3})-(\d{1,3}):(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?:[*&](\d{1,3}))?", re.ASCII)
+_DOTTED = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})", re.ASCII)
+_CLASS = re.compile(r"\d{1,5}", re.ASCII)
+_ATTRIBUTE = re.compile(r"-?\d{1,3}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,10 +50,10 @@ class AttributeRef:
     @classmethod
     def parse(cls, text: str) -> "AttributeRef":
         """Raises ConfigError."""
-        parts = text.split(",")
-        if len(parts) != 3 or not parts[0].strip().isdecimal() or not parts[2].strip().lstrip("-").isdecimal():
+        parts = [part.strip() for part in text.split(",")]
+        if len(parts) != 3 or not _CLASS.fullmatch(parts[0]) or not _ATTRIBUTE.fullmatch(parts[2]):
             raise ConfigError(f"{text!r} is no attribute: write CLASS,OBIS,ATTRIBUTE as in 3,1-0:1.8.0*255,2")
-        ref = cls(int(parts[0]), Obis.parse(parts[1].strip()), int(parts[2]))
+        ref = cls(int(parts[0]), Obis.parse(parts[1]), int(parts[2]))
         if not (0 <= ref.class_id <= 0xFFFF and -128 <= ref.attribute <= 127):
             raise ConfigError(f"{text!r}: a class is 0..65535, an attribute -128..127")
         return ref
