@@ -6,12 +6,11 @@ import click
 
 
 @click.command()
-@click.option(
-    "--config", "path", type=click.Path(path_type=Path), required=True, help="Explained in docs/collector.toml."
-)
-@click.option("--verbose", "-v", is_flag=True, help="Log every job.")
-def run(path: Path, verbose: bool) -> None:
+@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="As docs/collector.toml explains.")
+def run(path: Path) -> None:
     """Run the collector until SIGTERM or Ctrl-C; what is buffered is committed before it ends."""
+    import asyncio
+
     from dcu import collector
 
-    collector.main(path, verbose=verbose)
+    asyncio.run(collector.run(path))
