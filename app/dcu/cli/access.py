@@ -133,9 +133,7 @@ class Collected:
             if "error" in found
             else Answer(
                 name,
-                AttributeRef(found["class_id"], Obis.parse(found["object"].split(",")[-2]), found["attribute"])
-                if "," in found["object"]
-                else AttributeRef(found["class_id"], Obis.parse(found["object"]), found["attribute"]),
+                AttributeRef.parse(found["attribute"]),
                 bytes.fromhex(found["raw"]),
                 found.get("scaler", 0),
                 found.get("unit", ""),

@@ -6,7 +6,7 @@ import click
 
 
 @click.command()
-@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="As docs/collector.toml explains.")
+@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="See docs/collector.toml.")
 def run(path: Path) -> None:
     """Run the collector until SIGTERM or Ctrl-C; what is buffered is committed before it ends."""
     import asyncio
