@@ -1,0 +1,165 @@
+"""One secured exchange with an attacker on the line, and what came of it.
+
+The exchange: AARQ, HLS 5, GET of a known value, SET, ACTION on the relay, RLRQ. The attacker holds no key. He gets
+every frame of both directions in turn and puts on the line what he likes in its place. All is determined (counters,
+challenges), so that the same attack gives the same frames.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from dcu.cosem import axdr, data, security
+from dcu.cosem.association import (
+    AUTHENTICATED_ENCRYPTED,
+    SUPPORTED,
+    Association,
+    Authentication,
+    MemoryFloors,
+    Negotiated,
+    ServerAssociation,
+)
+from dcu.cosem.client import ClientSession
+from dcu.cosem.exchange import Exchange
+from dcu.cosem.server import ServerSession
+from dcu.errors import DcuError, LinkTimeout
+from tests.cosem.small_meter import (
+    CLIENT,
+    CLIENT_TITLE,
+    DISCONNECT,
+    ENERGY,
+    ENERGY_NOW,
+    KEYS,
+    LIMIT,
+    METER_TITLE,
+    SmallMeter,
+)
+
+NEW_LIMIT = axdr.encode(data.u32(2500))
+PARAMETER = axdr.encode(data.i8(0))
+COMMANDS = [(LIMIT, NEW_LIMIT), (DISCONNECT, PARAMETER)]
+AGREED = Negotiated(SUPPORTED, 0xFFFF, METER_TITLE)
+REQUESTS = ("AARQ", "HLS request", "GET request", "SET request", "ACTION request", "RLRQ")
+ANSWERS = ("AARE", "HLS response", "GET response", "SET response", "ACTION response", "RLRE")
+FRAMES = tuple(name for pair in zip(REQUESTS, ANSWERS, strict=True) for name in pair)  # in order of the line
+SERVICES = FRAMES[2:10]  # what has to be ciphered as a whole
+
+Attack = Callable[[str, bytes], Sequence[bytes]]  # a frame's name and bytes: what arrives in its place
+
+
+def honest(name: str, frame: bytes) -> Sequence[bytes]:
+    return (frame,)
+
+
+@dataclass
+class Outcome:
+    """frames: what the two sides sent, by name. results: what the client's caller was given, by request."""
+
+    frames: dict[str, bytes] = field(default_factory=dict)
+    results: dict[str, object] = field(default_factory=dict)
+    error: DcuError | None = None
+    breaches: list[str] = field(default_factory=list)
+
+    @property
+    def completed(self) -> bool:
+        return len(self.results) == len(REQUESTS)
+
+
+EXPECTED = {
+    "AARQ": AGREED,
+    "GET request": ENERGY_NOW,
+    "SET request": None,
+    "ACTION request": PARAMETER,
+    "RLRQ": None,
+}
+
+
+class Line:
+    """Client, meter and, between them, the attacker."""
+
+    def __init__(self, *, dedicated: bool, lossy: bool, floors: MemoryFloors | None = None, start: int = 100) -> None:
+        self.meter = SmallMeter(rows=0)
+        numbers = count(start)
+
+        def random(size: int) -> bytes:  # no two the same, and the same in every run
+            return next(numbers).to_bytes(2, "big") * (size // 2)
+
+        self.server = ServerSession(
+            self.meter,
+            {CLIENT: ServerAssociation(Authentication.GMAC, KEYS, CLIENT_TITLE, AUTHENTICATED_ENCRYPTED)},
+            counter=count(start + 5000).__next__,
+            floors=floors,
+            lossy=lossy,
+            random=random,
+        )
+        settings = Association(
+            CLIENT, 1, Authentication.GMAC, KEYS, CLIENT_TITLE, AUTHENTICATED_ENCRYPTED, dedicated=dedicated
+        )
+        self.client = ClientSession(settings, counter=count(start).__next__, lossy=lossy, random=random)
+        self._waiting: deque[bytes] = deque()
+
+    def run(self, attack: Attack = honest) -> Outcome:
+        outcome = Outcome()
+        client = self.client
+        steps: list[tuple[str, Callable[[], Exchange[object]]]] = [
+            ("AARQ", client.associate),
+            ("GET request", lambda: client.get(ENERGY)),
+            ("SET request", lambda: client.set(LIMIT, NEW_LIMIT)),
+            ("ACTION request", lambda: client.action(DISCONNECT, PARAMETER)),
+            ("RLRQ", client.release),
+        ]
+        names = iter(FRAMES)
+        try:
+            for step, exchange in steps:
+                outcome.results[step] = self._drive(exchange(), names, attack, outcome)
+                if step == "AARQ":
+                    outcome.results["HLS request"] = None
+        except DcuError as error:
+            outcome.error = error
+        self._judge(outcome)
+        return outcome
+
+    def _drive(self, exchange: Exchange[object], names: Iterator[str], attack: Attack, outcome: Outcome) -> object:
+        """Run one exchange. What nobody has read yet stays on the line, for the next one to find."""
+        try:
+            sent = next(exchange)
+            while True:
+                if sent is not None:
+                    self._carry(sent, next(names), next(names), attack, outcome)
+                if not self._waiting:
+                    exchange.close()
+                    raise LinkTimeout("nothing acceptable came")
+                sent = exchange.send(self._waiting.popleft())
+        except StopIteration as stop:
+            return stop.value
+
+    def _carry(self, sent: bytes, request: str, answer: str, attack: Attack, outcome: Outcome) -> None:
+        """Bring a request, or what the attacker makes of it, to the meter, and its answers back the same way."""
+        outcome.frames[request] = sent
+        for arrived in attack(request, sent):
+            replied = self.server.receive(CLIENT, arrived)
+            if replied is not None:
+                outcome.frames[answer] = replied
+                self._waiting.extend(attack(answer, replied))
+
+    def _judge(self, outcome: Outcome) -> None:
+        """What the attack achieved that it must not."""
+        for step, result in outcome.results.items():
+            if result != EXPECTED.get(step):
+                outcome.breaches.append(f"{step} delivered {result!r}")
+        if self.meter.done != COMMANDS[: len(self.meter.done)]:
+            outcome.breaches.append(f"the meter executed {self.meter.done}")
+        claimed = sum(step in outcome.results for step in ("SET request", "ACTION request"))
+        if claimed > len(self.meter.done):
+            outcome.breaches.append("a command was reported done and was not")
+        for name, frame in outcome.frames.items():
+            if lowered(name, frame):
+                outcome.breaches.append(f"{name} left with less protection: {frame.hex()}")
+
+
+def lowered(name: str, frame: bytes) -> bool:
+    """Whether a service left one of the two sides in a weaker form than the policy's. Error APDUs carry nothing."""
+    if name not in SERVICES or frame[:1] == b"\xd8":
+        return False
+    return not security.is_ciphered(frame) or security.parse(frame).control.byte != 0x30
