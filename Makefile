@@ -4,27 +4,62 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
+BENCH := $(CURDIR)/.venv-bench/bin
 METERS ?= 48
+SECONDS_TO_FUZZ ?= 3600
+PIP := pip install -q --disable-pip-version-check
 
 .PHONY: help
 help: ## Explain each target
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
 
 .PHONY: setup
-setup: $(VENV)/ready ## Install everything into .venv (done by the other targets when needed)
+setup: $(VENV)/ready ## Install everything into .venv (the other targets do it when needed)
 
 $(VENV)/ready: app/requirements-dev.lock app/pyproject.toml app/dcu_gurux/pyproject.toml app/neighbourhood/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r app/requirements-dev.lock
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e app -e app/dcu_gurux -e app/neighbourhood
+	$(BIN)/$(PIP) --require-hashes -r app/requirements-dev.lock
+	$(BIN)/$(PIP) --no-deps --no-build-isolation -e app -e app/dcu_gurux -e app/neighbourhood
 	@touch $@
 
+.PHONY: demo
+demo: $(VENV)/ready ## Collect 24 h from 48 secured meters over sockets, compare with the truth (METERS=1000 works too)
+	$(BIN)/neighbourhood demo --meters $(METERS)
+
 .PHONY: test
-test: $(VENV)/ready ## Run all tests (fuzzing for 30 s included)
+test: $(VENV)/ready ## Run all tests (30 s of fuzzing, the kills and the full disk included)
 	cd app && $(BIN)/pytest
 
 .PHONY: lint
 lint: $(VENV)/ready ## ruff, mypy --strict, import-linter
 	cd app && $(BIN)/ruff check . ../ci && $(BIN)/ruff format --check . ../ci
 	cd app && $(BIN)/mypy
-	cd app && $(BIN)/lint-imports
+	cd app && $(BIN)/lint-imports --no-cache
+
+.PHONY: bench
+bench: $(VENV)/ready .venv-bench/ready ## Measure against the peers in one run; writes docs/benchmarks.md (root: flash wear on a loop device)
+	cd ci && PYTHONPATH=$(CURDIR)/app:$(CURDIR)/ci $(BENCH)/python -m bench
+
+.venv-bench/ready: app/requirements-bench.lock
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH)/$(PIP) --require-hashes -r app/requirements-bench.lock
+	@touch $@
+
+.PHONY: fuzz
+fuzz: $(VENV)/ready ## Fuzz every parser until Ctrl-C (SECONDS_TO_FUZZ=N: for so long)
+	cd app && $(BIN)/python -m tests.fuzz --seconds $(SECONDS_TO_FUZZ)
+
+.PHONY: interop
+interop: $(VENV)/ready ## Read a jDLMS meter with our client (needs Java and Maven), and our meter with gurux-dlms
+	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "make interop needs Java (17 or later) and Maven: apt-get install default-jdk-headless maven" >&2; exit 1; }
+	cd app && $(BIN)/pytest tests/interop -v
+
+.PHONY: lock
+lock: $(VENV)/ready ## Resolve the dependencies anew into hash-pinned locks (needs uv)
+	cd app && for set in requirements requirements-dev requirements-bench; do \
+	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate $$set.in -o $$set.lock; done
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(VENV) .venv-bench ci/interop/jdlms/target app/*.egg-info app/*/*.egg-info app/build
+	find app ci -name __pycache__ -prune -exec rm -rf {} +
