@@ -1,0 +1,236 @@
+"""gurux-dlms (PyPI, GPL-2.0) as a client reads our server: a stack that shares nothing with ours, framing included.
+
+It is driven without I/O: its frames go to a ServerSession in the same process. Where a test meets a defect of gurux's
+own, it says so: "(gurux)". Keys are the Green Book's examples.
+"""
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+from gurux_dlms import GXDateTime, GXReplyData
+from gurux_dlms.enums import Authentication as GXAuthentication
+from gurux_dlms.enums import DataType, InterfaceType, Security
+from gurux_dlms.GXDLMSExceptionResponse import GXDLMSExceptionResponse
+from gurux_dlms.objects import (
+    GXDLMSClock,
+    GXDLMSData,
+    GXDLMSDisconnectControl,
+    GXDLMSProfileGeneric,
+    GXDLMSRegister,
+)
+from gurux_dlms.secure import GXDLMSSecureClient
+
+from dcu.cosem import axdr, data, profile
+from dcu.cosem.apdu import DataAccessResult
+from dcu.cosem.association import ServerAssociation
+from dcu.cosem.datetimes import CosemDateTime, TimeZoneRule
+from dcu.cosem.profile import CLOCK, ByEntry, ByRange
+from dcu.cosem.server import ServerSession
+from dcu.link import wrapper
+from tests.cosem.small_meter import (
+    CLIENT,
+    CLIENT_TITLE,
+    CONTEXTS,
+    DISCONNECT,
+    KEYS,
+    LIMIT,
+    PROFILE,
+    SmallMeter,
+)
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+RULE = TimeZoneRule(UTC)
+ROWS = [(START + timedelta(hours=hour), 1000 + hour) for hour in range(48)]
+
+SETTINGS = {  # our context's name: how gurux is set for it
+    "none": (GXAuthentication.NONE, Security.NONE),
+    "low": (GXAuthentication.LOW, Security.NONE),
+    "gmac, plain services": (GXAuthentication.HIGH_GMAC, Security.NONE),
+    "gmac, global key": (GXAuthentication.HIGH_GMAC, Security.AUTHENTICATION_ENCRYPTION),
+    "gmac, dedicated key": (GXAuthentication.HIGH_GMAC, Security.AUTHENTICATION_ENCRYPTION),
+}
+
+
+class ProfileMeter(SmallMeter):
+    """The small meter with a load profile whose rows can be selected."""
+
+    def get(self, client_sap, attribute, selection):
+        if attribute != PROFILE:
+            return super().get(client_sap, attribute, selection)
+        rows = ROWS
+        wanted = profile.parse_selection(selection) if selection else None
+        if isinstance(wanted, ByEntry):
+            rows = rows[wanted.first - 1 : wanted.last or None]
+        elif isinstance(wanted, ByRange):
+            assert wanted.restricting == CLOCK
+            first, last = (CosemDateTime.parse(end.value).utc(RULE) for end in (wanted.first, wanted.last))
+            rows = [row for row in rows if first <= row[0] <= last]
+        return axdr.encode(
+            data.array(
+                data.structure(data.octets(CosemDateTime.from_utc(at, RULE).encode()), data.u32(value))
+                for at, value in rows
+            )
+        )
+
+
+class Gurux:
+    """A gurux client and our server, joined by calls."""
+
+    def __init__(self, context, *, max_pdu=0xFFFF, protected_release=True):
+        authentication, policy, dedicated = CONTEXTS[context]
+        self.meter = ProfileMeter()
+        terms = ServerAssociation(authentication, KEYS, CLIENT_TITLE, policy)
+        self.server = ServerSession(self.meter, {CLIENT: terms}, counter=count(5000).__next__)
+        how, security = SETTINGS[context]
+        password = KEYS.password.reveal() if how == GXAuthentication.LOW else None
+        self.client = client = GXDLMSSecureClient(True, CLIENT, 1, how, password, InterfaceType.WRAPPER)
+        client.ciphering.security = security
+        client.ciphering.systemTitle = CLIENT_TITLE
+        client.ciphering.blockCipherKey = KEYS.guek.reveal()
+        client.ciphering.authenticationKey = KEYS.gak.reveal()
+        client.ciphering.dedicatedKey = bytes(range(16)) if dedicated else None
+        client.maxReceivePDUSize = max_pdu
+        client.useProtectedRelease = protected_release and bool(policy.response)
+        self.answers = []
+
+    def ask(self, frames):
+        """Send what gurux built (frames, or lists of them), let it ask for the following blocks; return its reply."""
+        reply = GXReplyData()
+        for frame in [frames] if isinstance(frames, bytes | bytearray) else frames:
+            if isinstance(frame, list):
+                return self.ask(frame)
+            reply.clear()
+            self._exchange(frame, reply)
+            while reply.isMoreData():
+                self._exchange(self.client.receiverReady(reply), reply)
+        return reply
+
+    def _exchange(self, frame, reply):
+        request = wrapper.decode(bytes(frame))
+        answer = self.server.receive(request.source, request.apdu)
+        assert answer is not None
+        self.answers.append(answer)
+        self.client.getData(wrapper.encode(request.destination, request.source, answer), reply, GXReplyData())
+
+    def associate(self):
+        self.client.parseAareResponse(self.ask(self.client.aarqRequest()).data)
+        if self.client.getIsAuthenticationRequired():
+            proof = self.ask(self.client.getApplicationAssociationRequest())
+            self.client.parseApplicationAssociationResponse(proof.data)
+        assert self.server.associated(CLIENT)
+        return self
+
+
+def rows_of(reply):
+    """(UTC, value) of the rows that gurux decoded, whose clocks it leaves as bytes."""
+    return [(CosemDateTime.parse(bytes(clock)).utc(RULE), value) for clock, value in reply.value]
+
+
+everywhere = pytest.mark.parametrize("context", SETTINGS)
+
+
+@everywhere
+def test_gurux_reads_a_register(context):
+    gurux = Gurux(context).associate()
+    register = GXDLMSRegister("1.0.1.8.0.255")
+    gurux.client.updateValue(register, 3, gurux.ask(gurux.client.read(register, 3)).value)
+    gurux.client.updateValue(register, 2, gurux.ask(gurux.client.read(register, 2)).value)
+    assert (register.value, register.scaler) == (123_456_789, 1)
+    assert gurux.server.refused.total == 0
+
+
+@everywhere
+def test_gurux_reads_a_list(context):
+    gurux = Gurux(context).associate()
+    register = GXDLMSRegister("1.0.1.8.0.255")
+    reply = gurux.ask(gurux.client.readList([(register, 2), (register, 3)]))
+    assert reply.value == [123_456_789, [0, 30]]
+
+
+@pytest.mark.parametrize("max_pdu", [80, 200, 0xFFFF])
+@everywhere
+def test_gurux_reads_a_profile_in_blocks(context, max_pdu):
+    gurux = Gurux(context, max_pdu=max_pdu).associate()
+    opening = len(gurux.answers)
+    reply = gurux.ask(gurux.client.read(GXDLMSProfileGeneric("1.0.99.1.0.255"), 2))
+    assert rows_of(reply) == ROWS
+    assert max(map(len, gurux.answers[opening:])) <= max_pdu
+
+
+@everywhere
+def test_gurux_reads_rows_by_entry(context):
+    gurux = Gurux(context).associate()
+    reply = gurux.ask(gurux.client.readRowsByEntry(GXDLMSProfileGeneric("1.0.99.1.0.255"), 5, 3))
+    assert rows_of(reply) == ROWS[4:7]
+
+
+@everywhere
+def test_gurux_reads_rows_by_range(context):
+    gurux = Gurux(context).associate()
+    buffer = GXDLMSProfileGeneric("1.0.99.1.0.255")
+    buffer.sortObject = GXDLMSClock("0.0.1.0.0.255")
+    first, last = (GXDateTime(at) for at in (START + timedelta(hours=3), START + timedelta(hours=9)))
+    reply = gurux.ask(gurux.client.readRowsByRange(buffer, first, last))
+    assert rows_of(reply) == ROWS[3:10]
+
+
+@everywhere
+def test_gurux_writes_and_calls(context):
+    gurux = Gurux(context).associate()
+    limit = GXDLMSData("0.0.94.91.0.255")
+    limit.value = 2500
+    limit.setDataType(2, DataType.UINT32)
+    assert gurux.ask(gurux.client.write(limit, 2)).error == 0
+    relay = GXDLMSDisconnectControl("0.0.96.3.10.255")
+    assert gurux.ask(relay.remoteDisconnect(gurux.client)).error == 0
+    zero = axdr.encode(data.i8(0))
+    assert gurux.meter.done == [(LIMIT, axdr.encode(data.u32(2500))), (DISCONNECT, zero)]
+
+
+@everywhere
+def test_gurux_is_told_why_it_may_not(context):
+    gurux = Gurux(context).associate()
+    missing = gurux.client.read(GXDLMSRegister("1.0.9.9.9.255"), 2)
+    assert gurux.ask(missing).error == DataAccessResult.OBJECT_UNDEFINED
+    assert gurux.ask(gurux.client.read(GXDLMSRegister("1.0.1.8.0.255"), 2)).value == 123_456_789
+
+
+@everywhere
+def test_gurux_releases_the_association(context):
+    gurux = Gurux(context).associate()
+    gurux.ask(gurux.client.releaseRequest())
+    assert not gurux.server.associated(CLIENT)
+
+
+def test_a_release_without_protection_is_refused_where_the_context_asks_for_it():
+    """(gurux) Unless `useProtectedRelease` is set, it sends RLRQ bare in a ciphered association."""
+    gurux = Gurux("gmac, global key", protected_release=False).associate()
+    with pytest.raises(GXDLMSExceptionResponse):
+        gurux.ask(gurux.client.releaseRequest())
+    assert gurux.server.associated(CLIENT)
+
+
+def test_the_proof_is_taken_under_the_global_key_though_a_dedicated_one_was_agreed():
+    """(gurux) It turns to its dedicated key only after HLS: what we answer follows it."""
+    gurux = Gurux("gmac, dedicated key").associate()
+    gurux.ask(gurux.client.read(GXDLMSRegister("1.0.1.8.0.255"), 2))
+    assert [answer[0] for answer in gurux.answers] == [0x61, 0xCF, 0xD4]
+
+
+def test_gurux_with_a_wrong_authentication_key_is_refused():
+    gurux = Gurux("gmac, global key")
+    gurux.client.ciphering.authenticationKey = bytes(16)
+    with pytest.raises(Exception, match=r"(?i)authentication.?failure"):
+        gurux.associate()
+    assert not gurux.server.associated(CLIENT)
+
+
+def test_gurux_with_a_used_counter_is_refused():
+    """(gurux) It starts its counter at 1 whenever it is made: a meter that remembers does not let it in twice."""
+    gurux = Gurux("gmac, global key").associate()
+    gurux.client.ciphering.invocationCounter = 1
+    with pytest.raises(GXDLMSExceptionResponse):
+        gurux.ask(gurux.client.aarqRequest())
+    gurux.client.ciphering.invocationCounter = 100
+    assert gurux.associate().ask(gurux.client.read(GXDLMSRegister("1.0.1.8.0.255"), 2)).value == 123_456_789
