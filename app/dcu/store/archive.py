@@ -15,7 +15,7 @@ from dcu.store import files, rows, salvage
 from dcu.store.buffer import Buffer
 from dcu.store.coverage import Coverage, Grid
 from dcu.store.critical import Critical
-from dcu.store.dayfiles import DayFiles, FullError, day_name
+from dcu.store.dayfiles import DayFiles, day_name
 from dcu.store.records import Settings, StoreStatus
 from dcu.store.rows import DAY
 
@@ -49,8 +49,18 @@ class Archive:
     def open(cls, directory: Path, *, clock: Clock, settings: Settings | None = None) -> "Archive":
         """Open or create. A damaged day file never keeps it from starting, nor does a damaged critical file."""
         chosen = settings or Settings()
-        critical = salvage.open_critical(directory / CRITICAL, clock=clock, audit_rows=chosen.audit_rows)
+        given_up: list[str] = []
+        while True:
+            try:
+                critical = salvage.open_critical(directory / CRITICAL, clock=clock, audit_rows=chosen.audit_rows)
+                break
+            except files.FullError:
+                if not (what := _give_way(directory, first=not given_up)):
+                    raise
+                given_up.append(what)
         try:
+            for what in given_up:
+                critical.alarm("disk-full", what, "given up to start at all")
             archive = cls(directory, critical, clock, chosen)
             archive.maintain()
         except BaseException:
@@ -136,8 +146,10 @@ class Archive:
             pending = self._buffer.of_day(day)
             while pending:
                 try:
+                    if not self._ballast.restore():  # it was released: what is free belongs to the alarms
+                        raise files.FullError("no ballast")
                     self._days.write(day, pending)
-                except FullError:
+                except files.FullError:
                     if self._drop_oldest(before=day):
                         continue
                     self._no_room(day, pending)
@@ -173,9 +185,9 @@ class Archive:
         if self._due(now):
             self.flush()
         had = self._ballast.present
-        if self._ballast.restore() and not had:
+        if self._ballast.restore() and not had and self._ballast.present:
             log.info("%s: ballast of %d bytes in place", self.directory, self._ballast.length)
-        if self._given_up is not None and files.free(self.directory) >= self._room():
+        if self._given_up is not None and self._ballast.restore() and files.free(self.directory) >= self._room():
             self._given_up -= 1  # one day at a time: each is healed before the next is asked for
             if self._given_up < self._retained(now):
                 self._given_up = None
@@ -185,7 +197,7 @@ class Archive:
     def _room(self) -> int:
         """Bytes that must be free before a day that was given up is collected again."""
         largest = max((files.size(self._days.path(day)) for day in self._days.days()), default=0)
-        return 2 * self._settings.ballast + 2 * largest + _ROOM
+        return 2 * largest + _ROOM
 
     def _now(self) -> int:
         return epoch_seconds(self._clock.now())
@@ -267,3 +279,15 @@ class Archive:
             ballast=self._ballast.present,
             free=files.free(self.directory),
         )
+
+
+def _give_way(directory: Path, *, first: bool) -> str:
+    """Make room to open the critical file, in the order of `Archive._make_room`; return what went, empty: nothing."""
+    days = DayFiles(directory, 0, lambda day, why: None)
+    known = days.days()
+    if not (first and len(known) > 1) and files.Ballast(directory / BALLAST, 0).release():
+        return BALLAST
+    if not known:
+        return ""
+    days.drop(known[0])
+    return day_name(known[0])

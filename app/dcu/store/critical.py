@@ -24,7 +24,7 @@ from dcu.store.records import AuditEntry, MeterRecord, MeterState, OutboxItem
 R = TypeVar("R")
 COUNTER_END = 1 << 32  # an invocation counter has 32 bits
 _ROTATE_EVERY = 64  # audit entries between two rotations
-_CHECKPOINT_PAGES = 256  # the write-ahead log stays about 1 MB: what a full disk must still hold
+_CHECKPOINT_PAGES = 64  # the write-ahead log stays about 256 kB: what a full disk must still hold
 log = logging.getLogger(__name__)
 
 
@@ -91,8 +91,9 @@ class Critical:
                 if full and self.on_full(attempt):
                     attempt += 1
                     continue
-                what = "the disk is full and nothing is left that may go: make room" if full else str(error)
-                raise StoreError(f"{self.path}: {what}") from None
+                if full:
+                    raise files.FullError(f"{self.path}: the disk is full and nothing is left that may go") from None
+                raise StoreError(f"{self.path}: {error}") from None
 
     def _read(self, query: str, *parameters: object) -> list[Any]:
         try:
@@ -388,7 +389,9 @@ def _open(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()
-        if files.is_damage(error) and not files.is_full(error, path.parent):
+        if files.is_full(error, path.parent):
+            raise files.FullError(f"{path}: the disk is full: make room") from None
+        if files.is_damage(error):
             raise DamagedError(_damaged(path, str(error))) from None
         raise StoreError(f"{path}: cannot be opened: {error}") from None
     except StoreError:

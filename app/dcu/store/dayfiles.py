@@ -28,10 +28,6 @@ _ASIDE = re.compile(r"readings-(\d{4}-\d{2}-\d{2})\.db\.damaged")
 log = logging.getLogger(__name__)
 
 
-class FullError(StoreError):
-    """The disk is full."""
-
-
 def day_name(day: int) -> str:
     """The UTC date of a day's number (days since 1970)."""
     return (_EPOCH + timedelta(days=day)).isoformat()
@@ -77,7 +73,7 @@ class DayFiles:
     def write(self, day: int, rows: Sequence[Row]) -> None:
         """Commit rows of one day, sorted by key, in one transaction; what is there already costs no page.
 
-        Raises FullError, StoreError.
+        Raises files.FullError, StoreError.
         """
         for attempt in range(2):
             with self._guarded(day):
@@ -144,12 +140,12 @@ class DayFiles:
 
     @contextlib.contextmanager
     def _guarded(self, day: int) -> Iterator[None]:
-        """Set a damaged file aside and go on behind the `with`; raise FullError or StoreError for the rest."""
+        """Set a damaged file aside and go on behind the `with`; raise files.FullError or StoreError for the rest."""
         try:
             yield
         except sqlite3.Error as error:
             if files.is_full(error, self.directory):
-                raise FullError(f"{self.path(day)}: the disk is full") from None
+                raise files.FullError(f"{self.path(day)}: the disk is full") from None
             if not files.is_damage(error):
                 raise StoreError(f"{self.path(day)}: {error}") from None
             self.set_aside(day, str(error))

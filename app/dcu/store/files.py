@@ -12,7 +12,13 @@ from dcu.errors import StoreError
 
 BUSY = 10.0  # seconds: a reader (store check) holds a file for the length of one query
 _FULL = 256 << 10  # bytes: with less than this left, errors that do not name their cause are the full disk's
+_MARGIN = 512 << 10  # bytes that stay free when the ballast is taken again
+_UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
 _SIDE_FILES = ("-journal", "-wal", "-shm")
+
+
+class FullError(StoreError):
+    """The disk is full."""
 
 
 def sync_directory(directory: Path) -> None:
@@ -49,9 +55,9 @@ def size(path: Path) -> int:
 
 
 def free(directory: Path) -> int:
-    """Bytes that this process may still write there."""
+    """Bytes that may still be written there: without what the file system keeps for root and for itself."""
     stat = os.statvfs(directory)
-    return stat.f_frsize * (stat.f_bfree if os.geteuid() == 0 else stat.f_bavail)
+    return stat.f_frsize * stat.f_bavail
 
 
 def is_full(error: sqlite3.Error, directory: Path) -> bool:
@@ -67,8 +73,10 @@ def is_damage(error: sqlite3.Error) -> bool:
     if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError)):
         return False
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if getattr(error, "sqlite_errorcode", 0) in _UNREADABLE:  # other I/O errors are of writing: the file may be sound
+        return True
     no_table = code == sqlite3.SQLITE_ERROR and "no such" in str(error)
-    return no_table or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+    return no_table or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
@@ -129,10 +137,10 @@ class Ballast:
             return False
 
     def restore(self) -> bool:
-        """Take the blocks again if that leaves as many free; return whether they are held."""
+        """Take the blocks again if that leaves some free; return whether all that is wanted is held."""
         if self.present or not self.length:
-            return self.present
-        if free(self._path.parent) < 2 * self.length:
+            return True
+        if free(self._path.parent) < self.length + _MARGIN:
             return False
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
