@@ -237,7 +237,7 @@ def _octets(tag: Tag, value: bytes) -> str:
             return str(CosemTime.parse(value))
     except DecodeError:
         return value.hex()
-    text = value.decode("latin-1")
+    text = value.decode("latin-1").rstrip("\0")  # meters pad texts with zeros
     return text if text.isascii() and text.isprintable() else value.hex()
 
 
