@@ -188,7 +188,8 @@ class ServerSession:
 
     def _service(self, client_sap: int, link: Link, frame: bytes) -> bytes | None:
         if len(frame) > link.terms.max_pdu:
-            return _exception(ExceptionService.PDU_TOO_LONG)
+            self.refused.add(DecodeError(f"a request of {len(frame)} bytes, at most {link.terms.max_pdu} are taken"))
+            return None if self._lossy else _exception(ExceptionService.PDU_TOO_LONG)
         policy = link.terms.policy
         framing = Framing.GLOBAL
         floor = -1
