@@ -258,6 +258,31 @@ def show_truth(seed: int, number: int | None, count: int, first: int, last: int,
         writer.writerows(lines)
 
 
+@cli.command()
+@click.option("--meters", "count", type=COUNT, default=48, show_default=True, envvar="METERS", help="How many.")
+@SEED
+@click.option("--concurrency", type=click.IntRange(1, 1_000), default=32, show_default=True, help="Meters at a time.")
+@click.option("--canary", type=click.Choice(["unit", "hour"]), help="Bend the truth: the demo must then fail.")
+@JSON
+def demo(count: int, seed: int, concurrency: int, canary: str | None, as_json: bool) -> int:
+    """Collect the last 24 h of a street with the collector, and compare every reading with the truth.
+
+    Exit code 0 only when all are there and right.
+    """
+    from neighbourhood import demo as play
+
+    bent = {"unit": (1, 0), "hour": (0, truth.HOUR)}.get(canary or "", (0, 0))
+    settings = play.Settings(count, seed, concurrency, *bent)
+    if as_json:
+        outcome = asyncio.run(play.run(settings, lambda _expected, _collected: None))
+        click.echo(json.dumps(outcome.plain(settings), indent=1))
+    else:
+        from neighbourhood import screen
+
+        outcome = screen.demo(settings)
+    return exits.OK if outcome.good else exits.FAILED
+
+
 def _say(text: str) -> None:
     click.echo(text)
     sys.stdout.flush()  # whoever started us waits for this line

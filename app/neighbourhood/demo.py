@@ -1,0 +1,296 @@
+"""The demo: a street and the collector, two processes that meet on loopback sockets, and a comparison of all they did.
+
+The meters get keys of this run's own, shipped under a transport key and imported through the control socket; the
+collector's key-encryption key is made for the run. When the last 24 hours of every meter are collected, the collector
+is stopped, its store is opened for reading, and every reading is compared with the street's truth.
+"""
+
+import asyncio
+import json
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dcu.control.client import ControlClient
+from dcu.errors import DcuError, LinkError
+from dcu.keys.wrapped import new_kek
+from neighbourhood import truth, verdict
+from neighbourhood.meter import serial
+from neighbourhood.verdict import Verdict
+
+START = 30.0  # seconds a process may take until it is ready
+STALL = 60.0  # seconds without progress after which the demo is over
+HOURS = 24
+DELAY = 60  # seconds past the hour after which a row is asked for: meters' clocks are up to 52 s slow
+
+FAMILY = """\
+name = "simulated"
+description = "a meter of the simulated street"
+
+[security]
+counter = "0-0:43.1.0*255"
+
+[clock]
+adjust = "never"
+
+[[poll]]
+profile = "1-0:99.1.0*255"
+every = 3600.0
+delay = {delay}.0
+scheduled = {seconds}.0
+history = {seconds}.0
+"""
+CONFIG = """\
+system_title = "{title}"
+meter_profiles = "families"
+trust_clock = "never"
+log = "{log}"
+
+[keys]
+file = "keys.wrapped"
+kek = "kek"
+
+[store]
+directory = "store"
+
+[control]
+socket = "control.sock"
+
+[[medium]]
+name = "loopback"
+addresses = ["tcp://*"]
+concurrency = {concurrency}
+"""
+
+
+class DemoFailed(DcuError):
+    """The demo did not come to its comparison."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """units, seconds: by how much the truth is bent before the comparison, so that a test can see it fail."""
+
+    meters: int = 48
+    seed: int = 1
+    concurrency: int = 32
+    units: int = 0
+    seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the demo found. bytes: on the wire as the collector counts them; seconds: of collecting."""
+
+    verdict: Verdict
+    bytes: int
+    seconds: float
+    counter_reuse: int
+    refused: dict[str, int]
+    collector_rss: int
+    street_rss: int
+    kept: str = ""  # the directory, where the comparison failed
+
+    @property
+    def good(self) -> bool:
+        return self.verdict.good and not self.counter_reuse and not self.refused
+
+    def plain(self, settings: Settings) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "ok": self.good,
+            **asdict(self.verdict),
+            "meters_asked": settings.meters,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            "sessions_per_second": round(self.verdict.meters / self.seconds, 1),
+            "counter_reuse": self.counter_reuse,
+            "refused": self.refused,
+            "collector_rss": self.collector_rss,
+            "street_rss": self.street_rss,
+            "kept": self.kept,
+        }
+
+
+Tell = Callable[[int, int], None]  # readings expected, readings collected
+
+
+async def run(settings: Settings, tell: Tell) -> Outcome:
+    """Run the demo in a directory of its own, which is removed; on failure it stays, and the error names it.
+
+    Raises DcuError.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="dcu-demo-"))
+    try:
+        outcome = await _Demo(folder, settings, tell).run()
+    except DcuError as error:
+        raise DemoFailed(f"{error}\n(kept: {folder})") from None
+    if outcome.good:
+        shutil.rmtree(folder)
+    else:
+        outcome = replace(outcome, kept=str(folder))
+    return outcome
+
+
+class _Demo:
+    def __init__(self, folder: Path, settings: Settings, tell: Tell) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._tell = tell
+        self._status: dict[str, Any] = {}
+        # When the hour turns while we collect, some meters' last day would be another's: then the last row waits.
+        turning = (time.time() - DELAY) % truth.HOUR > truth.HOUR - self._longest
+        self._delay = DELAY + (2 * self._longest if turning else 0)
+        self._last = int(time.time() - self._delay) // truth.HOUR * truth.HOUR
+
+    @property
+    def _longest(self) -> int:
+        """Seconds that collecting takes at most: a slow machine's guess."""
+        return 120 + self._settings.meters // 5
+
+    async def run(self) -> Outcome:
+        self._prepare()
+        settings = self._settings
+        first = self._last - (HOURS - 1) * truth.HOUR
+        async with AsyncExitStack() as stack:
+            street = await stack.enter_async_context(self._street())
+            collector = await stack.enter_async_context(self._collector())
+            async with await self._control() as control:
+                started = time.monotonic()
+                await self._collect(control)
+                seconds = time.monotonic() - started
+                await control.call("flush")
+                media = (await control.call("status"))["media"]
+            sizes = _peak(collector.pid), _peak(street.pid)
+        seen = json.loads((self._folder / "street.json").read_text())
+        names = {serial(settings.seed, number): number for number in range(1, settings.meters + 1)}
+        found = verdict.stored(self._folder / "store")
+        what = verdict.truth_of(settings.seed, units=settings.units, seconds=settings.seconds)
+        judged = verdict.judge(found, names, first, self._last, truth.HOUR, what)
+        return Outcome(
+            judged,
+            sum(medium["bytes"] for medium in media),
+            seconds,
+            seen["counter_reuse"],
+            seen["refused"],
+            *sizes,
+        )
+
+    def _prepare(self) -> None:
+        folder = self._folder
+        new_kek(folder / "kek")
+        (folder / "store").mkdir()
+        (folder / "families").mkdir()
+        family = FAMILY.format(delay=self._delay, seconds=HOURS * truth.HOUR)
+        (folder / "families" / "simulated.toml").write_text(family)
+        config = CONFIG.format(
+            title=(b"DCU" + secrets.token_bytes(5)).hex(), concurrency=self._settings.concurrency, log="warning"
+        )
+        (folder / "collector.toml").write_text(config)
+
+    @asynccontextmanager
+    async def _street(self) -> AsyncIterator[Process]:
+        arguments = ("--count", self._settings.meters, "--seed", self._settings.seed, "--profile", "simulated")
+        files = ("--shipment", "shipment.toml", "--transport-key", "transport.key", "--status", "street.json")
+        async with self._process("neighbourhood.cli", "meters", "--json", *map(str, arguments), *files) as process:
+            assert process.stdout
+            try:
+                async with asyncio.timeout(START + self._settings.meters * 0.05):
+                    line = await process.stdout.readline()
+            except TimeoutError:
+                line = b""
+            if not line:
+                raise DemoFailed(f"the street did not start: {self._log('neighbourhood.cli')}")
+            yield process
+
+    @asynccontextmanager
+    async def _collector(self) -> AsyncIterator[Process]:
+        async with self._process("dcu.cli.main", "run", "--config", "collector.toml") as process:
+            deadline = time.monotonic() + START
+            while not (self._folder / "control.sock").is_socket():
+                if process.returncode is not None or time.monotonic() > deadline:
+                    raise DemoFailed(f"the collector did not start: {self._log('dcu.cli.main')}")
+                await asyncio.sleep(0.05)
+            yield process
+
+    @asynccontextmanager
+    async def _process(self, module: str, *arguments: str) -> AsyncIterator[Process]:
+        """A command in a process of its own; ended by SIGTERM on leaving, and it has to end well then."""
+        with (self._folder / f"{module}.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", f"from {module} import main; main()", *arguments,
+                stdin=asyncio.subprocess.DEVNULL, stdout=PIPE, stderr=log, cwd=self._folder,
+            )  # fmt: skip
+        try:
+            yield process
+        except BaseException:
+            await _end(process)
+            raise
+        if (code := await _end(process)) != 0:
+            raise DemoFailed(f"{module} ended with {code}: {self._log(module)}")
+
+    async def _control(self) -> ControlClient:
+        deadline = time.monotonic() + START
+        while True:
+            try:
+                return await ControlClient.connect(self._folder / "control.sock")
+            except LinkError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.05)
+
+    async def _collect(self, control: ControlClient) -> None:
+        """Import the meters, which has them polled, and follow the progress to its end."""
+        await control.subscribe("progress")
+        shipment = (self._folder / "shipment.toml").read_text()
+        transport_key = (self._folder / "transport.key").read_text().strip()
+        await control.call("meters.import", shipment=shipment, transport_key=transport_key)
+        events = control.events()
+        collected, deadline = -1, time.monotonic() + STALL
+        try:
+            while True:
+                async with asyncio.timeout(max(deadline - time.monotonic(), 0.0)):
+                    told = (await anext(events)).data
+                if told["collected"] > collected:
+                    collected, deadline = told["collected"], time.monotonic() + STALL
+                self._tell(self._settings.meters * HOURS, collected)
+                if told["complete"] and told["meters"] >= self._settings.meters:
+                    return
+        except TimeoutError:
+            raise DemoFailed(f"no reading came in {STALL:g} s: {self._log('dcu.cli.main')}") from None
+        except StopAsyncIteration:
+            raise DemoFailed(f"the collector went away: {self._log('dcu.cli.main')}") from None
+
+    def _log(self, module: str) -> str:
+        lines = (self._folder / f"{module}.log").read_text(errors="replace").splitlines()
+        return " / ".join(lines[-3:]) or "it said nothing"
+
+
+async def _end(process: Process) -> int:
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(START):
+            await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.communicate()
+    return process.returncode or 0
+
+
+def _peak(pid: int) -> int:
+    """The most memory that a process ever had, bytes; 0 where that cannot be seen."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as status:
+            return next((int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM:")), 0)
+    except OSError:
+        return 0

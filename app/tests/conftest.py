@@ -1,0 +1,20 @@
+"""What all tests share: one event loop that stands by, and is closed at the end.
+
+looptime's plugin asks for the current event loop around every test, also where none runs; Python 3.11 then makes one
+that nobody closes, and its ResourceWarning would fail whichever test happens to run when it is collected.
+"""
+
+import asyncio
+
+import pytest
+
+_loop = pytest.StashKey[asyncio.AbstractEventLoop]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_loop] = asyncio.new_event_loop()
+    asyncio.set_event_loop(config.stash[_loop])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_loop].close()
