@@ -159,11 +159,10 @@ class Turn:
         self.bytes = 0  # what the exchange under way has put on the medium; set by who exchanges
         self.has_slot = True
 
-    @property
-    def outranked(self) -> bool:
-        """Whether something strictly more urgent waits for this meter."""
+    def outranked(self, by: Priority = Priority.BACKFILL) -> bool:
+        """Whether something strictly more urgent than we waits for this meter, of the rank `by` or better."""
         best = self._lane.best_waiting()
-        return best is not None and best < self.priority
+        return best is not None and best < self.priority and best <= by
 
     async def again(self) -> None:
         """Give the slot back, wait for the next one."""

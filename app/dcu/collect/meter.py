@@ -121,12 +121,12 @@ class Meter:
         make: Callable[[ClientSession], Exchange[T]],
         priority: Priority,
         *,
-        abandonable: bool = False,
+        gives_way: Priority | None = None,
         repeatable: bool = True,
     ) -> T:
         """Run one exchange with the meter and return what it returns.
 
-        abandonable: raise Outranked between two blocks when something more urgent waits for the meter.
+        gives_way: raise Outranked between two blocks when something more urgent, of this rank or better, waits for us.
         repeatable: it may be sent again at once where an association kept open turns out to be dead.
         Each step towards it (counter, association, the exchange) waits for a turn of its own.
         """
@@ -137,7 +137,7 @@ class Meter:
                 try:
                     if self._session and self._channel and self._session.associated:
                         await self._ready_counters()
-                        result = await self._converse(make(self._session), self._channel, turn, abandonable)
+                        result = await self._converse(make(self._session), self._channel, turn, gives_way)
                         self._heard()
                         return result
                     kept = False
@@ -199,7 +199,9 @@ class Meter:
 
     # --- an exchange
 
-    async def _converse(self, exchange: Exchange[T], channel: Channel, turn: Turn, abandonable: bool = False) -> T:
+    async def _converse(
+        self, exchange: Exchange[T], channel: Channel, turn: Turn, gives_way: Priority | None = None
+    ) -> T:
         """Drive an exchange; between its steps the medium goes to whoever is next, the meter stays ours."""
         before = channel.sent + channel.received
 
@@ -211,7 +213,7 @@ class Meter:
 
         async def between() -> None:
             account()
-            if abandonable and turn.outranked:
+            if gives_way is not None and turn.outranked(gives_way):
                 raise Outranked
             await turn.again()
             await self._ready_counters()
@@ -307,7 +309,6 @@ class Meter:
                     self._become(State.UNREACHABLE, self._explained(error))
                 self._drop()
             case AssociationRefused() | KeysError():
-                self._doubted = isinstance(error, AssociationRefused)  # a stale counter may be what it means
                 self._drop()
                 self._become(State.REFUSED, str(error))
             case ServiceRefused():

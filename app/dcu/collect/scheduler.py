@@ -8,7 +8,7 @@ line waits its back-off outside of that bound: dead meters do not keep live ones
 import asyncio
 import heapq
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -100,7 +100,7 @@ class Scheduler:
         self._ended: deque[JobView] = deque(maxlen=ENDED_KEPT)
         self._keys: dict[Hashable, Job] = {}
         self._queues: dict[Medium, list[tuple[Priority, int, Job]]] = {}
-        self._running: dict[Medium, int] = {}
+        self._running: defaultdict[Medium, int] = defaultdict(int)
         self._closing = False
         self.done = 0
         self.failed = 0
@@ -190,9 +190,9 @@ class Scheduler:
                 heapq.heappop(queue)
                 continue
             if job.bounded:
-                if self._running.get(medium, 0) >= limit:
+                if self._running[medium] >= limit:
                     return
-                self._running[medium] = self._running.get(medium, 0) + 1
+                self._running[medium] += 1
             heapq.heappop(queue)
             job._task = asyncio.get_running_loop().create_task(self._attempt(job))
             job._task.add_done_callback(lambda _, job=job: self._leave(job, medium))  # type: ignore[misc]

@@ -34,7 +34,7 @@ async def transfer(lane, priority, blocks, done, name):
         for _ in range(blocks):
             await asyncio.sleep(EXCHANGE)
             done.append((name, now()))
-            if turn.outranked:
+            if turn.outranked():
                 return
             await turn.again()
 
@@ -185,19 +185,16 @@ async def test_a_turn_withdrawn_in_the_moment_in_which_it_is_granted_gives_its_s
 
 @given(seed=st.integers(0, 1 << 32), concurrency=st.integers(1, 3))
 @settings(max_examples=25, deadline=None)
-def test_whatever_is_withdrawn_the_slots_add_up_and_the_urgent_bound_holds(seed, concurrency):
+def test_whatever_is_withdrawn_the_slots_add_up(seed, concurrency):
     async def street():
-        random, medium, waited = Random(seed), Medium("plc", concurrency=concurrency), []
+        random, medium = Random(seed), Medium("plc", concurrency=concurrency)
         lanes = [Lane(medium) for _ in range(5)]
 
         async def one(lane, priority):
-            asked = now()
             async with lane.turn(priority) as turn:
-                if priority is Priority.ALARM:
-                    waited.append(now() - asked)
                 for _ in range(random.randrange(3)):
                     await asyncio.sleep(EXCHANGE)
-                    if turn.outranked:
+                    if turn.outranked():
                         return
                     await turn.again()
 
@@ -211,7 +208,6 @@ def test_whatever_is_withdrawn_the_slots_add_up_and_the_urgent_bound_holds(seed,
                 random.choice(tasks).cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert medium.under_way == medium.waiting == 0
-        return waited
 
     loop = looptime.new_event_loop(start=0, idle_step=0.01, idle_timeout=600)
     try:

@@ -6,7 +6,7 @@ anew: it was not there yet, or had no power.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dcu.clock import epoch_seconds
 from dcu.collect.jobs.discovery import layout_key, profile_layout
@@ -17,28 +17,46 @@ from dcu.collect.scheduler import Job
 from dcu.collect.services import Services
 from dcu.model import Obis, Priority, Reading
 
-ASKED = 2  # times for a row that the meter does not have
 FRESH = 2  # periods: rows so young may still be captured, where the meter's clock is behind
-REMEMBERED = 64  # ranges that a meter does not have; beyond it the oldest is asked for again
+REMEMBERED = 64  # such ranges of a profile; the oldest beyond it are asked for again
 
 
-@dataclass(slots=True)
 class Absent:
-    """Ranges that a meter was asked for in vain, and how often, by meter and profile."""
+    """Ranges that a meter was asked for in vain, once and again, by meter and profile."""
 
-    _ranges: dict[tuple[str, Obis], dict[Range, int]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._once: dict[tuple[str, Obis], list[Range]] = {}
+        self._again: dict[tuple[str, Obis], list[Range]] = {}
 
     def note(self, meter: str, profile: Obis, missing: Iterable[Range]) -> None:
-        for gap in missing:
-            known = self._ranges.setdefault((meter, profile), {})
-            known[gap] = known.pop(gap, 0) + 1
-            while len(known) > REMEMBERED:
-                del known[next(iter(known))]
+        key, gaps = (meter, profile), list(missing)
+        if not gaps:
+            return
+        once = self._once.get(key, [])
+        if repeated := [part for gap in gaps for part in _common(gap, once)]:
+            self._again[key] = _merged([*self._again.get(key, []), *repeated])
+        self._once[key] = _merged([*once, *gaps])
 
     def without(self, meter: str, profile: Obis, gaps: Iterable[Range]) -> list[Range]:
         """The gaps that are still worth asking for."""
-        vain = [gap for gap, times in self._ranges.get((meter, profile), {}).items() if times >= ASKED]
+        vain = self._again.get((meter, profile), [])
         return [rest for gap in gaps for rest in _minus(gap, vain)]
+
+
+def _merged(ranges: list[Range]) -> list[Range]:
+    """In order, touching ones joined, the oldest forgotten beyond the bound."""
+    merged: list[Range] = []
+    for start, end in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged[-REMEMBERED:]
+
+
+def _common(gap: Range, others: Iterable[Range]) -> list[Range]:
+    parts = ((max(gap[0], low), min(gap[1], high)) for low, high in others)
+    return [part for part in parts if part[1] > part[0]]
 
 
 def _minus(gap: Range, taken: Iterable[Range]) -> list[Range]:

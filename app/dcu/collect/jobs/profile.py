@@ -71,7 +71,7 @@ class ProfileReader:
             cut = max(start, end - most * period)
             rows = (end - cut) // period
             try:
-                readings = await self._piece(cut, end, abandonable=rows > 1)
+                readings = await self._piece(cut, end, Priority.BACKFILL if rows > 1 else None)
             except Outranked:
                 waiting.append((start, end))
                 most = max(1, rows // 2)
@@ -81,30 +81,30 @@ class ProfileReader:
             yield (cut, end), readings
             most = self.rows_at_once
 
-    async def _piece(self, start: int, end: int, *, abandonable: bool) -> list[Reading]:
+    async def _piece(self, start: int, end: int, gives_way: Priority | None) -> list[Reading]:
         if self._meter.profile.quirks.selective_access == "entry":
-            return await self._by_entry(start, end, abandonable=abandonable)
+            return await self._by_entry(start, end, gives_way)
         half = self._layout.period // 2  # a row counts for the nearest multiple of the period
         selection = by_range(self._clock, self._written(start - half), self._written(end - half - 1))
-        return await self._select(selection, abandonable)
+        return await self._select(selection, gives_way)
 
-    async def _select(self, selection: Selection, abandonable: bool) -> list[Reading]:
+    async def _select(self, selection: Selection, gives_way: Priority | None) -> list[Reading]:
         def exchange(session: ClientSession) -> Exchange[bytes]:
             return session.get(buffer_of(self._profile), selection)
 
-        raw = await self._meter.run(exchange, self._priority, abandonable=abandonable)
+        raw = await self._meter.run(exchange, self._priority, gives_way=gives_way)
         readings = self._layout.readings(raw, self._meter.profile.time_rule)
         self._services.layouts.saw(self._layout, len(readings), len(raw))
         return readings
 
-    async def _by_entry(self, start: int, end: int, *, abandonable: bool) -> list[Reading]:
+    async def _by_entry(self, start: int, end: int, gives_way: Priority | None) -> list[Reading]:
         """For meters that select by entry only: rows are counted from the oldest; a row that was never captured makes
         later ones stand earlier than the period says, so go on upward until the range is passed."""
         ref = AttributeRef(PROFILE_GENERIC, self._profile, ENTRIES_IN_USE)
         (raw,) = await read(self._meter, [ref], self._priority)
         with decoding("entries in use"):
             entries = objects.decode_int(given(ref, raw))
-        newest = await self._select(by_entry(entries, entries), abandonable) if entries else []
+        newest = await self._select(by_entry(entries, entries), gives_way) if entries else []
         if not newest:
             return []
         period = self._layout.period
@@ -112,7 +112,7 @@ class ProfileReader:
         found: list[Reading] = []
         at = max(1, first)
         while at <= entries:
-            rows = await self._select(by_entry(at, min(entries, at + (end - start) // period)), abandonable)
+            rows = await self._select(by_entry(at, min(entries, at + (end - start) // period)), gives_way)
             found += [row for row in rows if start - period // 2 <= row.timestamp < end - period // 2]
             if not rows or rows[-1].timestamp >= end - period:
                 break

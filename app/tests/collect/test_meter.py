@@ -1,0 +1,214 @@
+"""A meter's association and counters: opened when needed, kept while it saves air, never a counter twice."""
+
+import asyncio
+
+import pytest
+
+from dcu.collect.retry import Backoff
+from dcu.errors import (
+    AccessDenied,
+    AuthenticationFailed,
+    JobError,
+    LinkTimeout,
+    ServiceRefused,
+)
+from dcu.model import AttributeRef, Priority
+from neighbourhood.faults import Fault
+from tests.collect.rig import AARQ, ANSWER, GLO_GET, LOSE_ANSWER, LOSE_REQUEST, family, rig
+
+pytestmark = pytest.mark.looptime
+
+ENERGY = AttributeRef.parse("3,1-0:1.8.0*255,2")
+
+
+async def read(meter, priority=Priority.ON_DEMAND, ref=ENERGY):
+    return await meter.run(lambda session: session.get(ref), priority)
+
+
+async def test_the_counter_is_learnt_before_anything_is_ciphered(tmp_path):
+    async with rig(tmp_path) as street:
+        floor = street.simulated().heard.highest
+        await read(street.meter())
+        clients = [seen.client for seen in street.seen]
+        assert clients[: clients.index(1)] == [16, 16]  # the public client's association, and its one question
+        assert street.simulated().heard.highest > floor
+        assert street.street.status()["counter_reuse"] == 0
+
+
+async def test_a_known_counter_is_not_asked_for_again(tmp_path):
+    async with rig(tmp_path) as street:
+        await read(street.meter())
+        street.meter()._drop()
+        street.seen.clear()
+        await read(street.meter())
+        assert {seen.client for seen in street.seen} == {1}
+
+
+async def test_after_a_restart_the_counters_go_on_above_what_was_reserved(tmp_path):
+    async with rig(tmp_path, block=50) as street:
+        await read(street.meter())
+        first = street.simulated().heard.highest
+    async with rig(tmp_path, block=50) as street:
+        street.simulated().heard.accept(b"DCU\0\0\0\0\1", first)  # this street was built anew: tell it
+        await read(street.meter())
+        assert {seen.client for seen in street.seen} == {1}
+        assert street.simulated().heard.highest >= first + 40
+        assert street.street.status()["counter_reuse"] == 0
+
+
+async def test_a_lost_state_is_mended_by_reading_the_meters_counter(tmp_path):
+    async with rig(tmp_path / "a") as street:
+        await read(street.meter())
+        spent = street.simulated().heard.highest
+    async with rig(tmp_path / "b") as street:  # an empty store
+        street.simulated().heard.accept(b"DCU\0\0\0\0\1", spent)
+        await read(street.meter())
+        assert street.street.status()["counter_reuse"] == 0
+
+
+async def test_a_meter_that_complains_of_the_counter_has_its_own_read_once(tmp_path):
+    async with rig(tmp_path) as street:
+        await read(street.meter())
+        street.meter()._drop()
+        street.simulated().heard.accept(b"DCU\0\0\0\0\1", street.simulated().heard.highest + 5_000)
+        street.seen.clear()
+        await read(street.meter())
+        assert [seen.client for seen in street.seen].count(16) == 2
+        assert await street.store.counter(street.meter().name) > street.simulated().heard.highest
+
+
+async def test_the_hint_of_a_complaint_is_never_believed(tmp_path):
+    complaint = bytes.fromhex("d80206fffffff0")  # exception-response, invocation-counter-error, "expected FFFFFFF0"
+    async with rig(tmp_path) as street:
+        await read(street.meter())
+        street.meter()._drop()
+        before = await street.store.counter(street.meter().name)
+        street.weather = lambda seen: complaint if seen.tag == AARQ and seen.client == 1 else ANSWER
+        with pytest.raises(ServiceRefused):
+            await read(street.meter())
+        assert await street.store.counter(street.meter().name) <= before + 2_000
+        assert street.tags().count(AARQ) <= 8  # bounded: once again, and no more
+
+
+async def test_associations_stay_open_until_they_are_idle_for_too_long(tmp_path):
+    async with rig(tmp_path, profile=family(session={"idle": 30.0})) as street:
+        meter = street.meter()
+        with meter.engaged():
+            await read(meter)
+        await asyncio.sleep(20)
+        with meter.engaged():
+            await read(meter)
+        assert street.tags().count(AARQ) == 2  # the public client's and ours
+        assert meter.associated
+        assert street.services.open.count == 1
+        await asyncio.sleep(31)
+        assert not meter.associated
+        assert street.services.open.count == 0
+
+
+async def test_a_kept_association_that_has_died_is_opened_again_at_once(tmp_path):
+    async with rig(tmp_path) as street:
+        meter = street.meter()
+        await read(meter)
+        await meter._channel._stream._peer.close()  # the meter hangs up
+        await asyncio.sleep(1)
+        await read(meter)
+        assert street.tags().count(AARQ) == 3
+
+
+async def test_a_link_error_closes_the_association_and_the_next_exchange_opens_it(tmp_path):
+    async with rig(tmp_path) as street:
+        meter = street.meter()
+        await read(meter)
+        street.weather = lambda seen: LOSE_ANSWER if seen.tag == GLO_GET else ANSWER
+        with pytest.raises(LinkTimeout):
+            await read(meter)
+        assert not meter.associated
+        street.weather = lambda seen: ANSWER
+        await read(meter)
+        assert meter.state == "ok"
+
+
+async def test_a_lost_datagram_costs_the_exchange_and_not_the_association(tmp_path):
+    async with rig(tmp_path, lossy=True) as street:
+        meter = street.meter()
+        await read(meter)
+        street.weather = lambda seen: LOSE_REQUEST
+        with pytest.raises(LinkTimeout):
+            await read(meter)
+        assert meter.associated
+        street.weather = lambda seen: ANSWER
+        await read(meter)
+        assert street.tags().count(AARQ) == 2
+        street.weather = lambda seen: LOSE_REQUEST
+        for _ in range(2):
+            with pytest.raises(LinkTimeout):
+                await read(meter)
+        assert not meter.associated
+        assert meter.state == "unreachable"
+
+
+async def test_a_wrong_key_is_said_so_audited_and_not_tried_again(tmp_path):
+    async with rig(tmp_path, faults=[Fault.parse("wrong-key:1")]) as street:
+        job = street.scheduler.submit(
+            "read", street.meter(), Priority.ON_DEMAND, lambda job: read(street.meter()), retry=Backoff(attempts=5)
+        )
+        with pytest.raises(AuthenticationFailed, match="check the GAK"):
+            await job.result
+        assert job.attempts == 1
+        assert [entry.action for entry in await street.store.audit_log()] == ["security", "counter"]
+        assert street.meter().state == "refused"
+        assert street.events("alarm")[0]["kind"] == "AuthenticationFailed"
+
+
+async def test_a_meter_that_refuses_without_a_word_has_its_counter_read_again(tmp_path):
+    """Some meters drop a frame whose counter is too low: two openings in vain, and the counter is doubted, once."""
+    async with rig(tmp_path) as street:
+        street.weather = lambda seen: LOSE_ANSWER if seen.client == 1 else ANSWER
+        for _ in range(6):
+            with pytest.raises(LinkTimeout):
+                await read(street.meter())
+        assert [seen.client for seen in street.seen].count(16) == 4  # the first time, and after the second in vain
+
+
+async def test_access_denied_leaves_the_association_open(tmp_path):
+    async with rig(tmp_path) as street:
+        meter = street.meter()
+        with pytest.raises(AccessDenied):
+            await read(meter, ref=AttributeRef.parse("3,1-0:77.8.0*255,2"))
+        assert meter.associated
+        assert meter.state != "quarantined"
+
+
+async def test_an_exchange_that_is_cancelled_in_its_midst_takes_the_association_with_it(tmp_path):
+    """An answer that still comes must not be taken for the answer to the next question."""
+    async with rig(tmp_path) as street:
+        meter = street.meter()
+        await read(meter)
+        task = asyncio.create_task(read(meter))
+        await asyncio.sleep(0.7)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert not meter.associated
+        assert street.medium.under_way == 0
+        await read(meter)
+
+
+async def test_a_quarantined_meter_is_left_alone_until_it_is_released(tmp_path):
+    async with rig(tmp_path) as street:
+        meter = street.meter()
+        await meter.quarantine("it answers nonsense")
+        with pytest.raises(JobError, match="nonsense"):
+            await read(meter)
+        assert not street.seen
+        assert (await street.store.meter(meter.name)).reason == "it answers nonsense"
+        await meter.release()
+        await read(meter)
+
+
+async def test_a_quarantine_outlives_a_restart(tmp_path):
+    async with rig(tmp_path) as street:
+        await street.meter().quarantine("it answers nonsense")
+    async with rig(tmp_path) as street:
+        assert street.meter().state == "quarantined"
+        assert street.meter().reason == "it answers nonsense"
