@@ -1,0 +1,303 @@
+"""A mutational fuzzer in plain Python: what it does to a parser, and what it holds against it.
+
+A target is a function of bytes with seeds. From them inputs are made by stacking small mutations; an input that the
+parser answers in a way not seen before (another type of result, another error message) becomes a seed itself, which
+leads the search into the parser without instrumenting it. A finding is: an exception that is not the target's to raise,
+processor time or memory beyond what is allowed for the input's length, or no end at all. Everything follows from the
+seed number: the same number makes the same inputs in the same order.
+"""
+
+import hashlib
+import re
+import signal
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from types import FrameType
+
+from dcu.errors import DecodeError
+
+SECONDS = 0.02  # allowed to any input …
+SECONDS_A_BYTE = 10e-6  # … and on top for each byte of it: several times what our slowest parser takes
+MEMORY = 1 << 20  # the same for memory: a dataclass or a tuple for each byte is about 200 bytes
+MEMORY_A_BYTE = 512
+HANG = 4.0  # seconds of processor time after which there will be no end
+CORPUS = 400  # inputs kept as seeds
+SWOLLEN = 1 << 16  # what a mutation may blow an input up to: the longest APDU that a frame can carry
+
+INTERESTING = (
+    *(bytes((byte,)) for byte in (0x00, 0x01, 0x02, 0x09, 0x0C, 0x13, 0x7E, 0x7F, 0x80, 0xFE, 0xFF)),
+    b"\x81\xff",
+    b"\x82\xff\xff",
+    b"\x84\xff\xff\xff\xff",
+    b"\x84\x00\x00\x00\x01",
+    b"\x88" + b"\xff" * 8,
+    b"\x80\x00",
+    b"\x7f\xff\xff\xff",
+    b"\x02\x01" * 40,
+    b"\x01\x82\xff\xff\x00",
+    b"\x13\x01\xff\xff\x00\x00",
+    b"\x13\x02\x02\x11\x12\x82\xff\xff",
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parser under test. covers: the dotted names that it exercises; tokens: what mutations insert besides."""
+
+    name: str
+    parse: Callable[[bytes], object]
+    seeds: tuple[bytes, ...]
+    covers: tuple[str, ...] = ()
+    allowed: tuple[type[Exception], ...] = (DecodeError,)
+    tokens: tuple[bytes, ...] = ()
+    longest: int = SWOLLEN
+    seconds: float = SECONDS
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An input and what is wrong with how it was taken."""
+
+    target: str
+    kind: str
+    why: str
+    data: bytes = field(repr=False)
+
+    def write(self, folder: Path) -> Path:
+        """Keep the input in `folder`, so that it can be replayed."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.target}-{hashlib.sha256(self.data).hexdigest()[:12]}.hex"
+        path.write_text(f"# {self.target}: {self.why!r}\n# python -m tests.fuzz --replay {path}\n{self.data.hex()}\n")
+        return path
+
+    def __str__(self) -> str:
+        shown = self.data.hex() if len(self.data) <= 512 else f"{self.data[:512].hex()}… (the rest is in the file)"
+        return f"{self.target}: {self.why}\n  input ({len(self.data)} bytes): {shown}"
+
+
+class Hang(BaseException):
+    """The parser found no end. No Exception, so that no parser can swallow it."""
+
+
+class Fuzzer:
+    """The search in one target; it can be continued."""
+
+    def __init__(self, target: Target, seed: int) -> None:
+        self.target = target
+        self.runs = 0
+        self.outcomes: set[str] = set()
+        self._random = Random(f"{seed}/{target.name}")
+        self._corpus = list(target.seeds) or [b""]
+        self._waiting = list(target.seeds)  # each is tried as it is, first
+        self._mutate = Mutator(self._random, (*INTERESTING, *target.tokens), target.longest)
+
+    def run(self, seconds: float = float("inf"), runs: int = 1 << 62) -> Finding | None:
+        """Search for so long, or so many inputs, or until something is found."""
+        deadline = time.monotonic() + seconds
+        last = self.runs + runs
+        while self.runs < last and time.monotonic() < deadline:
+            data = self._waiting.pop() if self._waiting else self._mutate(self._corpus)
+            self.runs += 1
+            outcome, finding = examine(self.target, data, weigh=self.runs % 64 == 0 or len(data) > SWOLLEN // 2)
+            if finding is not None:
+                return minimised(self.target, finding)
+            if outcome not in self.outcomes and len(self._corpus) < CORPUS:
+                self.outcomes.add(outcome)
+                self._corpus.append(data)
+        return None
+
+
+def examine(target: Target, data: bytes, *, weigh: bool = True) -> tuple[str, Finding | None]:
+    """Give `data` to the target once: what came of it, and what is wrong with that. `weigh`: measure memory too."""
+    outcome, finding, spent = _attempt(target, data)
+    allowed = target.seconds + SECONDS_A_BYTE * len(data)
+    if finding is None and spent > allowed:
+        spent = min(spent, *(_attempt(target, data)[2] for _ in range(3)))  # the first may have met the collector
+        if spent > allowed:
+            why = f"{len(data)} bytes took {spent:.3f} s of processor time, at most {allowed:.3f} s are allowed"
+            finding = Finding(target.name, "slow", why, data)
+    if finding is None and weigh:
+        finding = _weighed(target, data)
+    return outcome, finding
+
+
+def _attempt(target: Target, data: bytes) -> tuple[str, Finding | None, float]:
+    started = time.process_time()
+    try:
+        with _no_longer_than(HANG):
+            outcome = _shape(target.parse(data))
+    except target.allowed as error:
+        outcome = f"! {type(error).__name__}: {_normal(str(error))}"
+    except Hang:
+        return "", Finding(target.name, "hang", f"no end after {HANG:g} s of processor time", data), HANG
+    except Exception as error:
+        why = f"{type(error).__name__} escaped ({_where(error)}): {str(error)[:200]}"
+        return "", Finding(target.name, type(error).__name__, why, data), 0.0
+    return outcome, None, time.process_time() - started
+
+
+def _weighed(target: Target, data: bytes) -> Finding | None:
+    tracing = tracemalloc.is_tracing()
+    if not tracing:
+        tracemalloc.start()
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    _, finding, _ = _attempt(target, data)
+    peak = tracemalloc.get_traced_memory()[1] - before
+    if not tracing:
+        tracemalloc.stop()
+    allowed = MEMORY + MEMORY_A_BYTE * len(data)
+    if finding is None and peak > allowed:
+        finding = Finding(
+            target.name, "memory", f"{len(data)} bytes took {peak} of memory, {allowed} are allowed", data
+        )
+    return finding
+
+
+def minimised(target: Target, finding: Finding, attempts: int = 300) -> Finding:
+    """The same finding with a shorter input, as far as leaving parts out leads."""
+    if finding.kind == "hang":
+        return finding  # each attempt would take HANG seconds
+    size = len(finding.data) // 2
+    while size and attempts:
+        at = 0
+        while at < len(finding.data) and attempts:
+            attempts -= 1
+            shorter = finding.data[:at] + finding.data[at + size :]
+            _, again = examine(target, shorter, weigh=finding.kind == "memory")
+            if again is not None and again.kind == finding.kind:
+                finding = again
+            else:
+                at += size
+        size //= 2
+    return finding
+
+
+class Mutator:
+    """Makes inputs out of others."""
+
+    def __init__(self, random: Random, tokens: tuple[bytes, ...], longest: int) -> None:
+        self._random = random
+        self._tokens = tokens
+        self._longest = longest
+        self._ways = (
+            self._flip,
+            self._flip,
+            self._set,
+            self._set,
+            self._insert,
+            self._replace,
+            self._remove,
+            self._repeat,
+            self._truncate,
+            self._splice,
+            self._count,
+        )
+
+    def __call__(self, corpus: list[bytes]) -> bytes:
+        random = self._random
+        data = random.choice(corpus)
+        for _ in range(random.choice((1, 1, 1, 2, 2, 3, 5, 8))):
+            data = random.choice(self._ways)(data, corpus)
+        if random.random() < 0.002:
+            data = self._swell(data)
+        return data[: self._longest]
+
+    def _at(self, data: bytes) -> int:
+        return self._random.randrange(len(data) + 1)
+
+    def _part(self, data: bytes) -> tuple[int, int]:
+        start = self._at(data)
+        return start, min(len(data), start + self._random.choice((1, 1, 2, 3, 4, 8, 16, 64)))
+
+    def _flip(self, data: bytes, corpus: list[bytes]) -> bytes:
+        if not data:
+            return data
+        at = self._random.randrange(len(data))
+        return data[:at] + bytes((data[at] ^ 1 << self._random.randrange(8),)) + data[at + 1 :]
+
+    def _set(self, data: bytes, corpus: list[bytes]) -> bytes:
+        at = self._at(data)
+        return data[:at] + bytes((self._random.randrange(256),)) + data[at + 1 :]
+
+    def _insert(self, data: bytes, corpus: list[bytes]) -> bytes:
+        at = self._at(data)
+        return data[:at] + self._random.choice(self._tokens) + data[at:]
+
+    def _replace(self, data: bytes, corpus: list[bytes]) -> bytes:
+        at, token = self._at(data), self._random.choice(self._tokens)
+        return data[:at] + token + data[at + len(token) :]
+
+    def _remove(self, data: bytes, corpus: list[bytes]) -> bytes:
+        start, end = self._part(data)
+        return data[:start] + data[end:]
+
+    def _repeat(self, data: bytes, corpus: list[bytes]) -> bytes:
+        start, end = self._part(data)
+        return data[:end] + data[start:end] * self._random.choice((1, 1, 2, 8)) + data[end:]
+
+    def _truncate(self, data: bytes, corpus: list[bytes]) -> bytes:
+        return data[: self._at(data)]
+
+    def _splice(self, data: bytes, corpus: list[bytes]) -> bytes:
+        other = self._random.choice(corpus)
+        return data[: self._at(data)] + other[self._at(other) :]
+
+    def _count(self, data: bytes, corpus: list[bytes]) -> bytes:
+        """Make a byte, perhaps a length or a count, one more or one less, or what it covers."""
+        if not data:
+            return data
+        at = self._random.randrange(len(data))
+        value = self._random.choice((data[at] + 1, data[at] - 1, len(data) - at - 1, len(data), data[at] * 2))
+        return data[:at] + bytes((value & 0xFF,)) + data[at + 1 :]
+
+    def _swell(self, data: bytes) -> bytes:
+        """Say one part again and again: what is not linear in its input shows here."""
+        start, end = self._part(data)
+        part = data[start:end] or self._random.choice(self._tokens)
+        return data[:end] + part * (self._random.choice((1 << 10, 1 << 12, self._longest)) // len(part)) + data[end:]
+
+
+def _shape(result: object) -> str:
+    """What is told apart among good results: strings, truth values, types, and the first parts of tuples."""
+    if isinstance(result, tuple):
+        return f"({', '.join(_shape(part) for part in result[:8])})"
+    if isinstance(result, type):
+        return result.__name__
+    return _normal(str(result)) if result is None or isinstance(result, bool | str) else type(result).__name__
+
+
+def _normal(text: str) -> str:
+    """A message without what it quotes of the input: numbers, hex, quoted text."""
+    return _QUOTED.sub("#", text)[:120]
+
+
+_QUOTED = re.compile(r"'.*'|\".*\"|`.*`|\b[0-9A-Fa-f]{2,}\b|[0-9]+|[^\x20-\x7e]+", re.DOTALL)
+
+
+def _where(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else "?"
+
+
+@contextmanager
+def _no_longer_than(seconds: float):
+    """Raise Hang in here after so much processor time. SIGPROF: the test runner's own time-out has SIGALRM."""
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise Hang
+
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

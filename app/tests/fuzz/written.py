@@ -1,0 +1,151 @@
+"""What people and makers write, and what programs exchange: files, captures, control lines, as fuzz targets."""
+
+import json
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from dcu import config
+from dcu.cli import capture, decoding
+from dcu.collect import meter_profile
+from dcu.collect import settings as collector_settings
+from dcu.control.messages import Incoming, Request, revive
+from dcu.credentials import Secret
+from dcu.errors import DcuError
+from dcu.keys import keysfile, shipment
+from dcu.keys.wrapped import WrappedKeys
+from dcu.model import AttributeRef, Obis
+
+from .sessions import KEYS, METER_TITLE
+
+TRANSPORT, KEK = Secret(bytes(16)), Secret(bytes(32))  # made up for this test
+
+
+@cache
+def folder():
+    """Where a target's file is put; it goes with the process."""
+    memory = Path("/dev/shm")
+    kept = tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory if memory.is_dir() else None)
+    folder.kept = kept
+    return Path(kept.name)
+
+
+def filed(data, name="input"):
+    path = folder() / name
+    path.write_bytes(data)
+    path.chmod(0o600)
+    return path
+
+
+def obis(data):
+    text = data.decode("latin-1")
+    assert Obis.parse(str(Obis.parse(text))) == Obis.parse(text)
+
+
+def attribute(data):
+    text = data.decode("latin-1")
+    assert AttributeRef.parse(str(AttributeRef.parse(text))) == AttributeRef.parse(text)
+
+
+def settings(data):
+    """Any TOML file into any type."""
+    return type(config.load(filed(data), dict))
+
+
+def family(data):
+    return meter_profile.load(filed(data)).time_rule.deviation_sign == 1
+
+
+def collector(data):
+    return collector_settings.load(filed(data)).retry.attempts > 1
+
+
+def keys_file(data):
+    return keysfile.load(filed(data)).meter_keys().suite
+
+
+def shipped(data):
+    meters = shipment.parse(data, "fuzz").meters
+    return tuple(shipment.unwrap(meter, TRANSPORT).suite for meter in meters)
+
+
+def wrapped(data):
+    keys = WrappedKeys.open(filed(data), KEK)
+    return tuple(keys.meter(name).suite for name in keys.names())
+
+
+def pasted(data):
+    """`dcu decode`: text to APDUs, deciphered where the keys fit."""
+    decoder = decoding.Decoder(_keys())
+    shown = []
+    for captured in capture.read(data.decode("latin-1"), decoding.is_whole, ignore_fcs=True):
+        decoded = decoder.take(captured)
+        shown.append(type(decoded.apdu).__name__ if decoded else None)
+    decoder.finish()
+    return tuple(shown)
+
+
+def control_line(data):
+    """A line on the control socket, either way. What msgspec refuses, server and client refuse."""
+    try:
+        incoming = msgspec.json.decode(data, type=Incoming)
+    except msgspec.DecodeError:
+        incoming = None
+    if incoming is not None and incoming.error is not None:
+        assert isinstance(revive(incoming.error), DcuError)
+    return type(msgspec.json.decode(data, type=Request).params)
+
+
+@cache
+def _keys():
+    return keysfile.load(filed(KEYS_FILE, "keys.toml"))
+
+
+def shipment_seed():
+    path = folder() / "shipment.toml"
+    meters = [(shipment.NewMeter("EXM1", "tcp://192.0.2.42:4059", "generic"), KEYS)]
+    shipment.write(path, "Example Meters Ltd", "TK-1", TRANSPORT, meters)
+    return path.read_bytes()
+
+
+def wrapped_seed():
+    path = folder() / "wrapped"
+    path.unlink(missing_ok=True)
+    WrappedKeys.create(path, KEK).put("EXM1", KEYS)
+    return path.read_bytes()
+
+
+def family_seed():
+    return (Path(meter_profile.__file__).parent / "families" / "generic.toml").read_bytes()
+
+
+KEYS_FILE = (
+    f'password = "12345678"\nsystem_title = "{METER_TITLE.hex()}"\nsuite = 0\n'
+    f'guek = "{KEYS.guek.reveal().hex()}"\ngak = "{KEYS.gak.reveal().hex()}"\n'
+).encode()
+COLLECTOR = b"""
+system_title = "4443550000000001"
+trust_clock = "kernel"
+[keys]
+file = "keys"
+[store]
+directory = "store"
+retention_days = 30
+[[medium]]
+name = "lan"
+addresses = ["tcp://*"]
+bitrate = 15000.0
+duty = 0.5
+[retry]
+attempts = 3
+[limits]
+batch = 2
+"""
+LINES = (
+    b'{"id": 1, "method": "meters", "params": {"name": "EXM1"}}',
+    b'{"id": 1, "error": {"kind": "LinkTimeout", "message": "no answer"}}',
+    b'{"id": 2, "error": {"kind": "DecodeError", "message": "x"}}',
+    json.dumps({"topic": "reading", "data": {"meter": "EXM1"}}).encode(),
+)
