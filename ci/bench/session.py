@@ -2,9 +2,9 @@
 
 Suite 0, authenticated and encrypted, global key, wrapper framing; ours against gurux-dlms and dlms-cosem (u9n), all in
 one run. All three talk to our server session in the same process; the time that the server takes is not counted. Rounds
-are interleaved, so that a noisy moment hits all alike, and the best round counts. The peers have their advantages: their
-client objects are built before the clock starts (our session behind it), and what they log or print goes nowhere. A peer
-that is not installed is left out.
+are interleaved, so that a noisy moment hits all alike, and the best round counts. The peers have their advantages:
+their client objects are built before the clock starts (our session behind it), and what they log or print goes
+nowhere. A peer that is not installed is left out.
 
 `python ci/bench/session.py` prints a table; other benchmarks import `session()`.
 """

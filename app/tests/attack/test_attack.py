@@ -81,22 +81,20 @@ def plain(outcome: Outcome, dedicated: bool):
     return plain_of(outcome, Secret((101).to_bytes(2, "big") * 8) if dedicated else None)
 
 
-def breaches(forgeries: Iterable[Forgery], *, dedicated=False, lossy=False, floors=None) -> Iterator[str]:
-    """Attack with each forgery, in place of its frame and, as it may be, beside it."""
+def tried(forgeries: Iterable[Forgery], *, dedicated=False, lossy=False) -> tuple[list[str], set[tuple[str, str]]]:
+    """Put each forgery in place of its frame, and in front of it.
+
+    Return what was breached, and the forgeries in whose place the exchange went on to its end.
+    """
+    breached: list[str] = []
+    unnoticed: set[tuple[str, str]] = set()
     for name, what, forged in forgeries:
         for attack in (in_place, before):
-            outcome = Line(dedicated=dedicated, lossy=lossy, floors=floors and floors()).run(attack(name, (forged,)))
-            for breach in outcome.breaches:
-                yield f"{name}, {what}: {breach}"
-
-
-def unnoticed(forgeries: Iterable[Forgery], *, dedicated: bool, lossy: bool) -> set[tuple[str, str]]:
-    """The forgeries in whose place the exchange went on to its end."""
-    return {
-        (name, what)
-        for name, what, forged in forgeries
-        if Line(dedicated=dedicated, lossy=lossy).run(in_place(name, (forged,))).completed
-    }
+            outcome = Line(dedicated=dedicated, lossy=lossy).run(attack(name, (forged,)))
+            breached += (f"{name}, {what}: {breach}" for breach in outcome.breaches)
+            if attack is in_place and outcome.completed:
+                unnoticed.add((name, what))
+    return breached, unnoticed
 
 
 def all_forgeries(outcome: Outcome, dedicated: bool) -> Iterator[Forgery]:
@@ -181,8 +179,8 @@ def test_every_frame_sent_twice_does_everything_once(dedicated, lossy):
 @modes
 def test_no_truncated_or_extended_frame_passes(dedicated, lossy):
     true = honest(dedicated, lossy)
-    assert list(breaches(resized(true), dedicated=dedicated, lossy=lossy)) == []
-    passed = unnoticed(resized(true), dedicated=dedicated, lossy=lossy)
+    breached, passed = tried(resized(true), dedicated=dedicated, lossy=lossy)
+    assert breached == []
     assert {name for name, _ in passed} <= set(TRAILING)
     assert all(what.startswith("followed by") for _, what in passed)
 
@@ -190,8 +188,9 @@ def test_no_truncated_or_extended_frame_passes(dedicated, lossy):
 @modes
 def test_no_plaintext_and_no_downgrade_passes(dedicated, lossy):
     true = honest(dedicated, lossy)
-    assert list(breaches(all_forgeries(true, dedicated), dedicated=dedicated, lossy=lossy)) == []
-    assert unnoticed(all_forgeries(true, dedicated), dedicated=dedicated, lossy=lossy) <= set(TOLERATED_FORGERIES)
+    breached, passed = tried(all_forgeries(true, dedicated), dedicated=dedicated, lossy=lossy)
+    assert breached == []
+    assert passed <= set(TOLERATED_FORGERIES)
 
 
 @pytest.mark.parametrize("dedicated", [False, True], ids=["global key", "dedicated key"])
@@ -217,12 +216,13 @@ def _without_tags(cipher, control, nonce, content):
 def test_canary_without_the_tag_check_flipped_bits_get_through(monkeypatch, dedicated, lossy):
     true = honest(dedicated, lossy)
     monkeypatch.setattr(Cipher, "open", _without_tags)
+    wanted = {"GET response": "GET request delivered", "SET request": "the meter executed"}
     found = set()
     for name, _, flipped in flips(true):
-        outcome = Line(dedicated=dedicated, lossy=lossy).run(in_place(name, (flipped,)))
-        found |= {(name, breach.split(" ")[0]) for breach in outcome.breaches}
-    assert ("GET response", "GET") in found  # another value
-    assert ("SET request", "the") in found  # another command
+        if name in wanted and name not in found:
+            outcome = Line(dedicated=dedicated, lossy=lossy).run(in_place(name, (flipped,)))
+            found |= {name for breach in outcome.breaches if breach.startswith(wanted[name])}
+    assert found == set(wanted)
 
 
 @modes
@@ -241,13 +241,13 @@ def test_canary_without_the_policy_check_plaintext_and_weaker_ciphering_get_thro
     known = plain(true, dedicated)
     for module in (admission, conversation, handshake, server):
         monkeypatch.setattr(module, "require_protection", lambda required, held, what: None)
-    clear = list(breaches(plaintexts(true, known), dedicated=dedicated, lossy=lossy))
+    clear, _ = tried(plaintexts(true, known), dedicated=dedicated, lossy=lossy)
     assert any(breach.startswith("GET response, another in the clear: GET request delivered") for breach in clear)
     assert any(breach.startswith("SET request, another in the clear: the meter executed") for breach in clear)
 
     checked = ciphering.unprotect
     monkeypatch.setattr(ciphering, "unprotect", lambda *given, required, **more: checked(*given, **more))
-    weaker = list(breaches(weakened(true, known), dedicated=dedicated, lossy=lossy))
+    weaker, _ = tried(weakened(true, known), dedicated=dedicated, lossy=lossy)
     assert any("forged under security control 20: GET request delivered" in breach for breach in weaker)
     assert any("forged under security control 20: the meter executed" in breach for breach in weaker)
 
