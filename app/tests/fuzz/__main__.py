@@ -4,12 +4,13 @@ import argparse
 import secrets
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .engine import Fuzzer, examine
 from .targets import TARGETS
 
-SLICE = 2.0  # seconds with one target before the next has its turn
+SLICE = 0.5  # seconds with one target before the next has its turn
 
 
 def main() -> int:
@@ -39,14 +40,15 @@ def fuzz(fuzzers: list[Fuzzer], seconds: float, out: Path) -> int:
     """Give the targets their turns until the time is over; a target with a finding is left out from then on."""
     deadline = time.monotonic() + seconds
     going, found = list(fuzzers), 0
-    while going and (left := deadline - time.monotonic()) > 0:
-        share = min(SLICE, left / len(going))
-        for fuzzer in list(going):
-            finding = fuzzer.run(share)
-            if finding is not None:
-                found += 1
-                going.remove(fuzzer)
-                print(f"{finding}\n  kept in {finding.write(out)}", flush=True)
+    with suppress(KeyboardInterrupt):  # Ctrl-C ends the search, not the report
+        while going and (left := deadline - time.monotonic()) > 0:
+            share = min(SLICE, left / len(going))
+            for fuzzer in list(going):
+                finding = fuzzer.run(share)
+                if finding is not None:
+                    found += 1
+                    going.remove(fuzzer)
+                    print(f"{finding}\n  kept in {finding.write(out)}", flush=True)
     for fuzzer in fuzzers:
         print(f"{fuzzer.target.name:28} {fuzzer.runs:10} inputs  {len(fuzzer.outcomes):5} outcomes")
     return 1 if found else 0

@@ -71,8 +71,7 @@ def _deep(data, at=0):
     ],
 )
 def test_a_broken_parser_is_caught_and_its_input_is_kept(parse, kinds, seed, tmp_path, monkeypatch):
-    if kinds == "hang":
-        monkeypatch.setattr(engine, "HANG", 0.3)
+    monkeypatch.setattr(engine, "HANG", 0.5)
     target = Target("canary", parse, (seed,))
     finding = Fuzzer(target, SEED).run(seconds=20)
     assert finding is not None
