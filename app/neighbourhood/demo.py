@@ -141,21 +141,26 @@ async def run(settings: Settings, tell: Tell) -> Outcome:
     return outcome
 
 
+def window(now: float, meters: int) -> tuple[int, int]:
+    """How long after a full hour its row is asked for, and the last row of those that are compared then.
+
+    When an hour turns while we collect, some meters' last day would be another than the others': the row of that hour
+    then waits until we are done.
+    """
+    longest = 120 + meters // 10  # seconds that collecting takes on a slow machine
+    delay = DELAY
+    if (now - delay) % truth.HOUR >= truth.HOUR - longest:
+        delay += longest
+    return delay, int(now - delay) // truth.HOUR * truth.HOUR
+
+
 class _Demo:
     def __init__(self, folder: Path, settings: Settings, tell: Tell) -> None:
         self._folder = folder
         self._settings = settings
         self._tell = tell
         self._status: dict[str, Any] = {}
-        # When the hour turns while we collect, some meters' last day would be another's: then the last row waits.
-        turning = (time.time() - DELAY) % truth.HOUR > truth.HOUR - self._longest
-        self._delay = DELAY + (2 * self._longest if turning else 0)
-        self._last = int(time.time() - self._delay) // truth.HOUR * truth.HOUR
-
-    @property
-    def _longest(self) -> int:
-        """Seconds that collecting takes at most: a slow machine's guess."""
-        return 120 + self._settings.meters // 5
+        self._delay, self._last = window(time.time(), settings.meters)
 
     async def run(self) -> Outcome:
         self._prepare()

@@ -5,6 +5,7 @@ somebody talks to it; a session lives as long as its connection, what it heard (
 street.
 """
 
+import asyncio
 import ipaddress
 import os
 from collections import deque
@@ -137,8 +138,8 @@ class Fleet:
             raise OSError(error.errno, f"{host}:{port}: {os.strerror(error.errno or 0)}") from None
 
     async def close(self) -> None:
-        for server in self._servers:
-            await server.close()
+        """Shut every door, and let every client go."""
+        await asyncio.gather(*(server.close() for server in self._servers))
         self._servers.clear()
 
     def talk(self, meter: Meter, peer: Peer, *, lossy: bool = False) -> Handler:

@@ -29,7 +29,6 @@ OWN_BREAKS = 256
 class Event(IntEnum):
     """Codes of the standard event log, as European meters number them (IDIS)."""
 
-    POWER_DOWN = 1
     POWER_UP = 2
     CLOCK_WAS = 4  # stamped with the time before the adjustment
     CLOCK_IS = 5  # and with the time after it

@@ -11,7 +11,7 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from dcu.credentials import MeterKeys, Secret
 from dcu.errors import ConfigError
 from dcu.keys import keysfile, shipment
 from neighbourhood import push
-from neighbourhood.fleet import Addressing, Fleet, StreetTime
-from neighbourhood.meter import FLAG, Habits, system_title
+from neighbourhood.fleet import Fleet, StreetTime
+from neighbourhood.meter import FLAG, system_title
 
 CLIENT_TITLE = FLAG.encode() + b"\x00CLI\x01"  # for a bench keys file: what the foreign client calls itself
 
@@ -156,7 +156,7 @@ class Running:
         scratch.replace(self.status)
 
 
-def described(fleet: Fleet, meters: Iterable[int] = ()) -> dict[str, Any]:
+def described(fleet: Fleet) -> dict[str, Any]:
     """What a machine wants to know of a street that is ready."""
     first, last = fleet.place(fleet.meters[0]), fleet.place(fleet.meters[-1])
     return {
@@ -166,6 +166,3 @@ def described(fleet: Fleet, meters: Iterable[int] = ()) -> dict[str, Any]:
         "first": {"name": fleet.meters[0].serial, "address": first.address},
         "last": {"name": fleet.meters[-1].serial, "address": last.address},
     }
-
-
-__all__ = ["Addressing", "Habits", "Running", "Shipping", "bench_keys", "described", "generate_keys", "street_time"]

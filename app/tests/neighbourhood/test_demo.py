@@ -6,10 +6,13 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dcu.model import AttributeRef, Column, Obis, Reading
 from dcu.store import Archive
 from neighbourhood import truth
+from neighbourhood.demo import window
 from neighbourhood.verdict import judge, stored, truth_of
 
 NOW = 1_763_640_000
@@ -86,6 +89,15 @@ def test_an_empty_store_fails(tmp_path):
     Archive.open(tmp_path, clock=Clock()).close()
     found = verdict(tmp_path)
     assert (found.readings, found.missing, found.good) == (0, 48, False)
+
+
+@given(st.floats(1.7e9, 1.9e9), st.integers(1, 10_000), st.floats(0, 1))
+def test_the_hour_never_turns_for_some_meters_and_not_for_others(now, meters, share):
+    delay, last = window(now, meters)
+    later = now + share * (119 + meters // 10)
+    assert int(later - delay) // truth.HOUR * truth.HOUR == last
+    assert now - last >= 60 > 52  # the slowest clock has captured it
+    assert delay < truth.HOUR
 
 
 def play(folder, *arguments: str) -> tuple[int, dict, list[str]]:

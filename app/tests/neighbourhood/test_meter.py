@@ -1,16 +1,22 @@
 """A meter of the street, asked by our own client, says exactly what truth says."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from struct import iter_unpack
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dcu.cosem import axdr, profile
 from dcu.cosem.datetimes import CosemDateTime, TimeZoneRule
 from dcu.cosem.rows import decode_rows
+from dcu.cosem.selection import Selection
+from dcu.cosem.server import Denied
 from dcu.errors import AccessDenied, AssociationRefused, SecurityError, ServiceRefused
 from dcu.model import AttributeRef, MethodRef, Obis
 from neighbourhood import truth
+from neighbourhood.device import Device
 from neighbourhood.meter import MANAGEMENT, PUBLIC, Event, Relay
 from neighbourhood.times import Zone, stamp
 
@@ -382,3 +388,26 @@ def test_a_client_with_other_keys_is_refused_without_any_data():
     with pytest.raises((AssociationRefused, SecurityError)):
         street.client(1)
     assert street.fleet.status()["counters_accepted"] == 0
+
+
+@given(st.sampled_from([1, MANAGEMENT, PUBLIC, 99]), st.binary(max_size=40), st.integers(0, 9), st.integers(0, 10))
+def test_whatever_a_client_writes_or_selects_the_device_answers_or_denies(sap, value, number, method):
+    device = Device(Street(1).meter(1))
+    for obis in (CLOCK.obis, RELAY, LOAD.obis, EVENTS.obis, Obis.parse("0-0:25.9.0*255"), Obis.parse("0-0:40.0.0*255")):
+        for class_id in (7, 8, 15, 40, 70):
+            attribute = AttributeRef(class_id, obis, number)
+            with suppress(Denied):
+                axdr.decode(device.get(sap, attribute, Selection(number, value) if value else None))
+            with suppress(Denied):
+                device.set(sap, attribute, None, value)
+            with suppress(Denied):
+                device.action(sap, MethodRef(class_id, obis, method), value)
+
+
+@given(st.integers(0, 3), st.lists(st.integers(0, 2**32 - 1), min_size=4, max_size=4))
+def test_any_entry_selection_is_answered_or_denied(selector, bounds):
+    device = Device(Street(1, habits=Habits(capacity=10)).meter(1))
+    first, last, left, right = bounds
+    parameter = axdr.structure(axdr.u32(first), axdr.u32(last), axdr.u16(left & 0xFFFF), axdr.u16(right & 0xFFFF))
+    with suppress(Denied):
+        axdr.decode(device.get(1, LOAD, Selection(selector, axdr.encode(parameter))))
