@@ -12,7 +12,7 @@ from dcu.clock import Clock, epoch_seconds
 from dcu.errors import DecodeError, StoreError
 from dcu.model import Obis, Reading
 from dcu.store import files, rows, salvage
-from dcu.store.buffer import Buffer
+from dcu.store.buffer import Buffer, Row
 from dcu.store.coverage import Coverage, Grid
 from dcu.store.critical import Critical
 from dcu.store.dayfiles import DayFiles, day_name
@@ -78,7 +78,7 @@ class Archive:
     # Readings
 
     def add(self, meter: str, profile: Obis, readings: Sequence[Reading]) -> int:
-        """Keep readings; return how many were accepted. A full disk raises nothing: what is lost shows as a gap."""
+        """Keep readings; return how many were accepted. A failed commit raises nothing: what is lost shows as a gap."""
         number, load = self.critical.meter_id(meter), self.critical.profile_id(profile)
         now = self._now()
         low, high = self._lowest(now) * DAY, now + DAY
@@ -152,11 +152,14 @@ class Archive:
                 except files.FullError:
                     if self._drop_oldest(before=day):
                         continue
-                    self._no_room(day, pending)
+                    newer = any(known > day for known in self._days.days())
+                    self._wait(day, pending, "the disk is full", give_up=newer)  # then it is the oldest day itself
+                except StoreError as error:
+                    self.critical.alarm("day-file-unwritable", day_name(day), str(error))
+                    self._wait(day, pending, str(error), give_up=False)
                 else:
                     self._buffer.forget(pending)
                 break
-        self._buffer.postpone(self._now())
         self._tell()
 
     def _tell(self) -> None:
@@ -166,14 +169,13 @@ class Archive:
         except StoreError as error:
             log.error("%s", error)
 
-    def _no_room(self, day: int, pending: list[tuple[int, int, int, bytes]]) -> None:
-        """Nothing older is left to drop for `day`."""
+    def _wait(self, day: int, pending: list[Row], why: str, *, give_up: bool) -> None:
+        """Readings of `day` cannot be committed: they wait in RAM, as long as they are not too many."""
         self._stuck = self._now()
-        newer = any(known > day for known in self._days.days())
-        if not newer and len(self._buffer) <= 2 * self._settings.commit_rows:
-            log.error("%s: the disk is full: %d readings wait in RAM", self.directory, len(self._buffer))
+        if not give_up and len(self._buffer) <= 2 * self._settings.commit_rows:
+            log.error("%s: %s: %d readings wait in RAM", self.directory, why, len(self._buffer))
             return
-        self._buffer.forget(pending)  # they are the oldest profile day themselves, or too many
+        self._buffer.forget(pending)
         self._coverage.forget(day)
         self._discarded += len(pending)
         self._give_up(day, f"{len(pending)} readings not kept")

@@ -34,10 +34,6 @@ class Buffer:
         self._since = min(self._since, now)  # the clock was set back: do not wait for it twice
         return now - self._since >= after
 
-    def postpone(self, now: int) -> None:
-        """Count the waiting time anew: a commit was tried, and could not be."""
-        self._since = now if self._count else None
-
     def days(self) -> list[int]:
         return sorted({timestamp // DAY for series in self._series.values() for timestamp in series})
 

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcu.credentials import MeterKeys, Secret
@@ -138,12 +138,14 @@ def test_a_transport_key_is_hexadecimal_in_its_own_file(tmp_path):
         load_transport_key(tmp_path / "none")
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=400))
 def test_noise_is_refused_with_a_sentence(noise):
     with pytest.raises(DcuError):
         parse(noise, "x")
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.data())
 def test_a_changed_file_is_read_or_refused_and_nothing_else(data):
     raw = bytearray(GOOD.encode())

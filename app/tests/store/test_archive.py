@@ -230,6 +230,27 @@ def test_a_day_file_damaged_while_it_is_written_is_begun_anew(tmp_path):
     archive.close()
 
 
+def test_a_disk_that_cannot_be_written_is_told_and_costs_no_more_ram_than_allowed(tmp_path, monkeypatch):
+    clock = HandClock(START + DAY)
+    archive = opened(tmp_path, clock, "A", commit_rows=10)
+
+    def broken(day, rows):
+        raise StoreError("attempt to write a readonly database")
+
+    monkeypatch.setattr(archive._days, "write", broken)
+    for hour in range(0, 72, 6):
+        clock.advance(hours=6)
+        archive.add("A", HOURLY, hours(START + hour * HOUR, 6))
+        assert archive.status().buffered <= 26
+    assert "day-file-unwritable" in alarms(archive)
+    assert archive.status().discarded > 0
+    monkeypatch.undo()
+    clock.advance(hours=6)
+    archive.maintain()
+    assert archive.status().buffered == 0
+    archive.close()
+
+
 def test_a_second_writer_is_told_who_holds_the_store(tmp_path):
     archive = opened(tmp_path, HandClock(START))
     with pytest.raises(StoreError, match=r"in use by process \d+"):
