@@ -1,1 +1,1 @@
-"""A simulated street of DLMS/COSEM meters whose every reading is known: for development and tests, never in an image."""
+"""A simulated street of DLMS/COSEM meters, every reading of which is known: for development, never in an image."""
