@@ -1,0 +1,97 @@
+"""`make bench`: every measurement of ours beside the peers', from one run; exit code 1 where a promise is missed."""
+
+import platform
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import collection, flash, link, profile, session
+from bench.report import Row, show, write
+
+GURUX, U9N = "gurux-dlms", "dlms-cosem (u9n)"
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+
+
+def profiles() -> list[Row]:
+    rows = []
+    for timing in profile.timings():
+        for name, peer, ratio, target in (
+            (GURUX, timing.gurux, timing.gurux_ratio, 25.0),
+            (U9N, timing.u9n, timing.u9n_ratio, 5.0),
+        ):
+            if peer is not None:
+                ours = f"{timing.ours:,.0f} µs"
+                rows.append(Row(f"profile 720 × 6, {timing.name}", ours, f"{name} {peer:,.0f} µs", ratio, target))
+    return rows
+
+
+def sessions() -> list[Row]:
+    mine, *peers = session.session()
+    targets = {"gurux-dlms": 15.0, "dlms-cosem (u9n)": 1.5}
+    return [
+        Row(
+            "secured session, client CPU",
+            f"{mine['µs']:,.0f} µs",
+            f"{peer['client']} {peer['µs']:,.0f} µs",
+            peer["times ours"],
+            next((target for name, target in targets.items() if name.split()[0] in peer["client"]), None),
+        )
+        for peer in peers
+        if peer["µs"] is not None
+    ]
+
+
+def framing() -> list[Row]:
+    return [
+        Row(timing.name, f"{timing.ours:.1f} µs", f"{GURUX} {timing.peer:,.0f} µs", timing.ratio)
+        for timing in link.timings()
+        if timing.peer is not None
+    ]
+
+
+def street() -> list[Row]:
+    found = collection.measure()
+    what = f"{found['meters']:,} meters × 24 h, TCP, secured"
+    return [
+        Row(f"{what}: sessions a second", f"{found['seconds']:.1f} s", "", found["sessions_per_second"], unit=" /s"),
+        Row(f"{what}: collector's peak memory", "", "", found["collector_rss"] / 1e6, 64, most=True, unit=" MB"),
+        Row(f"{what}: street's peak memory", "", "", found["street_rss"] / 1e6, 100, most=True, unit=" MB"),
+    ]
+
+
+def wear() -> list[Row]:
+    found = flash.measure()
+    if "skipped" in found:
+        Console(stderr=True).print(f"flash wear is not measured: {found['skipped']}", style="yellow")
+        return []
+    ours, naive = found["bytes_a_reading"], found["bytes_a_reading_naive"]
+    late = found["bytes_a_reading_with_stragglers"]
+    what = "flash bytes a reading, 1,000 meters, hourly, 30 d kept"
+    return [
+        Row(what, f"{ours} B", "", float(ours), 100, most=True, unit=" B"),
+        Row(f"{what}, against a commit a reading", f"{ours} B", f"{naive:,} B", float(found["ratio"]), 400),
+        Row(f"{what}, one meter in ten late", f"{late} B", "", float(late), unit=" B"),
+        Row("flash bytes an alarm (committed at once)", f"{found['bytes_an_alarm']:,} B"),
+    ]
+
+
+def main() -> int:
+    rows: list[Row] = []
+    console = Console(stderr=True)
+    for name, measure in (
+        ("profiles", profiles),
+        ("sessions", sessions),
+        ("framing", framing),
+        ("1,000 meters", street),
+        ("flash wear", wear),
+    ):
+        with console.status(f"measuring {name}"):
+            rows += measure()
+    show(rows)
+    write(rows, PAGE, f"{platform.machine()}, Python {platform.python_version()}")
+    return 1 if any(row.holds is False for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
