@@ -22,7 +22,7 @@ def profiles() -> list[Row]:
         ):
             if peer is not None:
                 ours = f"{timing.ours:,.0f} µs"
-                rows.append(Row(f"profile 720 × 6, {timing.name}", ours, f"{name} {peer:,.0f} µs", ratio, target))
+                rows.append(Row(timing.name, ours, f"{name} {peer:,.0f} µs", ratio, target))
     return rows
 
 
