@@ -5,8 +5,6 @@ which costs nothing. Where the store knows no counter (a new meter, a lost state
 be read first. The counter that a meter names in a complaint is not authentic and is never used.
 """
 
-from collections import deque
-
 from dcu.errors import KeysError, PolicyViolated
 from dcu.store.store import Store
 
@@ -24,7 +22,7 @@ class Counters:
         self._store = store
         self._meter = meter
         self._block = block
-        self._reserved: deque[range] = deque()
+        self._reserved: list[range] = []  # one block, two when it runs low
 
     async def known(self) -> bool:
         """Whether there is a floor to start from."""
@@ -46,7 +44,7 @@ class Counters:
         if len(block) > 1:
             self._reserved[0] = block[1:]
         else:
-            self._reserved.popleft()
+            del self._reserved[0]
         return block[0]
 
     async def learn(self, last_used: int) -> int:

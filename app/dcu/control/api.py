@@ -8,7 +8,6 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -355,6 +354,8 @@ def _plain(value: Any) -> Any:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # 2.6 MB of RSS: not before somebody asks
+
     try:
         return version("grid-dcu")
     except PackageNotFoundError:

@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 
 from dcu.control.messages import DEFAULT_SOCKET, MAX_RESPONSE, Event, Incoming, Request, revive
-from dcu.errors import LinkClosed, LinkError
-
-_DECODER = msgspec.json.Decoder(Incoming)
+from dcu.errors import DecodeError, LinkClosed, LinkError
+from dcu.total import from_json
 
 
 def running(socket: Path | str = DEFAULT_SOCKET) -> bool:
@@ -58,17 +57,17 @@ class ControlClient:
         """Ask for `method` and return its result. Raises the collector's error as it was raised there."""
         if self._task.done():
             raise LinkClosed("the collector closed the control socket")
-        self._last += 1
+        self._last = number = self._last + 1
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._calls[self._last] = answer
+        self._calls[number] = answer
         try:
-            self._writer.write(msgspec.json.encode(Request(self._last, method, params)) + b"\n")
+            self._writer.write(msgspec.json.encode(Request(number, method, params)) + b"\n")
             await self._writer.drain()
             return await answer
         except ConnectionError:
             raise LinkClosed("the collector closed the control socket") from None
         finally:
-            self._calls.pop(self._last, None)
+            self._calls.pop(number, None)
 
     async def subscribe(self, *topics: str) -> None:
         """From now on `events` brings what happens under `topics` (none: under all)."""
@@ -97,8 +96,8 @@ class ControlClient:
     async def _listen(self) -> None:
         try:
             while line := await self._reader.readline():
-                self._sort(_DECODER.decode(line))
-        except (OSError, ValueError, msgspec.DecodeError):
+                self._sort(from_json(line, Incoming))
+        except (OSError, ValueError, DecodeError):
             pass  # the line is no longer usable: whoever waits learns it below
         finally:
             self._events.put_nowait(None)

@@ -17,7 +17,8 @@ import msgspec
 
 from dcu.collect.events import TOPICS, Events
 from dcu.control.messages import MAX_EVENTS, MAX_REQUEST, MAX_RESPONSE, Event, Fault, Request, Response, fault
-from dcu.errors import ConfigError, DcuError
+from dcu.errors import ConfigError, DcuError, DecodeError
+from dcu.total import from_json
 
 CONNECTIONS = 32
 CALLS = 64  # of one connection at a time
@@ -37,6 +38,7 @@ class ControlServer:
         self.events = events
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
+        self._closing = False
 
     @classmethod
     async def start(cls, path: Path, handler: Handler, events: Events) -> "ControlServer":
@@ -53,16 +55,19 @@ class ControlServer:
         return server
 
     async def close(self) -> None:
+        self._closing = True
         if self._server:
             self._server.close()
+        await asyncio.sleep(0)  # who has just connected is welcomed on the loop's next turn
         tasks = [connection.task for connection in self._connections]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports tell of their end on the loop's next turn
         self.path.unlink(missing_ok=True)
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= CONNECTIONS:
+        if self._closing or len(self._connections) >= CONNECTIONS:
             writer.close()
             return
         task = asyncio.current_task()
@@ -113,13 +118,13 @@ class _Connection:
                 self._stop_listening()
             for task in (*self._calls, sender):
                 task.cancel()
+            self._writer.close()  # before anything is awaited: the collector may be stopping
             await asyncio.gather(*self._calls, sender, return_exceptions=True)
-            self._writer.close()
 
     async def _take(self, line: bytes) -> None:
         try:
-            request = msgspec.json.decode(line, type=Request)
-        except msgspec.DecodeError as error:
+            request = from_json(line, Request)
+        except DecodeError as error:
             await self._answer(Response(0, error=Fault("ConfigError", f"not a request: {error}")))
             return
         if len(self._calls) >= CALLS:

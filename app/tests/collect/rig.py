@@ -13,7 +13,7 @@ from dcu.clock import LoopClock
 from dcu.collect.events import Events
 from dcu.collect.fleet import Fleet, Media
 from dcu.collect.medium import Medium
-from dcu.collect.meter_profile import Families, Poll
+from dcu.collect.meter_profile import Families, MeterProfile, Poll
 from dcu.collect.scheduler import Scheduler
 from dcu.collect.services import Services
 from dcu.errors import KeysError, LinkClosed
@@ -108,8 +108,6 @@ def family(**changes):
     raw = msgspec.to_builtins(Families().get("generic"))
     for table, values in changes.items():
         raw[table] = {**raw[table], **values} if isinstance(values, dict) else values
-    from dcu.collect.meter_profile import MeterProfile
-
     return msgspec.convert(raw, MeterProfile)
 
 

@@ -1,6 +1,7 @@
 """Jobs: order, retries with back-off, deadlines, cancellation, bounds."""
 
 import asyncio
+import itertools
 from random import Random
 
 import pytest
@@ -36,7 +37,7 @@ async def test_a_link_error_is_tried_again_after_a_growing_delay(tmp_path):
         log, retry = [], Backoff(attempts=4, first=5, factor=3, longest=20)
         work = fails(3, LinkTimeout("silence"), log, street.now)
         assert await street.scheduler.run("x", street.meter(), Priority.SCHEDULED, work, retry=retry) == "done"
-        waits = [after - before for before, after in zip(log, log[1:], strict=False)]
+        waits = [after - before for before, after in itertools.pairwise(log)]
         for wait, whole in zip(waits, (5, 15, 20), strict=True):
             assert whole / 2 <= wait <= whole
 
@@ -126,11 +127,9 @@ async def test_a_deadline_ends_a_job_wherever_it_is(tmp_path):
             with pytest.raises(JobExpired, match="within 5 s"):
                 await street.scheduler.run("x", street.meter(), Priority.COMMAND, forever, deadline=5, retry=retry)
         assert street.now() == pytest.approx(10)
+        silent, retry = fails(9, LinkTimeout("silence"), [], street.now), Backoff(attempts=9, first=1e3)
         with pytest.raises(JobExpired):  # while it waits for its next attempt
-            work = fails(9, LinkTimeout("silence"), [], street.now)
-            await street.scheduler.run(
-                "x", street.meter(), Priority.COMMAND, work, deadline=5, retry=Backoff(attempts=9, first=1e3)
-            )
+            await street.scheduler.run("x", street.meter(), Priority.COMMAND, silent, deadline=5, retry=retry)
         assert not street.scheduler.jobs()
 
 
