@@ -18,6 +18,7 @@ import msgspec
 
 from dcu.cli.terminal import line, printable
 from dcu.errors import DecodeError, WorkerError
+from dcu.total import from_json
 
 MAX_REQUEST = 1 << 20  # the worker's own bounds
 MAX_ANSWER = 4 << 20
@@ -115,8 +116,8 @@ class Worker:
             message = line(answer.error.message)
             raise DecodeError(message) if answer.error.kind == "malformed" else WorkerError(f"{verb}: {message}")
         try:
-            return msgspec.json.decode(answer.result, type=kind)
-        except msgspec.MsgspecError:
+            return from_json(bytes(answer.result), kind)
+        except DecodeError:
             self.close()
             raise WorkerError(f"{verb}: the gurux worker answered nonsense and was ended") from None
 
@@ -125,12 +126,12 @@ class Worker:
         deadline = time.monotonic() + self._timeout
         try:
             _write(process, len(request).to_bytes(4, "big") + request, deadline)
-            answer = msgspec.json.decode(_read(process, deadline), type=_Answer)
+            answer = from_json(_read(process, deadline), _Answer)
             if answer.id != self._number:
-                raise msgspec.ValidationError("another request's answer")
+                raise DecodeError("another request's answer")
         except TimeoutError:
             reason = f"did not answer within {self._timeout:g} s"
-        except msgspec.MsgspecError:
+        except DecodeError:
             reason = "answered nonsense"
         except OSError as error:  # EPIPE, or the end of the stream
             reason = f"died ({error})"
@@ -145,8 +146,8 @@ class Worker:
         self.close()
         self._process = process = self._start()
         try:
-            hello = msgspec.json.decode(_read(process, time.monotonic() + START_TIMEOUT), type=_Hello)
-        except (OSError, msgspec.MsgspecError):
+            hello = from_json(_read(process, time.monotonic() + START_TIMEOUT), _Hello)
+        except (OSError, DecodeError):
             hello = _Hello(fatal="is the package grid-dcu-gurux installed?")
         if hello.fatal or "seccomp" not in hello.ready:
             self.close()
@@ -184,10 +185,10 @@ def _write(process: subprocess.Popen[bytes], data: bytes, deadline: float) -> No
 
 
 def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
-    """Return the next frame's body. Raises OSError (TimeoutError among them) or ValidationError when it is too long."""
+    """Return the next frame's body. Raises OSError (TimeoutError among them) or DecodeError when it is too long."""
     size = int.from_bytes(_read_exactly(process, 4, deadline), "big")
     if size > MAX_ANSWER:
-        raise msgspec.ValidationError("too long")
+        raise DecodeError("too long")
     return _read_exactly(process, size, deadline)
 
 

@@ -15,15 +15,16 @@ import secrets
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dcu.credentials import MeterKeys, Secret
-from dcu.errors import KeysError
+from dcu.errors import DecodeError, KeysError
 from dcu.keys.base import KeyType
+from dcu.total import from_msgpack
 
 FORMAT = 1
 CREDENTIAL = "dcu-kek"
@@ -32,22 +33,25 @@ _NONCE = 12
 _MAX_FILE = 64 << 20  # bytes: 1,000 meters need 400 kB
 
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]  # a changed file may hold any
+
+
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One wrapped secret. `version` counts how often this meter's secret of this type was replaced."""
 
     meter: str
     type: KeyType
-    version: int
+    version: Number
     title: bytes  # the meter's system title and security suite: not secret, authenticated with the key
-    suite: int
+    suite: Number
     nonce: bytes
     wrapped: bytes
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
-    format: int
+    format: Number
     kek: bytes
-    generation: int
+    generation: Number
     records: list[Record]
     seal: bytes
 
@@ -215,8 +219,8 @@ def _read(path: Path) -> _File:
     if stat.S_IMODE(mode.st_mode) & 0o077:
         raise KeysError(f"{path}: others may read or write it: chmod 600 {path}")
     try:
-        file = msgspec.msgpack.decode(raw, type=_File)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        file = from_msgpack(raw, _File)
+    except DecodeError:
         raise KeysError(f"{path}: damaged, or no key file: import the shipment file again") from None
     if file.format != FORMAT:
         raise KeysError(f"{path}: format {file.format}, this program knows {FORMAT}: install the newer version again")

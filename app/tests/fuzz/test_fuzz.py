@@ -2,6 +2,7 @@
 
 import time
 
+import msgspec
 import pytest
 
 from dcu.errors import DecodeError
@@ -97,6 +98,10 @@ def test_a_parser_that_is_fine_has_no_findings():
     assert time.monotonic() - started < 10
 
 
+def _key_file(generation):
+    return msgspec.msgpack.encode({"format": 1, "kek": b"", "generation": generation, "records": [], "seal": b""})
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -104,6 +109,9 @@ def test_a_parser_that_is_fine_has_no_findings():
         pytest.param("attribute", b"1,1-0:1.8.0*255,--1", id="two signs"),
         pytest.param("toml", b"a = " + b"9" * 5000, id="a number of 5,000 digits"),
         pytest.param("toml", b"a = " + b"[" * 500, id="500 open brackets"),
+        pytest.param("wrapped-keys", _key_file(-1), id="a key file of generation -1"),
+        pytest.param("control-line", b'{"id":1,"method":"' + b"\xff" + b'"}', id="a line that is no UTF-8"),
+        pytest.param("control-line", b'{"params":{"a":' + b"[" * 5000, id="a line nested 5,000 deep"),
     ],
 )
 def test_what_escaped_once_does_not_escape_again(name, data):

@@ -5,18 +5,17 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-import msgspec
-
 from dcu import config
 from dcu.cli import capture, decoding
 from dcu.collect import meter_profile
 from dcu.collect import settings as collector_settings
 from dcu.control.messages import Incoming, Request, revive
 from dcu.credentials import Secret
-from dcu.errors import DcuError
+from dcu.errors import DcuError, DecodeError
 from dcu.keys import keysfile, shipment
 from dcu.keys.wrapped import WrappedKeys
 from dcu.model import AttributeRef, Obis
+from dcu.total import from_json
 
 from .sessions import KEYS, METER_TITLE
 
@@ -88,14 +87,14 @@ def pasted(data):
 
 
 def control_line(data):
-    """A line on the control socket, either way. What msgspec refuses, server and client refuse."""
+    """A line on the control socket, either way. Server and client read it with these."""
     try:
-        incoming = msgspec.json.decode(data, type=Incoming)
-    except msgspec.DecodeError:
+        incoming = from_json(data, Incoming)
+    except DecodeError:
         incoming = None
     if incoming is not None and incoming.error is not None:
         assert isinstance(revive(incoming.error), DcuError)
-    return type(msgspec.json.decode(data, type=Request).params)
+    return type(from_json(data, Request).params)
 
 
 @cache
