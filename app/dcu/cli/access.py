@@ -4,32 +4,38 @@ Where the collector has the meter it is asked: nobody else talks on its line or 
 address given with --tcp or --udp that belongs to a meter of a running collector goes through the collector, too.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import ipaddress
+import os
+import socket as resolver
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import click
+from click.core import ParameterSource
 
-from dcu.cli.collector import ask, socket_option
+from dcu.cli.collector import ask
+from dcu.cli.options import DIRECT, located, target
 from dcu.cli.output import note
-from dcu.errors import ConfigError, DcuError
+from dcu.collect.settings import endpoint
+from dcu.cosem.datetimes import TimeZoneRule
+from dcu.errors import DcuError
 from dcu.model import AttributeRef, Column, Obis
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One attribute: raw is its encoded value; or `error` says why there is none."""
 
-    asked: str
-    attribute: AttributeRef | None = None
+    attribute: AttributeRef
     raw: bytes = b""
     scaler: int = 0
     unit: str = ""
-    error: str = ""
+    error: DcuError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +46,33 @@ class Window:
     end: datetime | None = None
     last: int | None = None
 
+    @property
+    def whole(self) -> bool:
+        return self.start is None and self.last is None
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A profile's rows: the clock (UTC, or None) and the status stand where the capture objects put them."""
+    """A profile's rows: the clock (UTC, or None) and the status stand where the capture objects put them.
+
+    zoned: whether the clock's deviation, or a family, says what UTC is; where not, the clock was taken for UTC.
+    """
 
     profile: Obis
     columns: tuple[Column, ...]
     rows: list[tuple[Any, ...]]
+    zoned: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ClockAnswer:
-    """meter_time in UTC; offset: seconds by which the meter is ahead; after: the offset read back."""
+    """meter_time in UTC; offset: seconds by which the meter is ahead; after: the offset read back; zoned: see Rows."""
 
     meter_time: datetime
     offset: float
     adjusted: bool = False
     after: float | None = None
+    zoned: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +85,16 @@ class RelayAnswer:
 class Access(Protocol):
     """What commands do with one meter. All raise what `dcu.errors` draws."""
 
+    @property
+    def rule(self) -> TimeZoneRule | None:
+        """The meter's clock; None where nobody tells."""
+        ...
+
     def object_list(self) -> bytes: ...
 
-    def read(self, names: Sequence[str]) -> list[Answer]: ...
+    def read(self, attributes: Sequence[AttributeRef]) -> list[Answer]:
+        """One answer each; what befell one attribute alone stands in its answer."""
+        ...
 
     def profile(self, profile: Obis, window: Window) -> Rows: ...
 
@@ -81,94 +103,58 @@ class Access(Protocol):
     def relay(self, command: str) -> RelayAnswer: ...
 
 
-def access_options(function: F) -> F:
-    """The options by which every command names a meter; they arrive as keyword arguments for `open_access`."""
-    from dcu.cli.direct import target_options
+def open_access(*, meter: str | None, socket: Path, **options: Any) -> Access:
+    """What the options of `meter_options` lead to. Raises UsageError, ConfigError."""
+    from dcu.cli.collected import Collected
 
-    function = click.option("--meter", help="A meter of the running collector, by its name.")(socket_option(function))
-    return target_options(function)
-
-
-def open_access(*, meter: str | None, socket: Path, family: str | None = None, **options: Any) -> Access:
-    """Raises ConfigError."""
-    located = options["tcp_at"] or options["udp_at"]
+    context = click.get_current_context()
+    if sum(where is not None for where in (meter, options["tcp_at"], options["udp_at"])) != 1:
+        raise click.UsageError("say which meter: one of --tcp HOST:PORT, --udp HOST:PORT and --meter NAME")
+    given = [name for name in DIRECT if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if meter:
-        if located:
-            raise ConfigError("a meter is named (--meter) or located (--tcp, --udp), not both")
-        return Collected(socket, meter)
-    if located and (name := _owned(socket, ("udp://" if options["udp_at"] else "tcp://") + located)):
-        note(f"{located} is {name} of the running collector: asking the collector")
-        return Collected(socket, name)
-    from dcu.cli.direct import target
-    from dcu.cli.linked import Linked, time_rule
+        if given:
+            names = ", ".join(f"--{name.removesuffix('_path')}" for name in given)
+            raise click.UsageError(f"{names}: a meter of the collector (--meter) is spoken to as the collector does it")
+        return Collected(socket, meter, options["family"], options["timeout"])
+    written = options["tcp_at"] or options["udp_at"]
+    if name := _owned(socket, *located(written)):
+        unused = ", its own way: client, authentication and keys are the collector's" if given else ""
+        note(f"{written} is {name} of the running collector, which is asked{unused}")
+        return Collected(socket, name, options["family"], options["timeout"])
+    from dcu.cli.linked import Linked
 
-    linked = Linked(target(**options), time_rule(family))
-    click.get_current_context().call_on_close(linked.close)
+    linked = Linked(target(**options))
+    context.call_on_close(linked.close)
     return linked
 
 
-def _owned(socket: Path, address: str) -> str | None:
-    """The running collector's name for the meter at `address`; None where there is none."""
+def _owned(socket: Path, host: str, port: int) -> str | None:
+    """The running collector's name for the meter there; None where there is none."""
     if not socket.is_socket():
         return None
+    if not os.access(socket, os.W_OK):
+        note(f"a collector runs here, but {socket} is not for you: if the meter is one of its own, both talk to it now")
+        return None
     try:
-        return next((row["name"] for row in ask(socket, "meters") if row["address"] == address), None)
+        meters = ask(socket, "meters")
     except DcuError:
-        return None  # a stale socket, or not for us
+        return None  # the socket of a collector that died
+    return next((str(row["name"]) for row in meters if _same(row["address"], host, port)), None)
 
 
-class Collected:
-    """Through the collector's control socket."""
+def _same(registered: str, host: str, port: int) -> bool:
+    """Whether a meter's address is this host and port, however the host is written, and whatever carries it."""
+    found = endpoint(registered.partition("://")[2])
+    if found is None or found[1] != port:
+        return False
+    return found[0] == host or not _addresses(found[0]).isdisjoint(_addresses(host))
 
-    def __init__(self, socket: Path, meter: str) -> None:
-        self._socket = socket
-        self._meter = meter
 
-    def object_list(self) -> bytes:
-        return bytes.fromhex(self._ask("objects")["raw"])
-
-    def read(self, names: Sequence[str]) -> list[Answer]:
-        return [
-            Answer(name, error=found["error"])
-            if "error" in found
-            else Answer(
-                name,
-                AttributeRef.parse(found["attribute"]),
-                bytes.fromhex(found["raw"]),
-                found.get("scaler", 0),
-                found.get("unit", ""),
-            )
-            for name, found in zip(names, self._ask("read", objects=list(names)), strict=True)
-        ]
-
-    def profile(self, profile: Obis, window: Window) -> Rows:
-        if window.start is None:
-            raise ConfigError("through the collector say --from (and --to); `dcu profile` shows what was collected")
-        end = window.end or datetime.now(UTC)
-        answer = self._ask(
-            "profile",
-            profile=str(profile),
-            fetch=True,
-            limit=100_000,
-            **{"from": int(window.start.timestamp()), "to": int(end.timestamp()) + 1},
-        )
-        clock = Column(AttributeRef(8, Obis.parse("0-0:1.0.0*255"), 2))
-        status = Column(AttributeRef(1, Obis.parse("0-0:96.10.1*255"), 2))
-        columns = (
-            Column(AttributeRef.parse(column["attribute"]), column["scaler"], column["unit"])
-            for column in answer["columns"]
-        )
-        rows = [(datetime.fromtimestamp(row[0], UTC), *row[1:]) for row in answer["rows"]]
-        return Rows(profile, (clock, status, *columns), rows)
-
-    def clock(self, sync: bool) -> ClockAnswer:
-        found = self._ask("clock", sync=sync or None)
-        at = datetime.fromtimestamp(found["meter_time"], UTC)
-        return ClockAnswer(at, found["offset"], found["adjusted"], found.get("after"))
-
-    def relay(self, command: str) -> RelayAnswer:
-        found = self._ask("command", command=command)
-        return RelayAnswer(found["output"], found["state"], found["confirmed"])
-
-    def _ask(self, method: str, **params: Any) -> Any:
-        return ask(self._socket, method, meter=self._meter, **params)
+@cache
+def _addresses(host: str) -> frozenset[str]:
+    with contextlib.suppress(ValueError):
+        return frozenset((str(ipaddress.ip_address(host)),))
+    try:
+        return frozenset(str(entry[4][0]) for entry in resolver.getaddrinfo(host, None))
+    except OSError:
+        return frozenset()

@@ -5,16 +5,21 @@ from typing import Any
 import click
 
 from dcu.cli import output
-from dcu.cli.access import access_options, open_access
+from dcu.cli.access import open_access
+from dcu.cli.collector import written
+from dcu.cli.options import meter_options
 
 
 @click.command()
-@access_options
-@click.option("--sync", is_flag=True, help="Set the meter's clock right; only while this machine's is synchronised.")
-@click.option("--family", help="The meter's profile (a name, or a TOML file): its time zone and deviation sign.")
+@meter_options
+@click.option("--sync", is_flag=True, help="Set it right; only while this machine's own clock is synchronised.")
 @output.json_option
 def clock(sync: bool, as_json: bool, **where: Any) -> None:
-    """Show a meter's clock and how far it is off; --sync sets it and reads it back."""
+    """Show a meter's clock and how far it is off; --sync sets it and reads it back.
+
+    A clock that is off by less than its family's tolerance (3 s) is left as it is; one that is off by more than what
+    may be set (900 s) is refused.
+    """
     found = open_access(**where).clock(sync)
     if as_json:
         output.show_json(
@@ -25,13 +30,17 @@ def clock(sync: bool, as_json: bool, **where: Any) -> None:
                 "after": None if found.after is None else round(found.after, 1),
             }
         )
-        return
-    click.echo(f"{found.meter_time:%Y-%m-%d %H:%M:%S} UTC, {_off(found.offset)}")
-    if found.adjusted and found.after is not None:
-        click.echo(f"set; now {_off(found.after)}")
+    else:
+        click.echo(f"{written(found.meter_time)} UTC, {_off(found.offset)}")
+        if found.adjusted and found.after is not None:
+            click.echo(f"set; now {_off(found.after)}")
+        elif sync:
+            click.echo("left as it is")
+    if not found.zoned:
+        output.note("taken for UTC: the meter does not say its deviation, and no --family its zone")
 
 
 def _off(offset: float) -> str:
     if abs(offset) < 1.5:  # a clock shows whole seconds
-        return "right"
-    return f"{abs(offset):.0f} s {'ahead' if offset > 0 else 'behind'}"
+        return "as ours"
+    return f"{abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} ours"

@@ -9,8 +9,11 @@ import click
 
 from dcu.control.messages import DEFAULT_SOCKET
 from dcu.errors import ConfigError
+from dcu.model import Obis
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+PAGE = 5_000  # rows that a call brings at most
 
 
 def socket_option(function: F) -> F:
@@ -21,6 +24,7 @@ def socket_option(function: F) -> F:
         default=DEFAULT_SOCKET,
         envvar="DCU_SOCKET",
         show_default=True,
+        metavar="FILE",
         help="The collector's control socket (also $DCU_SOCKET).",
     )(function)
 
@@ -32,10 +36,40 @@ def ask(socket: Path, method: str, **params: Any) -> Any:
     return client.ask(socket, method, **{key: value for key, value in params.items() if value is not None})
 
 
-def moment(text: str | None, default: datetime | None = None) -> datetime | None:
+def pages(
+    socket: Path,
+    meter: str,
+    profile: Obis | None,
+    start: int,
+    end: int,
+    *,
+    fetch: bool,
+    timeout: float | None = None,
+) -> dict[str, Any]:
+    """What the collector has of a profile, all its pages as one answer. fetch: read what is missing first."""
+    answer: dict[str, Any] | None = None
+    while True:
+        page = ask(
+            socket,
+            "profile",
+            meter=meter,
+            profile=str(profile) if profile else None,
+            limit=PAGE,
+            fetch=(fetch and answer is None) or None,
+            timeout=timeout,
+            **{"from": start, "to": end},  # `from` is a keyword
+        )
+        if answer is None:
+            answer = page
+        else:
+            answer["rows"] += page["rows"]
+        if not page["more"] or not page["rows"]:
+            return {**answer, "more": False}
+        start = page["rows"][-1][0] + 1
+
+
+def moment(text: str) -> datetime:
     """Read `2026-11-19`, `2026-11-19T06:00` (UTC) or with an offset. Raises ConfigError."""
-    if text is None:
-        return default
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -43,6 +77,19 @@ def moment(text: str | None, default: datetime | None = None) -> datetime | None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def at(seconds: object) -> str | None:
-    """UTC seconds as people read them."""
-    return None if seconds is None else datetime.fromtimestamp(int(str(seconds)), UTC).strftime("%Y-%m-%d %H:%M:%S")
+def span(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
+    """The moments of --from and --to. Raises ConfigError, UsageError."""
+    first, last = moment(start) if start else None, moment(end) if end else None
+    if first and last and first > last:
+        raise click.UsageError(f"--from {start} is after --to {end}")
+    return first, last
+
+
+def at(seconds: int) -> datetime | None:
+    """The moment of a time in an answer; None for 0, which says never."""
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def written(moment: datetime | None) -> str | None:
+    """A UTC time as people read it in a column that says UTC."""
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

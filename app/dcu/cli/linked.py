@@ -1,4 +1,4 @@
-"""A meter over a link of the command's own: one association a command, opened and released around it.
+"""A meter over a link of the command's own: one association a command, opened when first needed, released at its end.
 
 Source: DLMS Blue Book: Register (class 3), Profile generic (7), Clock (8), Disconnect control (70).
 """
@@ -7,160 +7,198 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TypeVar
 
+from dcu.cli import buffers
 from dcu.cli.access import Answer, ClockAnswer, RelayAnswer, Rows, Window
-from dcu.cli.direct import OBJECT_LIST, Direct, Target, connect
+from dcu.cli.direct import REFUSED, Direct, connect
+from dcu.cli.options import Target
 from dcu.clock import SystemClock
-from dcu.collect.jobs.discovery import SCALED, SCALER_UNIT
-from dcu.collect.meter_profile import Families, load
+from dcu.collect.decoding import decoding
+from dcu.collect.jobs.discovery import OBJECT_LIST, SCALED, SCALER_UNIT, scale
 from dcu.cosem import axdr, objects, profile
 from dcu.cosem.datetimes import CosemDateTime, TimeZoneRule
 from dcu.cosem.selection import Selection
-from dcu.errors import AccessDenied, ConfigError, LinkTimeout, MalformedAnswer, MeterError
-from dcu.model import AttributeRef, Column, MethodRef, Obis
+from dcu.errors import DcuError, JobError, LinkClosed, LinkError
+from dcu.model import AttributeRef, MethodRef, Obis
 
 T = TypeVar("T")
+Work = Callable[[Direct], Awaitable[T]]
 
-VALUE = 2  # the attribute that people mean when they name an object
-PROFILE, CLOCK, RELAY = 7, 8, 70
-CLOCK_OBJECT = Obis.parse("0-0:1.0.0*255")
-RELAY_OBJECT = Obis.parse("0-0:96.3.10*255")
+CLOCK, RELAY = 8, 70
+SHIFT_TIME, LARGEST_SHIFT = 6, 900  # a clock's method, and the seconds that it takes
 METHODS = {"disconnect": 1, "reconnect": 2}
-
-
-def time_rule(family: str | None) -> TimeZoneRule:
-    """The clock's rule of a meter family: by name, or a file ending in .toml; the Blue Book's where None is named."""
-    if family is None:
-        return TimeZoneRule()
-    return (load(Path(family)) if family.endswith(".toml") else Families().get(family)).time_rule
 
 
 class Linked:
     """An `Access` over a link of our own."""
 
-    def __init__(self, where: Target, rule: TimeZoneRule) -> None:
+    def __init__(self, where: Target) -> None:
         self._where = where
-        self._rule = rule
-        self._held = b""
+        self._family = where.family
+        self._rule = where.rule or TimeZoneRule()
         self._meter: Direct | None = None
         self._open = AsyncExitStack()
         self._runner = asyncio.Runner()
 
+    @property
+    def rule(self) -> TimeZoneRule | None:
+        return self._where.rule
+
     def object_list(self) -> bytes:
-        self._held = self._held or self._run(lambda meter: meter.get(OBJECT_LIST))
-        return self._held
+        return self._run(lambda meter: meter.get(OBJECT_LIST))
+
+    def read(self, attributes: Sequence[AttributeRef]) -> list[Answer]:
+        async def work(meter: Direct) -> list[Answer]:
+            answers: list[Answer] = []
+            over: DcuError | None = None
+            for attribute in attributes:
+                answer = Answer(attribute, error=over) if over else await _read(meter, attribute)
+                if answer.error and not isinstance(answer.error, REFUSED):
+                    over = answer.error  # what follows on this association would only fail slowly
+                answers.append(answer)
+            return answers
+
+        return self._run(work)
+
+    def profile(self, obis: Obis, window: Window) -> Rows:
+        async def work(meter: Direct) -> Rows:
+            captured = buffers.captured_by(await meter.get(buffers.attribute(obis, buffers.CAPTURE_OBJECTS)), obis)
+            period = await meter.number(buffers.attribute(obis, buffers.CAPTURE_PERIOD)) or 0
+            newest_first = await meter.number(buffers.attribute(obis, buffers.SORT_METHOD)) == buffers.NEWEST_FIRST
+            selection = None
+            if not window.whole and not self._selects_by_entry(window):
+                selection = await self._selection(meter, obis, window, newest_first=newest_first)
+            raw = await meter.get(buffers.attribute(obis, buffers.BUFFER), selection)
+            scales = [await _scale(meter, item.ref) for item in captured]
+            found = buffers.rows_of(
+                raw, obis, captured, scales, period=-period if newest_first else period, rule=self.rule
+            )
+            if newest_first:
+                found.rows.reverse()
+            found.rows[:] = buffers.cut(found.rows, profile.clock_column(captured), window)
+            return found
+
+        return self._run(work)
+
+    def clock(self, sync: bool) -> ClockAnswer:
+        before, offset, zoned = self._run(self._offset)
+        rules = self._family.clock
+        if not sync or (zoned and abs(offset) <= rules.tolerance):
+            return ClockAnswer(before, offset, zoned=zoned)
+        if not zoned:
+            raise JobError("the meter's clock does not say its deviation from UTC: name a --family with its time zone")
+        off = f"the meter's clock is {offset:+.0f} s off"
+        if rules.adjust == "never":
+            raise JobError(f"{off}, and its family forbids to touch it (clock.adjust)")
+        if not SystemClock().trusted:
+            raise JobError(f"{off}, and this machine's own is not synchronised: nothing is set from it")
+        if abs(offset) > rules.largest:
+            raise JobError(f"{off}, more than the {rules.largest:g} s that are set right (a --family's clock.largest)")
+        why = self._act(lambda meter: self._adjust(meter, offset))
+        try:
+            after = self._run(self._offset)[1]
+        except LinkError as error:
+            raise _unknown("clock's setting", why or error) from None
+        if why and abs(after) > rules.tolerance:
+            raise JobError(f"the clock was not set ({why}): it was read back, and is {after:+.0f} s off")
+        return ClockAnswer(before, offset, True, after)
+
+    def relay(self, command: str) -> RelayAnswer:
+        obis = self._family.relay_object
+
+        async def look(meter: Direct) -> tuple[bool, objects.ControlState]:
+            output = bool(await meter.value(AttributeRef(RELAY, obis, 2)))
+            with decoding("the relay's state"):
+                return output, objects.decode_control_state(await meter.get(AttributeRef(RELAY, obis, 3)))
+
+        why = self._act(lambda meter: meter.action(MethodRef(RELAY, obis, METHODS[command]), axdr.i8(0)))
+        try:
+            output, state = self._run(look)
+        except LinkError as error:
+            raise _unknown(command, why or error) from None
+        waits = state is objects.ControlState.READY_FOR_RECONNECTION  # for the customer's button
+        done = not output if command == "disconnect" else output or waits
+        if why and not done:
+            raise JobError(f"the {command} was not executed ({why}): the relay was read back, and did not move")
+        return RelayAnswer(output, state.name.lower(), done)
 
     def close(self) -> None:
         """Release the association."""
         self._runner.run(self._open.aclose())
         self._runner.close()
 
-    def read(self, names: Sequence[str]) -> list[Answer]:
-        async def main(meter: Direct) -> list[Answer]:
-            return [await self._read(meter, name, held) for name in names]
-
-        held = objects.decode_object_list(self.object_list()) if any("," not in name for name in names) else ()
-        return self._run(main)
-
-    def profile(self, obis: Obis, window: Window) -> Rows:
-        async def main(meter: Direct) -> Rows:
-            captured = profile.decode_capture_objects(await meter.get(AttributeRef(PROFILE, obis, 3)))
-            period = await meter.maybe(AttributeRef(PROFILE, obis, 4))
-            seconds = period.value if period and isinstance(period.value, int) else 0
-            clock = profile.clock_column(captured)
-            raw = await meter.get(AttributeRef(PROFILE, obis, 2), await self._selection(meter, obis, window))
-            rows = profile.decode_rows(raw, self._rule, clock_column=clock, period=seconds)
-            columns = [Column(item.ref, *await self._scale(meter, item.ref)) for item in captured]
-            return Rows(obis, tuple(columns), rows)
-
-        return self._run(main)
-
-    def clock(self, sync: bool) -> ClockAnswer:
-        async def main(meter: Direct) -> ClockAnswer:
-            before, offset = await self._offset(meter)
-            if not sync:
-                return ClockAnswer(before, offset)
-            if not SystemClock().trusted:
-                raise ConfigError("this machine's clock is not synchronised: a meter's is not set from it")
-            now = CosemDateTime.from_utc(datetime.now(UTC), self._rule)
-            await meter.set(AttributeRef(CLOCK, CLOCK_OBJECT, 2), axdr.octets(now.encode()))
-            _, after = await self._offset(meter)
-            return ClockAnswer(before, offset, True, after)
-
-        return self._run(main)
-
-    def relay(self, command: str) -> RelayAnswer:
-        async def main(meter: Direct) -> RelayAnswer:
-            answered = True
-            try:
-                await meter.action(MethodRef(RELAY, RELAY_OBJECT, METHODS[command]), axdr.i8(0))
-            except LinkTimeout:
-                answered = False  # never sent again: what it did is read back
-            output = bool((await meter.value(AttributeRef(RELAY, RELAY_OBJECT, 2))).value)
-            state = objects.decode_control_state(await meter.get(AttributeRef(RELAY, RELAY_OBJECT, 3)))
-            waiting = state == objects.ControlState.READY_FOR_RECONNECTION  # for the customer's button
-            done = not output if command == "disconnect" else output or waiting
-            if not answered and not done:
-                raise LinkTimeout(f"the meter did not answer the {command}, and its relay did not move")
-            return RelayAnswer(output, state.name.lower(), done)
-
-        return self._run(main)
-
-    def _run(self, main: Callable[[Direct], Awaitable[T]]) -> T:
+    def _run(self, work: Work[T]) -> T:
         async def session() -> T:
             if self._meter is None:
                 self._meter = await self._open.enter_async_context(connect(self._where))
-            return await main(self._meter)
+            return await work(self._meter)
 
         return self._runner.run(session())
 
-    async def _read(self, meter: Direct, name: str, held: Sequence[objects.ObjectListElement]) -> Answer:
+    def _act(self, work: Work[None]) -> LinkError | None:
+        """Do what is never done twice; return why it went unanswered, then the caller reads the effect back."""
         try:
-            attribute = _resolve(name, held)
-            raw = await meter.get(attribute)
-        except MeterError as error:
-            if isinstance(error, MalformedAnswer):
+            self._run(work)
+        except LinkError as error:
+            if self._meter is None:  # it never went out
                 raise
-            return Answer(name, error=str(error))
-        return Answer(name, attribute, raw, *await self._scale(meter, attribute))
+            if isinstance(error, LinkClosed):  # read back over a link anew
+                self._runner.run(self._open.aclose())
+                self._meter = None
+            return error
+        return None
 
-    async def _scale(self, meter: Direct, attribute: AttributeRef) -> tuple[int, str]:
-        if attribute.attribute not in SCALED.get(attribute.class_id, ()):
-            return 0, ""
-        try:
-            raw = await meter.get(AttributeRef(attribute.class_id, attribute.obis, SCALER_UNIT[attribute.class_id]))
-        except AccessDenied:
-            return 0, ""
-        found = objects.decode_scaler_unit(raw)
-        return found.scaler, found.symbol
+    async def _adjust(self, meter: Direct, offset: float) -> None:
+        obis = self._family.clock_object
+        if self._family.clock.adjust == "shift" and abs(offset) <= LARGEST_SHIFT:
+            await meter.action(MethodRef(CLOCK, obis, SHIFT_TIME), axdr.i16(-round(offset)))
+        else:
+            now = CosemDateTime.from_utc(datetime.now(UTC), self._rule)
+            await meter.set(AttributeRef(CLOCK, obis, 2), axdr.octets(now.encode()))
 
-    async def _selection(self, meter: Direct, obis: Obis, window: Window) -> Selection | None:
+    async def _offset(self, meter: Direct) -> tuple[datetime, float, bool]:
+        asked = datetime.now(UTC)
+        raw = await meter.get(AttributeRef(CLOCK, self._family.clock_object, 2))
+        middle = asked + (datetime.now(UTC) - asked) / 2
+        with decoding("the clock"):
+            shown = objects.decode_clock(raw)
+            at = shown.utc(self._rule)
+        return at, (at - middle).total_seconds(), shown.deviation is not None or self.rule is not None
+
+    def _selects_by_entry(self, window: Window) -> bool:
+        """Whether this family cannot select by time, which `window` asks for: then everything is read, and cut."""
+        return window.start is not None and self._family.quirks.selective_access == "entry"
+
+    async def _selection(self, meter: Direct, obis: Obis, window: Window, *, newest_first: bool) -> Selection:
         if window.last is not None:
-            in_use = (await meter.value(AttributeRef(PROFILE, obis, 7))).value
-            if not isinstance(in_use, int):
-                raise MalformedAnswer(f"profile {obis}: its entries in use are no number")
-            return profile.by_entry(max(1, in_use - window.last + 1), in_use)
-        if window.start is None:
-            return None
+            if newest_first:
+                return profile.by_entry(1, window.last)
+            in_use = await meter.number(buffers.attribute(obis, buffers.ENTRIES_IN_USE)) or 0
+            return profile.by_entry(max(1, in_use - window.last + 1), max(1, in_use))
+        assert window.start
         end = window.end or datetime.now(UTC) + timedelta(hours=1)  # the meter's clock may be ahead of ours
         first, last = (CosemDateTime.from_utc(at, self._rule) for at in (window.start, end))
         return profile.by_range(profile.CLOCK, first, last)
 
-    async def _offset(self, meter: Direct) -> tuple[datetime, float]:
-        asked = datetime.now(UTC)
-        raw = await meter.get(AttributeRef(CLOCK, CLOCK_OBJECT, 2))
-        middle = asked + (datetime.now(UTC) - asked) / 2
-        at = objects.decode_clock(raw).utc(self._rule)
-        return at, (at - middle).total_seconds()
+
+async def _read(meter: Direct, attribute: AttributeRef) -> Answer:
+    try:
+        raw = await meter.get(attribute)
+        return Answer(attribute, raw, *await _scale(meter, attribute))
+    except DcuError as error:
+        return Answer(attribute, error=error)
 
 
-def _resolve(name: str, held: Sequence[objects.ObjectListElement]) -> AttributeRef:
-    if "," in name:
-        return AttributeRef.parse(name)
-    obis = Obis.parse(name)
-    found = next((item for item in held if item.obis == obis), None)
-    if found is None:
-        raise AccessDenied(f"the meter holds no object {obis} for this client: see `dcu objects`", 4)
-    return AttributeRef(found.class_id, obis, VALUE)
+async def _scale(meter: Direct, attribute: AttributeRef) -> tuple[int, str]:
+    """Scaler and unit; (0, "") for what has none, or does not tell."""
+    if attribute.attribute not in SCALED.get(attribute.class_id, ()):
+        return 0, ""
+    try:
+        return scale(await meter.get(AttributeRef(attribute.class_id, attribute.obis, SCALER_UNIT[attribute.class_id])))
+    except REFUSED:
+        return 0, ""
+
+
+def _unknown(what: str, why: LinkError) -> JobError:
+    return JobError(f"whether the {what} took effect is unknown: {why}; look at it again when the meter answers")

@@ -1,92 +1,112 @@
 """`dcu meters`: who is read and how they do; importing a shipment; releasing from quarantine."""
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 
 from dcu.cli import output
-from dcu.cli.collector import ask, at, socket_option
-from dcu.errors import ConfigError
+from dcu.cli.collector import ask, at, socket_option, written
+from dcu.cli.terminal import line
+from dcu.errors import ConfigError, KeysError
+
+_TIMES = ("since", "last_contact", "last_reading")
 
 
 @click.group(invoke_without_command=True)
+@click.option("--wide", is_flag=True, help="Show address, profile and last contact, too.")
 @socket_option
 @output.json_option
 @click.pass_context
-def meters(context: click.Context, socket: Path, as_json: bool) -> None:
+def meters(context: click.Context, wide: bool, socket: Path, as_json: bool) -> None:
     """List the collector's meters; import a shipment; release a meter from quarantine."""
     context.obj = socket
     if context.invoked_subcommand is None:
-        rows = ask(socket, "meters")
+        rows = [_row(row) for row in ask(socket, "meters")]
         if as_json:
             output.show_json(rows)
+        elif rows:
+            _show(rows, wide=wide)
         else:
-            _show(rows)
+            click.echo("no meters yet: `dcu meters import SHIPMENT --transport-key FILE`")
 
 
 @meters.command("import")
 @click.argument("shipment", type=click.Path(path_type=Path))
-@click.option("--transport-key", type=click.Path(path_type=Path), required=True, help="File with the key, hexadecimal.")
+@click.option(
+    "--transport-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="A file with the key that maker and utility share, in hexadecimal digits.",
+)
 @output.json_option
 @click.pass_obj
 def import_(socket: Path, shipment: Path, transport_key: Path, as_json: bool) -> None:
-    """Take in a maker's SHIPMENT of meters: their keys are wrapped by the transport key, and re-wrapped by ours."""
-    names = ask(socket, "meters.import", shipment=_text(shipment), transport_key=_text(transport_key).strip())[
-        "imported"
-    ]
+    """Take in a maker's SHIPMENT of meters: their keys come wrapped by the transport key, and are re-wrapped by ours.
+
+    A meter that is known already gets what the shipment says of it.
+    """
+    from dcu.keys import shipment as shipments
+
+    key = shipments.load_transport_key(transport_key)
+    shipments.read(shipment)  # here, where a mistake can name the file
+    names = ask(
+        socket, "meters.import", shipment=shipment.read_text(encoding="utf-8"), transport_key=key.reveal().hex()
+    )["imported"]
     if as_json:
         output.show_json({"imported": names})
     else:
-        click.echo(f"{len(names)} meters imported from {shipment}")
+        click.echo(f"{len(names)} {'meter' if len(names) == 1 else 'meters'} imported from {shipment}")
 
 
 @meters.command()
 @click.argument("meter")
+@output.json_option
 @click.pass_obj
-def release(socket: Path, meter: str) -> None:
-    """End the quarantine of METER: it is read again from now on."""
-    ask(socket, "meters.release", meter=meter)
-    click.echo(f"{meter} released")
+def release(socket: Path, meter: str, as_json: bool) -> None:
+    """End the quarantine of METER: from now on it is read again."""
+    (before,) = ask(socket, "meters", names=[meter])
+    if before["state"] != "quarantined":
+        raise ConfigError(f"{meter} is not quarantined: its state is {before['state']}")
+    after = ask(socket, "meters.release", meter=meter)
+    if as_json:
+        output.show_json(_row(after))
+    else:
+        click.echo(f"{meter} released; it was quarantined because {before['reason']}")
 
 
 @meters.command()
 def export() -> None:
     """Refused: keys go in, and never out."""
-    from dcu.errors import KeysError
-
     raise KeysError(
         "keys are not exported: a meter that moves to another DCU is shipped to it by its maker's shipment file"
     )
 
 
-def _show(rows: list[dict[str, object]]) -> None:
-    columns = ("meter", "state", "since (UTC)", "last reading (UTC)", "readings", "profile", "address", "reason")
-    output.show_table(
-        columns,
-        [
-            (
-                row["name"],
-                row["state"],
-                at(row["since"]),
-                at(row["last_reading"]),
-                row["readings"],
-                row["profile"],
-                row["address"],
-                row["reason"] or None,
-            )
-            for row in rows
-        ],
-    )
-    states: dict[object, int] = {}
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    """As the collector told it, with moments for seconds; None for never."""
+    return {key: at(value) if key in _TIMES else value for key, value in row.items()}
+
+
+def _show(rows: list[dict[str, Any]], *, wide: bool) -> None:
+    narrow = {
+        "meter": [row["name"] for row in rows],
+        "state": [row["state"] for row in rows],
+        "since (UTC)": [written(row["since"]) for row in rows],
+        "last reading (UTC)": [written(row["last_reading"]) for row in rows],
+        "readings": [row["readings"] for row in rows],
+    }
+    more = {
+        "last contact (UTC)": [written(row["last_contact"]) for row in rows],
+        "address": [row["address"] for row in rows],
+        "profile": [row["profile"] for row in rows],
+    }
+    columns = narrow | (more if wide else {})
+    output.show_table(list(columns), zip(*columns.values(), strict=True))
     for row in rows:
-        states[row["state"]] = states.get(row["state"], 0) + 1
+        if row["reason"]:
+            click.echo(line(f"{row['name']} {row['state']}: {row['reason']}"))
+    states = Counter(row["state"] for row in rows)
     click.echo(f"{len(rows)} meters: " + ", ".join(f"{count} {state}" for state, count in states.items()), err=True)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file") from None

@@ -4,11 +4,12 @@ JSON has one shape everywhere: datetimes in ISO 8601 with their offset, bytes in
 are written on the command line.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 import msgspec
@@ -19,6 +20,7 @@ from dcu.model import AttributeRef, MethodRef, Obis
 
 _SHORT = 20  # characters
 _PIPED = 160  # columns, where there is no terminal to ask
+_UNBOUND = 10_000
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,25 +36,37 @@ def show_json(value: object, *, indent: int | None = None) -> None:
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    raw = msgspec.json.encode(_plain(value), enc_hook=_plain)
+    raw = _JSON.encode(_plain(value))
     return escaped((raw if indent is None else msgspec.json.format(raw, indent=indent)).decode())
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
     """Print a table; a column of numbers is set to the right, None is shown as a dash."""
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
     kept = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False
+    )
     for index, column in enumerate(columns):
         numeric = bool(kept) and all(isinstance(row[index], int | float | Decimal | None) for row in kept)
-        short = all(len(text(row[index])) <= _SHORT for row in kept)  # a time, an OBIS code: never cut in two
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=short)
+        cells = [column, *(text(row[index]) for row in kept)]
+        short = all(len(cell) <= _SHORT for cell in cells[1:])  # a time, an OBIS code: never cut in two
+        least = max(cell_len(part) for cell in cells for part in cell.split("\n")) if short else None
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=short, min_width=least)
     for row in kept:
         table.add_row(*map(text, row))
-    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PIPED).print(table)
+    asked = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(markup=False, highlight=False, width=None if asked else _PIPED)
+    least = console.measure(table, options=console.options.update(width=_UNBOUND)).minimum
+    console.width = max(console.width, least)  # rather too wide than cut
+    with console.capture() as printed:
+        console.print(table)
+    click.echo("\n".join(row.rstrip() for row in printed.get().splitlines()))
 
 
 def show_records(records: Sequence[dict[str, object]], *, as_json: bool, title: str | None = None) -> None:
@@ -78,6 +92,8 @@ def text(value: object) -> str:
             return value.isoformat(sep=" ")
         case bytes():
             return value.hex(" ")
+        case Decimal():
+            return f"{value:f}"
         case _:
             return printable(str(value))
 
@@ -96,6 +112,9 @@ def _plain(value: object) -> object:
             return [_plain(item) for item in value]
         case _:
             return value
+
+
+_JSON = msgspec.json.Encoder(enc_hook=_plain, decimal_format="number")
 
 
 def _key(key: object) -> object:

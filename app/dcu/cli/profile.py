@@ -8,19 +8,20 @@ from typing import Any
 
 import click
 
-from dcu.cli import output
-from dcu.cli.collector import ask, at, moment, socket_option
+from dcu.cli import output, values
+from dcu.cli.collector import at, pages, socket_option, span, written
+from dcu.model import AttributeRef, Obis
 
-PAGE = 5_000  # rows a call
+DAY = timedelta(days=1)
 
 
 @click.command()
 @click.argument("meter")
-@click.option("--profile", "obis", help="The profile's OBIS code; the first polled one if left out.")
-@click.option("--from", "start", help="First moment, UTC unless it says otherwise; a day ago if left out.")
-@click.option("--to", "end", help="Moment before which it ends; now if left out.")
+@click.option("--profile", "obis", metavar="OBIS", help="Which profile. [default: the first that is polled]")
+@click.option("--from", "start", metavar="TIME", help="2026-11-19 or 2026-11-19T06:00, UTC. [default: a day ago]")
+@click.option("--to", "end", metavar="TIME", help="The moment before which it ends. [default: now]")
 @click.option("--fetch", is_flag=True, help="Read what is missing from the meter first.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, its quantities scaled.")
 @socket_option
 @output.json_option
 def profile(
@@ -34,51 +35,50 @@ def profile(
     as_json: bool,
 ) -> None:
     """Show the load profile that was collected from METER, and what is missing in it."""
-    now = datetime.now(UTC)
-    since, until = moment(start, now - timedelta(days=1)), moment(end, now)
-    assert since
-    assert until
-    answer = _all(socket, meter, obis, int(since.timestamp()), int(until.timestamp()), fetch or None)
+    if as_csv and as_json:
+        raise click.UsageError("--csv or --json, not both")
+    code = Obis.parse(obis) if obis else None
+    since, until = span(start, end)
+    until = until or datetime.now(UTC)
+    since = since or until - DAY
+    answer = pages(socket, meter, code, int(since.timestamp()), int(until.timestamp()), fetch=fetch)
+    answer["rows"] = [[at(row[0]), *row[1:]] for row in answer["rows"]]
+    answer["gaps"] = [[at(first), at(last)] for first, last in answer["gaps"]]
     if as_json:
-        output.show_json(answer)
-        return
-    columns = [column["attribute"] for column in answer["columns"]]
-    if as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["time", "status", *columns])
-        writer.writerows(
-            [datetime.fromtimestamp(row[0], UTC).isoformat(), *("" if cell is None else cell for cell in row[1:])]
-            for row in answer["rows"]
-        )
+        output.show_json({"meter": meter, **answer})
+    elif as_csv:
+        _csv(answer)
     else:
-        heads = [f"{_short(column['attribute'])}\n{_unit(column)}" for column in answer["columns"]]
-        rows = [(at(row[0]), row[1], *row[2:]) for row in answer["rows"]]
-        output.show_table(["time (UTC)", "status", *heads], rows, title=f"{meter} {answer['profile']}")
+        _show(f"{meter} {answer['profile']}", answer, f"from {written(since)} to {written(until)} UTC")
     for first, last in answer["gaps"]:
-        output.note(f"missing from {at(first)} to {at(last)} UTC")
+        output.note(f"missing from {written(first)} to {written(last)} UTC")
 
 
-def _all(socket: Path, meter: str, obis: str | None, start: int, end: int, fetch: bool | None) -> dict[str, Any]:
-    """All pages as one answer. `from` is a keyword, hence the dictionary."""
-    answer: dict[str, Any] | None = None
-    while True:
-        params = {"from": start, "to": end, "limit": PAGE, "fetch": fetch, "profile": obis}
-        page = ask(socket, "profile", meter=meter, **params)
-        if answer is None:
-            answer = page
-        else:
-            answer["rows"] += page["rows"]
-        if not page["more"] or not page["rows"]:
-            answer["more"] = False
-            return answer
-        start, fetch = page["rows"][-1][0] + 1, None
+def _csv(answer: dict[str, Any]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    heads = [f"{_head(column)} {column['unit']}".rstrip() for column in answer["columns"]]
+    writer.writerow(["time", "status", *heads])
+    for row in answer["rows"]:
+        cells = ("" if cell is None else output.text(cell) for cell in (row[1], *_scaled(answer, row)))
+        writer.writerow([row[0].isoformat(), *cells])
 
 
-def _short(attribute: str) -> str:
-    parts = attribute.split(",")
-    return parts[1] if len(parts) == 3 else attribute
+def _show(title: str, answer: dict[str, Any], when: str) -> None:
+    if not answer["rows"]:
+        click.echo(f"{title}: nothing was collected {when}")
+        return
+    heads = [f"{_head(column)}\n{column['unit']}" for column in answer["columns"]]
+    rows = [(written(row[0]), row[1], *_scaled(answer, row)) for row in answer["rows"]]
+    output.show_table(["time (UTC)", "status", *heads], rows, title=title)
 
 
-def _unit(column: dict[str, Any]) -> str:
-    scaler = column["scaler"]
-    return f"10^{scaler} {column['unit']}" if scaler else str(column["unit"])
+def _scaled(answer: dict[str, Any], row: list[Any]) -> list[object]:
+    scalers = [column["scaler"] for column in answer["columns"]]
+    return [
+        values.quantity(cell, scaler) if isinstance(cell, int | float) else cell
+        for cell, scaler in zip(row[2:], scalers, strict=True)
+    ]
+
+
+def _head(column: dict[str, Any]) -> str:
+    return values.head(AttributeRef.parse(column["attribute"]))

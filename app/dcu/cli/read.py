@@ -1,113 +1,162 @@
 """`dcu read`: attributes and profiles of one meter, by OBIS code or CLASS,OBIS,ATTRIBUTE."""
 
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 
 import click
 
-from dcu.cli import output
-from dcu.cli.access import Access, Answer, Rows, Window, access_options, open_access
-from dcu.cli.collector import moment
-from dcu.errors import AccessDenied, ConfigError, DecodeError
+from dcu.cli import output, values
+from dcu.cli.access import Access, Answer, Rows, Window, open_access
+from dcu.cli.collector import span, written
+from dcu.cli.options import meter_options
+from dcu.cosem.datetimes import TimeZoneRule
+from dcu.errors import AccessDenied, DcuError, DecodeError, MalformedAnswer
 from dcu.model import AttributeRef, Obis
 
-BUFFER = 2
+PROFILE = 7
+UNDEFINED = 4  # data-access-result object-undefined
+CLOCK = 8
+
+Result = Answer | Rows
 
 
 @click.command()
-@access_options
-@click.option("--from", "start", help="First row of a profile, UTC unless it says otherwise.")
-@click.option("--to", "end", help="Last row of a profile.")
-@click.option("--last", type=click.IntRange(1), help="The newest N rows of a profile.")
-@click.option("--family", help="The meter's profile (a name, or a TOML file): its time zone and deviation sign.")
+@meter_options
+@click.option("--from", "start", metavar="TIME", help="First row of a profile: 2026-11-19 or 2026-11-19T06:00, UTC.")
+@click.option("--to", "end", metavar="TIME", help="Last row of a profile; now if left out.")
+@click.option("--last", type=click.IntRange(1, 1_000_000), metavar="N", help="The newest N rows of a profile.")
 @output.json_option
 @click.argument("objects", nargs=-1, required=True, metavar="OBJECT...")
 def read(
     objects: tuple[str, ...], start: str | None, end: str | None, last: int | None, as_json: bool, **where: Any
 ) -> None:
-    """Read OBJECTs: 1-0:1.8.0*255, 1.0.1.8.0.255 (class and type from the meter's object list) or CLASS,OBIS,ATTRIBUTE.
+    """Read OBJECTs: 1-0:1.8.0*255, 1.0.1.8.0.255 (class from the meter's object list) or CLASS,OBIS,ATTRIBUTE.
 
-    A profile (class 7) takes --from and --to, or --last.
+    Of a profile (class 7) --from and --to, or --last, select rows; without them all of its buffer is read.
     """
-    window = Window(moment(start), moment(end), last)
     if last and (start or end):
-        raise ConfigError("--last stands alone: it counts rows, --from and --to name times")
+        raise click.UsageError("--last stands alone: it counts rows, --from and --to name times")
+    if end and not start:
+        raise click.UsageError("--to needs --from")
+    window = Window(*span(start, end), last)
     for name in objects:
         _ = AttributeRef.parse(name) if "," in name else Obis.parse(name)
     access = open_access(**where)
-    names, profiles = _sorted(access, objects)
-    answers = access.read(names) if names else []
-    tables = [access.profile(obis, window) for obis in profiles]
-    if as_json:
-        output.show_json([_answer(answer) for answer in answers] + [_table(table) for table in tables])
-    else:
-        _show(answers, tables)
-    if failed := next((answer for answer in answers if answer.error), None):
-        raise AccessDenied(f"{failed.asked}: {failed.error}", 0)
+    wanted = _resolved(access, objects)
+    if not window.whole and not any(_is_profile(item) for item in wanted):
+        raise click.UsageError("--from, --to and --last select rows of a profile, and none of these objects is one")
+    results = _results(access, wanted, window)
+    failures = [result.error for result in results if isinstance(result, Answer) and result.error]
+    if len(failures) < len(results):
+        _show(results, access, as_json=as_json)
+    if failures:
+        raise failures[0]
 
 
-def _sorted(access: Access, names: tuple[str, ...]) -> tuple[list[str], list[Obis]]:
-    """What is read as it is, and the profiles, whose rows are selected."""
-    from dcu.cosem.objects import decode_object_list
+def _resolved(access: Access, names: tuple[str, ...]) -> list[AttributeRef | Answer]:
+    """The attribute that each name means; for an object that the meter has not got, the answer is there already."""
+    classes: dict[Obis, int] = {}
+    if any("," not in name for name in names):
+        from dcu.collect.decoding import decoding
+        from dcu.cosem.objects import decode_object_list
 
-    held = decode_object_list(access.object_list()) if any("," not in name for name in names) else ()
-    classes = {item.obis: item.class_id for item in held}
-    plain: list[str] = []
-    profiles: list[Obis] = []
+        with decoding("the object list"):
+            classes = {item.obis: item.class_id for item in decode_object_list(access.object_list())}
+    found: list[AttributeRef | Answer] = []
     for name in names:
         if "," in name:
-            ref = AttributeRef.parse(name)
+            found.append(AttributeRef.parse(name))
+        elif (obis := Obis.parse(name)) in classes:
+            found.append(AttributeRef(classes[obis], obis, values.VALUE))
         else:
-            obis = Obis.parse(name)
-            if obis not in classes:
-                raise AccessDenied(f"the meter holds no object {obis} for this client: see `dcu objects`", 4)
-            ref = AttributeRef(classes[obis], obis, BUFFER)
-        if ref.class_id == 7 and ref.attribute == BUFFER:
-            profiles.append(ref.obis)
+            denied = AccessDenied(f"the meter holds no object {obis} for this client: see `dcu objects`", UNDEFINED)
+            found.append(Answer(AttributeRef(0, obis, values.VALUE), error=denied))
+    return found
+
+
+def _results(access: Access, wanted: list[AttributeRef | Answer], window: Window) -> list[Result]:
+    """In the order of the names: all attributes in one go, then the profiles."""
+    plain = [item for item in wanted if isinstance(item, AttributeRef) and not _is_profile(item)]
+    answers = iter(access.read(plain) if plain else ())
+    results: list[Result] = []
+    for item in wanted:
+        if isinstance(item, Answer):
+            results.append(item)
+        elif _is_profile(item):
+            results.append(_profile(access, item, window))
         else:
-            plain.append(str(ref))
-    return plain, profiles
+            results.append(_sound(next(answers)))
+    return results
 
 
-def _value(answer: Answer) -> object:
-    from dcu.cosem import axdr
-    from dcu.cosem.objects import interpret
-
-    assert answer.attribute
+def _profile(access: Access, ref: AttributeRef, window: Window) -> Result:
     try:
-        data = axdr.decode(answer.raw)
+        return access.profile(ref.obis, window)
+    except DcuError as error:
+        return Answer(ref, error=error)
+
+
+def _sound(answer: Answer) -> Answer:
+    """An answer whose value decodes, or says that it does not."""
+    from dcu.cosem import axdr
+
+    try:
+        if not answer.error:
+            axdr.decode(answer.raw)
     except DecodeError as error:
-        raise DecodeError(f"{answer.attribute}: the meter's value does not decode: {error}") from None
-    if isinstance(data.value, int) and (answer.scaler or answer.unit):
-        return Decimal(data.value).scaleb(answer.scaler)
-    return interpret(answer.attribute, data)
+        return Answer(answer.attribute, error=MalformedAnswer(f"{answer.attribute}: no value of any type: {error}"))
+    return answer
 
 
-def _named(ref: AttributeRef) -> str:
-    from dcu.cosem import catalogue
-
-    known = catalogue.interface_class(ref.class_id)
-    attribute = known.attribute(ref.attribute) if known else None
-    name = catalogue.name(ref.obis) or (known.name if known else "")
-    return name if ref.attribute == BUFFER or not attribute else f"{name}: {attribute.name}"
+def _is_profile(item: AttributeRef | Answer) -> bool:
+    return isinstance(item, AttributeRef) and (item.class_id, item.attribute) == (PROFILE, values.VALUE)
 
 
-def _answer(answer: Answer) -> dict[str, object]:
-    if answer.error or not answer.attribute:
-        return {"object": answer.asked, "error": answer.error}
-    value = _value(answer)
+def _show(results: list[Result], access: Access, *, as_json: bool) -> None:
+    answers = [result for result in results if isinstance(result, Answer)]
+    rule = access.rule if any(not answer.error for answer in answers) else None
+    if as_json:
+        output.show_json([_record(item, rule) if isinstance(item, Answer) else _table(item) for item in results])
+        return
+    if answers:
+        output.show_table(["object", "name", "value", "unit"], [_line(answer, rule) for answer in answers])
+    for number, result in enumerate(results):
+        if isinstance(result, Rows):
+            if number or answers:
+                click.echo()
+            show_rows(result)
+
+
+def _line(answer: Answer, rule: TimeZoneRule | None) -> tuple[object, ...]:
+    ref = answer.attribute
+    if answer.error:
+        why = str(answer.error).removeprefix(f"{ref}: ")
+        return _written(ref), values.named(ref) if ref.class_id else None, f"not read: {why}", ""
+    value = values.meaning(ref, answer.raw, answer.scaler, answer.unit, rule)
+    return _written(ref), values.named(ref), values.spelled(value), answer.unit
+
+
+def _record(answer: Answer, rule: TimeZoneRule | None) -> dict[str, object]:
+    ref, error = answer.attribute, answer.error
+    if error:
+        return {"object": _written(ref), "error": {"kind": type(error).__name__, "message": str(error)}}
     return {
-        "object": str(answer.attribute),
-        "name": _named(answer.attribute),
-        "value": str(value) if isinstance(value, Decimal) else value,
+        "object": _written(ref),
+        "name": values.named(ref),
+        "value": values.meaning(ref, answer.raw, answer.scaler, answer.unit, rule),
         "unit": answer.unit,
         "raw": answer.raw,
     }
 
 
+def _written(ref: AttributeRef) -> str:
+    return str(ref) if ref.class_id else str(ref.obis)
+
+
 def _table(table: Rows) -> dict[str, object]:
     return {
         "profile": str(table.profile),
+        "name": values.named(AttributeRef(PROFILE, table.profile, values.VALUE)),
         "columns": [
             {"attribute": str(column.attribute), "scaler": column.scaler, "unit": column.unit}
             for column in table.columns
@@ -116,32 +165,24 @@ def _table(table: Rows) -> dict[str, object]:
     }
 
 
-def _show(answers: list[Answer], tables: list[Rows]) -> None:
-    if answers:
-        output.show_table(
-            ["object", "name", "value", "unit"],
-            [
-                (str(answer.attribute), _named(answer.attribute), _value(answer), answer.unit)
-                if answer.attribute
-                else (answer.asked, None, answer.error, "")
-                for answer in answers
-            ],
-        )
-    for table in tables:
-        heads = [
-            "time (UTC)" if column.attribute.class_id == 8 else f"{column.attribute.obis}\n{column.unit}".rstrip()
-            for column in table.columns
-        ]
-        scalers = [column.scaler for column in table.columns]
-        rows = [
-            tuple(
-                cell.strftime("%Y-%m-%d %H:%M:%S")
-                if hasattr(cell, "strftime")
-                else Decimal(cell).scaleb(scaler)
-                if scaler and isinstance(cell, int)
-                else cell
-                for cell, scaler in zip(row, scalers, strict=True)
-            )
-            for row in table.rows
-        ]
-        output.show_table(heads, rows, title=f"{table.profile} {_named(AttributeRef(7, table.profile, BUFFER))}")
+def show_rows(table: Rows) -> None:
+    """Print a profile's rows, its quantities scaled."""
+    title = f"{table.profile} {values.named(AttributeRef(PROFILE, table.profile, values.VALUE))}"
+    if not table.rows:
+        click.echo(f"{title}: no rows")
+        return
+    heads = [
+        "time (UTC)" if column.attribute.class_id == CLOCK else f"{values.head(column.attribute)}\n{column.unit}"
+        for column in table.columns
+    ]
+    scalers = [column.scaler for column in table.columns]
+    rows = [[_cell(cell, scaler) for cell, scaler in zip(row, scalers, strict=True)] for row in table.rows]
+    output.show_table(heads, rows, title=title)
+    if not table.zoned:
+        output.note("taken for UTC: the meter does not say its deviation, and no --family its zone")
+
+
+def _cell(cell: object, scaler: int) -> object:
+    if isinstance(cell, datetime):
+        return written(cell)
+    return values.quantity(cell, scaler) if scaler and isinstance(cell, int | float) else cell

@@ -6,9 +6,19 @@ import click
 
 
 @click.command()
-@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="See docs/collector.toml.")
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="What it is to do (TOML): docs/collector.toml explains every key.",
+)
 def run(path: Path) -> None:
-    """Run the collector until SIGTERM or Ctrl-C; what is buffered is committed before it ends."""
+    """Run the collector until SIGTERM or Ctrl-C; what is buffered is committed before it ends.
+
+    It logs to stderr, one line an event. Other commands reach it through its control socket.
+    """
     import asyncio
 
     from dcu import collector

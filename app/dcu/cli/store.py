@@ -7,6 +7,7 @@ import click
 
 from dcu.cli import exits, output
 from dcu.cli.collector import ask, socket_option
+from dcu.cli.terminal import printable
 
 
 @click.group()
@@ -15,11 +16,16 @@ def store() -> None:
 
 
 @store.command()
-@click.option("--directory", type=click.Path(path_type=Path), help="Check these files without a collector.")
+@click.option(
+    "--directory", type=click.Path(path_type=Path), metavar="DIR", help="Check these files, without a collector."
+)
 @socket_option
 @output.json_option
 def check(directory: Path | None, socket: Path, as_json: bool) -> int:
-    """Verify every file of the store and report; exit code 1 when something is wrong."""
+    """Verify every file of the store.
+
+    Exit code 1 when something is wrong. A store that is in use is only read.
+    """
     report = _of_files(directory) if directory else ask(socket, "store.check")
     if as_json:
         output.show_json(report)
@@ -44,5 +50,5 @@ def _show(report: dict[str, Any]) -> None:
     )
     for finding in report["findings"]:
         mark = click.style("WRONG", fg="red") if finding["serious"] else "note "
-        click.echo(f"{mark}  {finding['file']}: {finding['text']}")
+        click.echo(f"{mark}  {printable(finding['file'])}: {printable(finding['text'])}")
     click.secho("the store is whole" if report["ok"] else "the store is damaged", fg="green" if report["ok"] else "red")
