@@ -5,12 +5,13 @@ What a tag does not prove is said in a note. Nothing secret leaves here: neither
 what is shown, nor in what the gurux worker gets.
 """
 
+import contextlib
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from dcu.cli import repair
 from dcu.cli.capture import Captured
-from dcu.cosem import acse, apdu, axdr, security
+from dcu.cli.repair import salvage
+from dcu.cosem import acse, apdu, axdr, pushed, security
 from dcu.cosem.acse import Aare, Aarq, Acse, Mechanism
 from dcu.cosem.apdu import (
     Apdu,
@@ -270,13 +271,10 @@ def _value(value: object, of: Apdu, damaged: bool, notes: list[str]) -> object:
 
 def _repaired(value: bytes, of: Apdu, damaged: bool, error: DecodeError) -> tuple[axdr.Data, str]:
     if isinstance(of, DataNotification):
-        try:
-            return repair.tagged(
-                value
-            ), "attribute descriptors without tags, as Sagemcom writes them: shown as structures"
-        except DecodeError:
-            pass
+        with contextlib.suppress(DecodeError):
+            data, habits = pushed.decode_body(value)
+            return data, f"not by the standard: {'; '.join(habits)}"
     if not damaged:
         raise DecodeError(f"the value of a {service_name(apdu.encode(of)[0])}: {error}")
-    data, reason = repair.salvage(value)
+    data, reason = salvage(value)
     return data, f"damaged: {reason}; what follows is shown as one octet-string at the end"

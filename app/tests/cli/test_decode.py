@@ -261,16 +261,16 @@ def test_a_broken_fcs_is_named_and_refused(decode):
     assert "--ignore-fcs" in err
 
 
-def test_a_broken_fcs_can_be_ignored_as_far_as_the_damage(decode_json, decode):
+def test_a_broken_fcs_can_be_ignored_and_what_departs_from_the_standard_is_named(decode_json, decode):
     [found] = decode_json(DAMAGED, "--ignore-fcs")
     assert found["fault"] == "FCS"
-    assert found["notes"] == [
-        "damaged: 0x07 is the tag of no type (at byte 160); what follows is shown as one octet-string at the end"
-    ]
+    assert found["notes"] == ["not by the standard: OBIS codes with tag and length exchanged (06 09)"]
     sound = expected("hdlc_landis_gyr_zmf100")[1][:7]  # then come records that begin 06 09 in place of 09 06
     for node, wanted in zip(found["apdu"]["body"]["value"], sound, strict=False):
         assert_equal(node, wanted)
-    assert len(found["apdu"]["body"]["value"]) == 8
+    assert len(found["apdu"]["body"]["value"]) == 18
+    current = found["apdu"]["body"]["value"][7]["value"]
+    assert (current[0]["obis"], current[1]["value"]) == ("1-0:31.7.0*255", 0x00F4)  # as the bytes say
     code, out, _ = decode(DAMAGED, "--ignore-fcs")
     assert code == 0
     assert "wrong FCS" in out
