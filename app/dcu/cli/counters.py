@@ -6,6 +6,7 @@ what a crash costs is the rest of a block. The file stays locked while it is ope
 
 import fcntl
 import os
+import re
 from pathlib import Path
 from types import TracebackType
 
@@ -13,6 +14,7 @@ from dcu.errors import StoreError
 
 BLOCK = 64  # one session spends about ten
 LIMIT = 0xFFFFFFFF  # a 32-bit field (Green Book 9.2.3.2.4): past it only a new key helps
+_WRITTEN = re.compile(rb"\d{20}\n")  # always as long, in one sector: there is no half of it, nor a shorter one
 
 
 def state_directory() -> Path:
@@ -28,11 +30,9 @@ def own_title() -> bytes:
     """This machine's client system title, 8 bytes: made once, where the keys file names none. Raises StoreError."""
     path = state_directory() / "client_title"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.open("x") as file:
-            file.write((b"DCU" + os.urandom(5)).hex())
-    except FileExistsError:
-        pass
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_title(path)
     except OSError as error:
         raise StoreError(f"{path}: cannot keep a client system title: {error.strerror}") from None
     try:
@@ -42,6 +42,18 @@ def own_title() -> bytes:
     if len(title) != 8:
         raise StoreError(f"{path} is damaged: delete it, or name a client_title in the keys file")
     return title
+
+
+def _make_title(path: Path) -> None:
+    """Whole from its first moment, and whoever comes second takes what the first has made."""
+    scratch = path.with_name(f"{path.name}.{os.getpid()}")
+    scratch.write_text((b"DCU" + os.urandom(5)).hex() + "\n")
+    try:
+        os.link(scratch, path)
+    except FileExistsError:
+        pass
+    finally:
+        scratch.unlink()
 
 
 class CounterFile:
@@ -59,26 +71,29 @@ class CounterFile:
 
     def __enter__(self) -> "CounterFile":
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._close()
-            raise StoreError(f"{self.path} is locked: another dcu command talks to this meter, wait for it") from None
-        except OSError as error:
-            self._close()
-            raise StoreError(f"{self.path}: cannot keep invocation counters: {error.strerror}") from None
-        try:
-            self._load()
-        except StoreError:
+            self._enter()
+        except BaseException:
             self._close()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._next < self._reserved:  # give back what was not used
-            self._write(self._next)
-        self._close()
+        try:
+            if self._next < self._reserved:  # give back what was not used
+                self._write(self._next)
+        finally:
+            self._close()
+
+    def _enter(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._load()
+        except BlockingIOError:
+            raise StoreError(f"{self.path} is locked: another dcu command talks to this meter, wait for it") from None
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot keep invocation counters: {error.strerror}") from None
 
     def raise_to(self, floor: int) -> None:
         """Use nothing below `floor`."""
@@ -99,21 +114,29 @@ class CounterFile:
         return self._next - 1
 
     def _load(self) -> None:
-        raw = os.pread(self._file, 64, 0).strip()
+        raw = os.pread(self._file, 64, 0)
         if not raw:
+            self._sync_folder()  # else a file made just now may be gone after a power cut, and what it held with it
             return
-        if not raw.isdigit() or int(raw) > LIMIT:
+        if not _WRITTEN.fullmatch(raw) or int(raw) > LIMIT:
             raise StoreError(f"{self.path} is damaged: delete it, and the meter is asked for its counter instead")
         self.known = True
         self._next = self._reserved = int(raw)
 
     def _write(self, value: int) -> None:
         try:
-            os.pwrite(self._file, b"%020d\n" % value, 0)  # one sector, always the same length: never half a number
+            os.pwrite(self._file, b"%020d\n" % value, 0)
             os.fsync(self._file)
         except OSError as error:
             raise StoreError(f"{self.path}: cannot keep invocation counters: {error.strerror}") from None
         self._reserved = value
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def _close(self) -> None:
         if self._file >= 0:
