@@ -67,7 +67,7 @@ async def test_wrong_parameters_name_what_is_wrong(tmp_path):
 
 
 async def test_status_counts_what_there_is(tmp_path):
-    async with api(tmp_path, 2) as (street, call):
+    async with api(tmp_path, 2) as (_, call):
         await call("poll")
         await asyncio.sleep(60)
         status = await call("status")
