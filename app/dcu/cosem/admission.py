@@ -82,9 +82,12 @@ def admit(
         raise Rejected(UserDiagnostic.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED)
     _check_authentication(request, terms)
     ciphering = _ciphering(request, terms, counter, floors)
-    initiate = _initiate(request, terms, ciphering)
+    initiate, protection = _initiate(request, terms, ciphering)
     if initiate.dedicated_key is not None:
-        if ciphering is None or len(initiate.dedicated_key) != security.KEY_SIZE:
+        # Whoever knows the key that we answer under finds the authentication key in two of our tags: so it has to be
+        # our client's, unread by others.
+        fit = len(initiate.dedicated_key) == security.KEY_SIZE and protection.covers(Protection.BOTH)
+        if ciphering is None or not fit:
             raise _not_initiated(InitiateError.OTHER)
         ciphering.use_dedicated(Secret(initiate.dedicated_key.reveal()))
     conformance = Conformance(initiate.conformance & terms.conformance)
@@ -140,12 +143,16 @@ def _ciphering(request: Aarq, terms: ServerAssociation, counter: Counter, floors
     return Ciphering(terms.keys, title=ours, peer=title, counter=counter, floors=floors)
 
 
-def _initiate(request: Aarq, terms: ServerAssociation, ciphering: Ciphering | None) -> InitiateRequest:
-    """The InitiateRequest, once it has met the policy. Raises Rejected, CounterReplayed."""
+def _initiate(
+    request: Aarq, terms: ServerAssociation, ciphering: Ciphering | None
+) -> tuple[InitiateRequest, Protection]:
+    """The InitiateRequest, once it has met the policy, and how it came. Raises Rejected, CounterReplayed."""
     plain = request.user_information or b""
+    protection = Protection.NONE
     try:
         if ciphering and security.is_ciphered(plain):
-            plain = ciphering.open(plain, terms.policy.request).apdu
+            opened = ciphering.open(plain, terms.policy.request)
+            plain, protection = opened.apdu, opened.protection
         else:
             require_protection(terms.policy.request, Protection.NONE, "the initiate request")
         initiate = apdu.decode(plain)
@@ -155,7 +162,7 @@ def _initiate(request: Aarq, terms: ServerAssociation, ciphering: Ciphering | No
         raise _not_initiated(InitiateError.OTHER) from None
     if not isinstance(initiate, InitiateRequest):
         raise _not_initiated(InitiateError.OTHER)
-    return initiate
+    return initiate, protection
 
 
 def _not_initiated(error: InitiateError) -> Rejected:

@@ -77,8 +77,10 @@ class Association:
             raise ValueError("ciphering and HLS 5 need a client system title of 8 bytes")
         if self.client_title == self.keys.system_title:
             raise ValueError("client and meter have the same system title: nonces would be used twice")
-        if self.dedicated and not self.policy.request & Protection.ENCRYPTED:
-            raise ValueError("a dedicated key is sent in the initiate request: the policy must encrypt requests")
+        if self.dedicated and not self.policy.request.covers(Protection.BOTH):
+            raise ValueError(
+                "a dedicated key is sent in the initiate request: the policy must authenticate and encrypt requests"
+            )
 
     @property
     def ciphered(self) -> bool:

@@ -493,14 +493,17 @@ def test_a_transfer_that_the_meter_aborts_is_a_refusal(end):
         ({"policy": AUTHENTICATED_ENCRYPTED, "keys": KEYS}, "client system title"),
         ({"policy": AUTHENTICATED_ENCRYPTED, "keys": KEYS, "client_title": METER_TITLE}, "same system title"),
         ({"policy": AUTHENTICATED_ENCRYPTED, "keys": MeterKeys(b"", KEYS.guek, KEYS.gak)}, "system title"),
-        (
-            {
-                "dedicated": True,
-                "keys": KEYS,
-                "client_title": CLIENT_TITLE,
-                "policy": Policy(Protection.AUTHENTICATED, Protection.BOTH),
-            },
-            "must encrypt",
+        *(
+            (
+                {
+                    "dedicated": True,
+                    "keys": KEYS,
+                    "client_title": CLIENT_TITLE,
+                    "policy": Policy(request, Protection.BOTH),
+                },
+                "must authenticate and encrypt",
+            )
+            for request in (Protection.NONE, Protection.AUTHENTICATED, Protection.ENCRYPTED)
         ),
         ({"max_pdu": 5}, "max PDU"),
     ],

@@ -34,7 +34,7 @@ from dcu.cosem.association import (
     ServerAssociation,
 )
 from dcu.cosem.handshake import REPLY_TO_HLS
-from dcu.cosem.security import Cipher, Framing, Protection
+from dcu.cosem.security import Cipher, Framing, Policy, Protection
 from dcu.cosem.server import ServerSession
 from dcu.credentials import MeterKeys, Secret
 
@@ -55,6 +55,7 @@ from .small_meter import (
 
 CIPHER = Cipher(KEYS.guek, KEYS.gak)
 INITIATE = InitiateRequest(SUPPORTED, 0xFFFF)
+KEY = Secret(bytes(range(16)))  # a dedicated one
 PLAIN = ServerAssociation()
 SECURE = ServerAssociation(Authentication.GMAC, KEYS, None, AUTHENTICATED_ENCRYPTED)
 GREEN_BOOK_AARQ = (  # LLS, ciphered, dedicated key; it names the title that the example's server has too
@@ -170,6 +171,26 @@ def test_an_initiate_request_that_cannot_be_met_is_refused_with_its_reason(initi
     refusal = apdu.decode(answer.user_information)
     assert isinstance(refusal, ConfirmedServiceError)
     assert refusal.value == error
+
+
+@pytest.mark.parametrize(
+    "seal",
+    [
+        apdu.encode,
+        lambda initiate: sealed(initiate, 1, protection=Protection.AUTHENTICATED),
+        lambda initiate: sealed(initiate, 1, protection=Protection.ENCRYPTED),
+    ],
+    ids=["plain", "authenticated only", "encrypted only"],
+)
+def test_a_dedicated_key_is_taken_only_where_it_came_authenticated_and_encrypted(seal):
+    session = server(ServerAssociation(keys=KEYS, policy=Policy(Protection.NONE, Protection.BOTH)))
+    keyless = {"mechanism": None, "authentication_value": None}
+    answer = acse.decode(session.receive(CLIENT, aarq(seal(InitiateRequest(SUPPORTED, 0xFFFF, KEY)), **keyless)))
+    assert answer.result == AssociationResult.REJECTED_PERMANENT
+    assert apdu.decode(answer.user_information).value == InitiateError.OTHER
+    assert not session.associated(CLIENT)
+    taken = aarq(sealed(InitiateRequest(SUPPORTED, 0xFFFF, KEY), 2), **keyless)
+    assert acse.decode(session.receive(CLIENT, taken)).result == AssociationResult.ACCEPTED
 
 
 def test_only_the_named_client_is_admitted():
