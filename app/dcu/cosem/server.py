@@ -192,10 +192,9 @@ class ServerSession:
             return None if self._lossy else _exception(ExceptionService.PDU_TOO_LONG)
         policy = link.terms.policy
         framing = Framing.GLOBAL
-        floor = -1
+        floor = link.ciphering.floor if link.ciphering else -1  # before this frame raises it
         plain = frame
         if link.ciphering and security.is_ciphered(frame):
-            floor = link.ciphering.floor
             opened = link.ciphering.open(frame, policy.request)
             plain, framing = opened.apdu, opened.framing
         else:

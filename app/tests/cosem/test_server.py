@@ -249,6 +249,20 @@ def test_a_wrong_proof_ends_the_attempt(proof):
     assert not session.associated(CLIENT)
 
 
+@pytest.mark.parametrize("counter", [40, 41, 42])
+def test_a_proof_in_a_plain_action_is_held_against_the_floor(counter):
+    session = server(
+        ServerAssociation(Authentication.GMAC, KEYS),
+        floors=MemoryFloors({CLIENT_TITLE: 41}),
+        random=lambda size: b"P6wRJ21F",
+    )
+    session.receive(CLIENT, aarq(apdu.encode(INITIATE), context=ApplicationContext.LN))
+    answer = security.hls_answer(CIPHER, title=CLIENT_TITLE, counter=counter, challenge=b"P6wRJ21F")
+    result = ask(session, ActionRequestNormal(0xC1, REPLY_TO_HLS, b"\x09\x11" + answer)).result
+    assert result == (ActionResult.SUCCESS if counter > 41 else ActionResult.READ_WRITE_DENIED)
+    assert session.associated(CLIENT) == (counter > 41)
+
+
 def test_a_proof_is_asked_for_once():
     pair = Pair().associated()
     with pytest.raises(Exception, match="read-write-denied"):
