@@ -12,6 +12,7 @@ from typing import TypeVar
 from dcu.cli.counters import CounterFile
 from dcu.cli.options import Target
 from dcu.collect.associations import DATA, counter_value
+from dcu.collect.decoding import decoding
 from dcu.collect.dialogue import converse
 from dcu.cosem import axdr
 from dcu.cosem.association import Association
@@ -55,7 +56,9 @@ class Direct:
         return await self._repeated(lambda: self._session.get(attribute, selection))
 
     async def value(self, attribute: AttributeRef) -> object:
-        return axdr.decode(await self.get(attribute)).value
+        raw = await self.get(attribute)
+        with decoding(str(attribute)):
+            return axdr.decode(raw).value
 
     async def number(self, attribute: AttributeRef) -> int | None:
         """A value that should be a number; None where the meter does not give it, or it is none."""
@@ -80,7 +83,8 @@ class Direct:
         """Release the association where there is one, and hang up."""
         try:
             if self._session.associated:
-                await _quietly(converse(self._session.release(), self._channel, timeout=FAREWELL))
+                timeout = min(self._timeout, FAREWELL)
+                await _quietly(converse(self._session.release(), self._channel, timeout=timeout))
         finally:
             await self._channel.close()
 

@@ -98,7 +98,7 @@ class Linked:
         why = self._act(lambda meter: self._adjust(meter, offset))
         try:
             after = self._run(self._offset)[1]
-        except LinkError as error:
+        except DcuError as error:
             raise _unknown("clock's setting", why or error) from None
         if why and abs(after) > rules.tolerance:
             raise JobError(f"the clock was not set ({why}): it was read back, and is {after:+.0f} s off")
@@ -115,7 +115,7 @@ class Linked:
         why = self._act(lambda meter: meter.action(MethodRef(RELAY, obis, METHODS[command]), axdr.i8(0)))
         try:
             output, state = self._run(look)
-        except LinkError as error:
+        except DcuError as error:
             raise _unknown(command, why or error) from None
         waits = state is objects.ControlState.READY_FOR_RECONNECTION  # for the customer's button
         done = not output if command == "disconnect" else output or waits
@@ -200,5 +200,5 @@ async def _scale(meter: Direct, attribute: AttributeRef) -> tuple[int, str]:
         return 0, ""
 
 
-def _unknown(what: str, why: LinkError) -> JobError:
+def _unknown(what: str, why: DcuError) -> JobError:
     return JobError(f"whether the {what} took effect is unknown: {why}; look at it again when the meter answers")
