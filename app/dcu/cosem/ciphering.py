@@ -1,7 +1,9 @@
 """The keys of one association at work, the same on both sides: which key, which counter, which floor.
 
 A frame that `open` returns has met what was required of it: its key was the agreed one, its tag held, its content is
-the service that its tag promised, and its invocation counter was above the floor, which it has raised. Each key has a
+the service that its tag promised, and its invocation counter was above the floor. An authenticated frame raises that
+floor. One that is encrypted only does not: anybody can make one up, and with it would lock the peer out. So where a
+policy asks for encryption alone, nothing is protected against replay, as nothing is against forgery. Each key has a
 counter space of its own on the receiving side; sending, both draw from one counter, which is never reused.
 
 Source: DLMS Green Book (IEC 62056-5-3) 9.2.3 and 9.2.7.
@@ -76,11 +78,12 @@ class Ciphering:
         if cipher is None:
             raise PolicyViolated("a frame under a dedicated key, where none was agreed")
         opened = unprotect(cipher, ciphered, title=self.peer, required=required)
-        if dedicated:
-            self.require_above(self._dedicated_floor, opened.counter)
-            self._dedicated_floor = opened.counter
-        else:
-            self.count(opened.counter)
+        self.require_above(self._dedicated_floor if dedicated else self.floor, opened.counter)
+        if opened.protection & Protection.AUTHENTICATED:
+            if dedicated:
+                self._dedicated_floor = opened.counter
+            else:
+                self._floors.accept(self.peer, opened.counter)
         return opened
 
     def prove(self, challenge: bytes) -> bytes:
@@ -89,13 +92,9 @@ class Ciphering:
 
     def verify(self, proof: bytes, challenge: bytes, floor: int) -> None:
         """HLS 5: the peer's f(challenge), its counter above `floor`. Raises AuthenticationFailed, CounterReplayed."""
-        self.count(hls_verify(self.cipher, proof, title=self.peer, challenge=challenge), floor)
-
-    def count(self, counter: int, floor: int | None = None) -> None:
-        """Accept a counter of the global key that is above `floor` (by default the present one), or CounterReplayed."""
-        present = self.floor
-        self.require_above(present if floor is None else floor, counter)
-        if counter > present:
+        counter = hls_verify(self.cipher, proof, title=self.peer, challenge=challenge)
+        self.require_above(floor, counter)
+        if counter > self.floor:  # the frame that brought it may have raised it already
             self._floors.accept(self.peer, counter)
 
     @staticmethod
