@@ -1,7 +1,7 @@
 """What meters say unasked: a push is checked, and committed together with its counter, before anybody hears of it.
 
-The receive counter and the outbox row are one transaction (design decision 5): after a crash a push was either kept, or
-the meter's repetition of it is still accepted.
+The receive counter and the outbox row are one transaction (design decision 5): after a crash, or on a full disk, a push
+was either kept, or the meter's repetition of it is still accepted.
 """
 
 import logging
@@ -9,8 +9,7 @@ from collections.abc import Iterable
 
 from dcu.collect.services import Services
 from dcu.cosem.push import PushReceiver, PushSource
-from dcu.cosem.security import Protection
-from dcu.errors import DcuError, KeysError
+from dcu.errors import CounterReplayed, DcuError, KeysError
 from dcu.model import Priority
 from dcu.store.records import MeterRecord
 
@@ -48,11 +47,15 @@ class Pushes:
             raise
         store = self._services.store
         name = self._names.get(push.title)
-        if name is None or push.counter is None or not push.protection & Protection.AUTHENTICATED:
+        if name is None or push.counter is None:
             seq = await store.put("push", push.payload, Priority.ALARM, None)
         else:
-            seq = await store.accept_push(name, push.counter, push.payload)
-            self._floors[push.title] = push.counter
+            try:
+                seq = await store.accept_push(name, push.counter, push.payload)
+            except CounterReplayed as error:  # a copy that came in while the first was being kept
+                self._receiver.refused.add(error)
+                raise
+            self._floors[push.title] = max(push.counter, self._floor(push.title))
         self.accepted += 1
         text = f"push of {len(push.payload)} bytes, outbox {seq}" + ("" if name else f", unprotected, from {peer}")
         self._services.events.tell("alarm", meter=name, kind="push", message=text)

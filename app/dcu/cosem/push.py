@@ -1,8 +1,12 @@
 """Receiving pushes outside of an association: data-notifications, plain or in general-glo-ciphering.
 
-A push is good once: its counter must be above the persisted floor of its sender and above what this receiver has let
-through since. The floor is stored in the same transaction as what the push brought (design decision 5), so the receiver
-returns the counter and the caller commits it.
+A push is good once: its counter must be above the floor of its sender. The floor is stored in the same transaction as
+what the push brought (design decision 5), so the receiver returns the counter and the caller commits it. The receiver
+remembers nothing itself: a push that could not be kept is welcome when it is sent again. Of two copies that come in
+before either is kept, the commit refuses the second.
+
+A push that is not authenticated has no counter to commit: anybody could have made it up, and with a high one would lock
+the meter out. Where a source's pushes need not be authenticated, they are not protected against replay.
 
 Source: DLMS Green Book (IEC 62056-5-3) clauses 9.3.10 (data-notification) and 9.5 (general-glo-ciphering).
 """
@@ -30,7 +34,7 @@ class PushSource:
 class Push:
     """title: the sender, proven where `protection` has AUTHENTICATED; b"" in a plain notification.
 
-    counter: to be committed with the payload, None where the push was plain. payload: the plain APDU.
+    counter: to be committed with the payload, None where the push was not authenticated. payload: the plain APDU.
     """
 
     title: bytes
@@ -41,10 +45,9 @@ class Push:
 
 
 class PushReceiver:
-    """lookup: a system title's source, None for a stranger; floor: its persisted floor, -1 for none.
+    """lookup: a system title's source, None for a stranger; floor: the last counter committed of it, -1 for none.
 
     plain: whether notifications without any protection are let through (nothing here says who sent them).
-    Its memory grows with the meters that `lookup` knows, and with nothing else.
     """
 
     def __init__(
@@ -54,7 +57,6 @@ class PushReceiver:
         self._lookup = lookup
         self._floor = floor
         self._plain = plain
-        self._received: dict[bytes, int] = {}
 
     def receive(self, frame: bytes) -> Push:
         """Raises DecodeError, KeysError (a stranger), SecurityError; each is counted."""
@@ -82,11 +84,11 @@ class PushReceiver:
         opened = security.unprotect(cipher, ciphered, title=title, required=source.required)
         self._check_counter(opened)
         notification = _notification(opened.apdu)
-        self._received[title] = opened.counter
-        return Push(title, opened.counter, opened.protection, notification, opened.apdu)
+        counter = opened.counter if opened.protection & Protection.AUTHENTICATED else None
+        return Push(title, counter, opened.protection, notification, opened.apdu)
 
     def _check_counter(self, opened: Opened) -> None:
-        floor = max(self._floor(opened.title), self._received.get(opened.title, -1))
+        floor = self._floor(opened.title)
         if opened.counter <= floor:
             raise CounterReplayed(
                 f"a push from {opened.title.hex()} with invocation counter {opened.counter}, not above {floor}",

@@ -1,76 +1,71 @@
-"""Pushes: kept together with their counter, or refused; never twice."""
+"""Pushes on their way into the store: kept once, and not lost where the store could not keep them at first."""
+
+import asyncio
 
 import pytest
 
 from dcu.collect.pushes import Pushes
-from dcu.cosem import apdu
+from dcu.cosem import apdu, axdr, security
 from dcu.cosem.apdu import DataNotification
-from dcu.errors import CounterReplayed, DcuError, TagMismatch
-from neighbourhood.meter import Event
-from neighbourhood.push import alarm
-from tests.collect.rig import rig
+from dcu.cosem.security import Cipher, Framing, Protection
+from dcu.errors import CounterReplayed, StoreError
 
-pytestmark = pytest.mark.looptime
+from .rig import rig
 
 
-async def pushes(street, *, plain=False):
-    made = Pushes(street.services, plain=plain)
-    await made.know(await street.store.meters())
-    return made
+def pushed(meter, counter):
+    keys = meter.shipped_keys()
+    return security.protect(
+        Cipher(keys.guek, keys.gak),
+        apdu.encode(DataNotification(1, b"", axdr.encode(axdr.u32(counter)))),
+        protection=Protection.BOTH,
+        title=meter.system_title,
+        counter=counter,
+        framing=Framing.GENERAL_GLOBAL,
+    )
 
 
-async def test_a_push_is_in_the_outbox_under_its_meter_and_told(tmp_path):
-    async with rig(tmp_path, meters=2) as street:
-        listener = await pushes(street)
-        await listener.received("192.0.2.7:1", 1, 1, alarm(street.simulated(1), Event.POWER_UP))
-        (item,) = await street.store.pending()
-        assert (item.meter, item.kind) == (street.meter(1).name, "push")
-        assert isinstance(apdu.decode(item.payload), DataNotification)
-        assert street.events("alarm")[0]["meter"] == street.meter(1).name
-        assert listener.accepted == 1
+async def receiving(street):
+    pushes = Pushes(street.services, plain=False)
+    await pushes.know(await street.store.meters())
+    return pushes
 
 
-async def test_a_push_that_comes_again_is_refused_also_after_a_restart(tmp_path):
+@pytest.mark.looptime
+async def test_a_push_that_the_store_could_not_keep_is_kept_when_it_is_sent_again(tmp_path, monkeypatch):
     async with rig(tmp_path) as street:
-        listener = await pushes(street)
-        frame = alarm(street.simulated(), Event.POWER_UP)
-        await listener.received("192.0.2.7:1", 1, 1, frame)
-        for again in (listener, await pushes(street)):
-            with pytest.raises(CounterReplayed):
-                await again.received("192.0.2.7:1", 1, 1, frame)
-        assert len(await street.store.pending()) == 1
-        assert listener.refused == 1
+        pushes = await receiving(street)
+        frame = pushed(street.simulated(), 7)
+
+        async def full(*arguments):
+            raise StoreError("the disk is full")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(street.store, "accept_push", full)
+            with pytest.raises(StoreError):
+                await pushes.received("peer", 1, 1, frame)
+        await pushes.received("peer", 1, 1, frame)
+        with pytest.raises(CounterReplayed):
+            await pushes.received("peer", 1, 1, frame)
+        assert (pushes.accepted, pushes.refused, len(await street.store.pending())) == (1, 1, 1)
 
 
-async def test_a_forged_push_leaves_nothing(tmp_path):
+@pytest.mark.looptime
+async def test_of_two_copies_at_the_same_moment_one_is_kept(tmp_path):
     async with rig(tmp_path) as street:
-        listener = await pushes(street)
-        frame = bytearray(alarm(street.simulated(), Event.POWER_UP))
-        frame[-1] ^= 1
-        with pytest.raises(TagMismatch):
-            await listener.received("192.0.2.7:1", 1, 1, bytes(frame))
-        assert not await street.store.pending()
-        await listener.received("192.0.2.7:1", 1, 1, alarm(street.simulated(), Event.POWER_UP))
+        pushes = await receiving(street)
+        frame = pushed(street.simulated(), 7)
+        gate = asyncio.Event()
+        accept = street.store.accept_push
 
+        async def slow(*arguments):
+            await gate.wait()
+            return await accept(*arguments)
 
-@pytest.mark.parametrize("plain", [False, True])
-async def test_a_plain_push_is_taken_only_where_the_configuration_says_so(tmp_path, plain):
-    frame = apdu.encode(DataNotification(1, b"", bytes.fromhex("1101")))
-    async with rig(tmp_path) as street:
-        listener = await pushes(street, plain=plain)
-        if plain:
-            await listener.received("192.0.2.7:1", 1, 1, frame)
-            (item,) = await street.store.pending()
-            assert item.meter is None
-            assert street.events("alarm")[0]["meter"] is None
-        else:
-            with pytest.raises(DcuError):
-                await listener.received("192.0.2.7:1", 1, 1, frame)
-
-
-async def test_a_meter_that_nobody_knows_is_refused(tmp_path):
-    async with rig(tmp_path, meters=2) as street:
-        listener = Pushes(street.services, plain=False)
-        await listener.know((await street.store.meters())[:1])
-        with pytest.raises(DcuError):
-            await listener.received("192.0.2.7:1", 1, 1, alarm(street.simulated(1), Event.POWER_UP))
+        street.store.accept_push = slow
+        both = [asyncio.create_task(pushes.received("peer", 1, 1, frame)) for _ in range(2)]
+        await asyncio.sleep(0)
+        gate.set()
+        outcomes = await asyncio.gather(*both, return_exceptions=True)
+        assert sorted(map(type, outcomes), key=str) == sorted((type(None), CounterReplayed), key=str)
+        assert (pushes.accepted, pushes.refused, len(await street.store.pending())) == (1, 1, 1)

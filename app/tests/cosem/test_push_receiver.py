@@ -30,8 +30,13 @@ def pushed(counter, *, plain=None, protection=Protection.BOTH, title=METER_TITLE
 
 
 def receiver(required=Protection.BOTH, floor=-1, *, plain=False):
+    return committing({METER_TITLE: floor}, required, plain=plain)
+
+
+def committing(floors, required=Protection.BOTH, *, plain=False):
+    """A receiver whose caller commits by writing into `floors`."""
     sources = {METER_TITLE: PushSource(KEYS, required)}
-    return PushReceiver(sources.get, lambda title: floor, plain=plain)
+    return PushReceiver(sources.get, floors.__getitem__, plain=plain)
 
 
 def test_a_protected_push_brings_its_sender_counter_and_payload():
@@ -40,9 +45,10 @@ def test_a_protected_push_brings_its_sender_counter_and_payload():
     assert (push.notification, push.payload) == (PUSHED, apdu.encode(PUSHED))
 
 
-def test_a_push_is_good_once_even_before_its_floor_is_stored():
-    pushes = receiver()
-    pushes.receive(pushed(7))
+def test_a_push_is_good_once_after_its_counter_is_committed():
+    floors = {METER_TITLE: -1}
+    pushes = committing(floors)
+    floors[METER_TITLE] = pushes.receive(pushed(7)).counter
     for counter in (7, 6):
         with pytest.raises(CounterReplayed):
             pushes.receive(pushed(counter))
@@ -50,7 +56,12 @@ def test_a_push_is_good_once_even_before_its_floor_is_stored():
     assert pushes.refused.counter == 2
 
 
-def test_the_stored_floor_counts():
+def test_a_push_that_could_not_be_kept_is_taken_when_it_is_sent_again():
+    pushes = receiver()
+    assert pushes.receive(pushed(7)).counter == pushes.receive(pushed(7)).counter == 7
+
+
+def test_the_committed_floor_counts():
     with pytest.raises(CounterReplayed) as replayed:
         receiver(floor=100).receive(pushed(100))
     assert (replayed.value.floor, replayed.value.received) == (100, 100)
@@ -94,6 +105,12 @@ def test_what_is_not_acceptable_is_refused_and_counted_and_lifts_no_floor(frame,
 def test_a_meter_that_only_encrypts_is_let_through_where_its_source_says_so():
     push = receiver(Protection.ENCRYPTED).receive(pushed(7, protection=Protection.ENCRYPTED))
     assert push.protection == Protection.ENCRYPTED
+
+
+@pytest.mark.parametrize("protection", [Protection.ENCRYPTED, Protection.AUTHENTICATED, Protection.BOTH])
+def test_only_an_authenticated_push_brings_a_counter_to_commit(protection):
+    push = receiver(Protection.NONE).receive(pushed(0xFFFFFFFE, protection=protection))
+    assert push.counter == (None if protection == Protection.ENCRYPTED else 0xFFFFFFFE)
 
 
 def test_plain_pushes_are_let_through_where_they_are_allowed():
