@@ -54,15 +54,15 @@ class _TrustedByConfiguration:
         self.now = self._clock.now
 
 
-async def connect(address: str, client: int, server: int) -> Channel:
+async def connect(address: str, client: int, server: int, within: float) -> Channel:
     """Open a channel to `tcp://HOST:PORT` or `udp://HOST:PORT`. Raises LinkError, ConfigError."""
     scheme, _, rest = address.partition("://")
     where = settings.endpoint(rest)
     if where is None or scheme not in ("tcp", "udp"):
         raise ConfigError(f"{address}: no address of a meter: tcp://HOST:PORT or udp://HOST:PORT")
     if scheme == "tcp":
-        return StreamChannel(await tcp.connect(*where), client, server)
-    return DatagramChannel(await udp.connect(*where), client, server)
+        return StreamChannel(await tcp.connect(*where, timeout=within), client, server)
+    return DatagramChannel(await udp.connect(*where, timeout=within), client, server)
 
 
 class Collector:

@@ -8,7 +8,6 @@ be read first. The counter that a meter names in a complaint is not authentic an
 from dcu.errors import KeysError, PolicyViolated
 from dcu.store.store import Store
 
-LAST = 0xFFFFFFFF  # 32 bits on the wire
 AT_HAND = 8  # what one step of an exchange may spend, and more: HLS spends two
 LARGEST_JUMP = 1 << 28  # by which a meter's own counter may be ahead: nobody may wear out the key by lying once
 
@@ -29,12 +28,9 @@ class Counters:
         return bool(self._reserved) or await self._store.counter(self._meter) is not None
 
     async def ensure(self) -> None:
-        """See to it that the next step of an exchange finds counters at hand."""
+        """See to it that the next step of an exchange finds counters at hand. Raises StoreError: none are left."""
         while sum(map(len, self._reserved)) < AT_HAND:
-            block = await self._store.reserve_counters(self._meter, self._block)
-            if not block or block[-1] > LAST:
-                raise KeysError(f"{self._meter}: invocation counters are used up: the meter needs a new key")
-            self._reserved.append(block)
+            self._reserved.append(await self._store.reserve_counters(self._meter, self._block))
 
     def take(self) -> int:
         """The next counter, never given before."""
@@ -49,8 +45,8 @@ class Counters:
 
     async def learn(self, last_used: int) -> int:
         """Go on above what the meter's counter object says was used; return the new floor."""
-        persisted = await self._store.counter(self._meter)
-        if persisted is not None and last_used + 1 - persisted > LARGEST_JUMP:
+        persisted = await self._store.counter(self._meter) or 0
+        if last_used + 1 - persisted > LARGEST_JUMP:
             raise PolicyViolated(
                 f"{self._meter}: its counter object says {last_used}, {persisted} is what we know: not believed"
             )

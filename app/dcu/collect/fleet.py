@@ -17,7 +17,7 @@ from dcu.errors import ConfigError
 from dcu.store.records import MeterRecord, MeterState
 from dcu.streams import Channel
 
-Connect = Callable[[str, int, int], Awaitable[Channel]]  # address, client SAP, server SAP → channel
+Connect = Callable[[str, int, int, float], Awaitable[Channel]]  # address, client SAP, server SAP, seconds → channel
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Fleet:
             return None
 
         async def dial(client: int) -> Channel:
-            return await self._connect(record.address, client, profile.addresses.server)
+            return await self._connect(record.address, client, profile.addresses.server, profile.session.timeout)
 
         meter = Meter(record.name, record.address, profile, medium, dial, self._services)
         if record.state is MeterState.QUARANTINED:

@@ -28,6 +28,10 @@ _KEPT = 256  # layouts: a fleet has a handful
 _FIRST_GUESS = 14, 9  # bytes of a row: the clock, and each column, before any was seen
 
 
+class LayoutChanged(MalformedAnswer):
+    """Rows that do not fit the layout which the meter gave before: it may have been given another."""
+
+
 class Captured(msgspec.Struct, frozen=True, array_like=True):
     """One capture object: where its values come from, and their scale."""
 
@@ -61,21 +65,21 @@ class ProfileLayout(msgspec.Struct, frozen=True, array_like=True):
         return clock + value * len(self.captured)
 
     def readings(self, raw: bytes, rule: TimeZoneRule) -> list[Reading]:
-        """Decode a buffer. Raises MalformedAnswer."""
+        """Decode a buffer. Raises MalformedAnswer, LayoutChanged."""
         with decoding("a profile buffer"):
             rows = decode_rows(raw, rule, clock_column=self.clock, period=self.period)
         width = len(self.captured)
         if any(len(row) != width for row in rows):
-            raise MalformedAnswer(f"a profile whose rows have not the {width} columns of its capture objects")
+            raise LayoutChanged(f"a profile whose rows have not the {width} columns of its capture objects")
         return [self._reading(row) for row in rows]
 
     def _reading(self, row: Sequence[Any]) -> Reading:
         moment = row[self.clock]
         if not isinstance(moment, datetime):
-            raise MalformedAnswer("a profile row without a date-time in its clock column")
+            raise LayoutChanged("a profile row without a date-time in its clock column")
         status = row[self.status] if self.status is not None else None
         if status is not None and not isinstance(status, int):
-            raise MalformedAnswer("a profile row whose status is no number")
+            raise LayoutChanged("a profile row whose status is no number")
         values = tuple(value for index, value in enumerate(row) if index not in (self.clock, self.status))
         return Reading(epoch_seconds(moment), status, values)
 

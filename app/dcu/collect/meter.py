@@ -20,6 +20,8 @@ from dcu.collect.dialogue import Exchange, converse
 from dcu.collect.medium import Lane, Medium, Turn
 from dcu.collect.meter_profile import MeterProfile
 from dcu.collect.services import Services
+from dcu.cosem import apdu
+from dcu.cosem.apdu import DataNotification
 from dcu.cosem.client import ClientSession
 from dcu.errors import (
     AssociationRefused,
@@ -325,8 +327,15 @@ class Meter:
 
     def _heard(self) -> None:
         self._unanswered = 0
+        while self._session and self._session.notifications:
+            self._services.aside(self._keep(self._session.notifications.popleft()))
         self.last_contact = epoch_seconds(self._services.clock.now())
         self._become(State.OK)
+
+    async def _keep(self, notification: DataNotification) -> None:
+        """A push inside of the association: proven by it, its counter is the association's."""
+        seq = await self._services.store.put("push", apdu.encode(notification), Priority.ALARM, self.name)
+        self._services.events.tell("alarm", meter=self.name, kind="push", message=f"outbox {seq}")
 
     def _become(self, state: State, reason: str = "") -> None:
         if state is self.state and reason == self.reason:

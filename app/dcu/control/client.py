@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,8 @@ import msgspec
 from dcu.control.messages import DEFAULT_SOCKET, MAX_RESPONSE, Event, Incoming, Request, revive
 from dcu.errors import DecodeError, LinkClosed, LinkError
 from dcu.total import from_json
+
+KEPT_EVENTS = 10_000  # for who does not ask for them; the oldest go
 
 
 def running(socket: Path | str = DEFAULT_SOCKET) -> bool:
@@ -36,7 +39,8 @@ class ControlClient:
         self._reader = reader
         self._writer = writer
         self._calls: dict[int, asyncio.Future[Any]] = {}
-        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._heard = asyncio.Event()
         self._last = 0
         self._task = asyncio.create_task(self._listen())
 
@@ -75,8 +79,13 @@ class ControlClient:
 
     async def events(self) -> AsyncIterator[Event]:
         """Events until the collector goes."""
-        while event := await self._events.get():
-            yield event
+        while True:
+            while self._events:
+                yield self._events.popleft()
+            if self._task.done():
+                return
+            self._heard.clear()
+            await self._heard.wait()
 
     async def close(self) -> None:
         self._task.cancel()
@@ -100,14 +109,15 @@ class ControlClient:
         except (OSError, ValueError, DecodeError):
             pass  # the line is no longer usable: whoever waits learns it below
         finally:
-            self._events.put_nowait(None)
+            asyncio.get_running_loop().call_soon(self._heard.set)  # when this task is done
             for answer in self._calls.values():
                 if not answer.done():
                     answer.set_exception(LinkClosed("the collector closed the control socket"))
 
     def _sort(self, message: Incoming) -> None:
         if message.id is None:
-            self._events.put_nowait(Event(message.topic, message.data))
+            self._events.append(Event(message.topic, message.data))
+            self._heard.set()
         elif (answer := self._calls.get(message.id)) and not answer.done():
             if message.error:
                 answer.set_exception(revive(message.error))

@@ -141,7 +141,7 @@ async def rig(
         shared = medium or Medium("line")
         tasks = []
 
-        async def connect(address, client, server):
+        async def connect(address, client, server, within):
             made.dials += 1
             meter = by_name[address.removeprefix("mem://")]
             handler = simulated.talk(meter, _Peer(), lossy=lossy)

@@ -5,11 +5,13 @@ import asyncio
 import pytest
 
 from dcu.collect.retry import Backoff
+from dcu.cosem.apdu import DataNotification
 from dcu.errors import (
     AccessDenied,
     AuthenticationFailed,
     JobError,
     LinkTimeout,
+    PolicyViolated,
     ServiceRefused,
 )
 from dcu.model import AttributeRef, Priority
@@ -212,3 +214,25 @@ async def test_a_quarantine_outlives_a_restart(tmp_path):
     async with rig(tmp_path) as street:
         assert street.meter().state == "quarantined"
         assert street.meter().reason == "it answers nonsense"
+
+
+async def test_a_counter_object_that_is_far_ahead_is_not_believed(tmp_path):
+    """It is read without security: who lies there once must not wear out the key."""
+    async with rig(tmp_path) as street:
+        street.simulated().heard.accept(b"liar....", 0xFFFFFFF0)
+        with pytest.raises(PolicyViolated, match="not believed"):
+            await read(street.meter())
+        assert await street.store.counter(street.meter().name) is None
+        assert {seen.client for seen in street.seen} == {16}
+
+
+async def test_a_push_inside_an_association_reaches_the_outbox(tmp_path):
+    async with rig(tmp_path) as street:
+        meter = street.meter()
+        await read(meter)
+        meter._session.notifications.append(DataNotification(1, b"", b"\x11\x01"))
+        await read(meter)
+        await street.services.settled()
+        (item,) = await street.store.pending()
+        assert (item.meter, item.kind) == (meter.name, "push")
+        assert street.events("alarm")[0]["kind"] == "push"

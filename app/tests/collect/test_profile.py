@@ -2,9 +2,10 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
-from dcu.collect.jobs.discovery import OBJECT_LIST, elements, profile_layout
+from dcu.collect.jobs.discovery import OBJECT_LIST, elements, layout_key, profile_layout
 from dcu.collect.jobs.poll import Absent, Poller, Window, missing
 from dcu.collect.jobs.profile import ProfileReader, pieces
 from dcu.collect.jobs.transfer import transfer
@@ -262,3 +263,26 @@ def test_what_was_asked_for_in_vain_is_cut_out_of_the_gaps():
     absent.note("m", OBIS, [(30, 40)])
     assert absent.without("m", OBIS, [(0, 50)]) == [(0, 10), (20, 50)]
     assert absent.without("other", OBIS, [(0, 50)]) == [(0, 50)]
+
+
+async def test_a_profile_that_was_given_another_layout_is_discovered_anew(tmp_path):
+    async with rig(tmp_path, delay=0.01) as street:
+        layout = await profile_layout(street.services, street.meter(), OBIS, Priority.SCHEDULED)
+        other = msgspec.structs.replace(layout, captured=layout.captured[:-1])
+        await street.store.remember(layout_key(street.meter().name, OBIS), msgspec.msgpack.encode(other))
+        await polled(street)
+        assert street.meter().state == "ok"
+        end = street.second() // HOUR * HOUR + HOUR
+        assert await stored(street, 0, end - DAY, end) == expected(street, 0, end - DAY, end)
+
+
+async def test_an_object_list_gives_way_to_commands_also_when_it_has_been_patient_for_long(tmp_path):
+    async with rig(tmp_path, delay=0.05, profile=family(session={"max_pdu": 128})) as street:
+        await on_demand(street)
+        task = asyncio.create_task(
+            transfer(street.meter(), lambda session: session.get(OBJECT_LIST), Priority.BACKFILL)
+        )
+        for _ in range(8):
+            await asyncio.sleep(1.3)
+            assert await on_demand(street, priority=Priority.COMMAND) <= 0.2 + 0.01
+        await task

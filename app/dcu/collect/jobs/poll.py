@@ -5,12 +5,14 @@ that a meter was asked for and does not have are asked for once more, and then l
 anew: it was not there yet, or had no power.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dcu.clock import epoch_seconds
 from dcu.collect.jobs.discovery import layout_key, profile_layout
 from dcu.collect.jobs.profile import ProfileReader, Range
+from dcu.collect.layout import LayoutChanged, ProfileLayout
 from dcu.collect.meter import Meter
 from dcu.collect.meter_profile import Poll
 from dcu.collect.scheduler import Job
@@ -18,6 +20,8 @@ from dcu.collect.services import Services
 from dcu.model import Obis, Priority, Reading
 
 FRESH = 2  # periods: rows so young may still be captured, where the meter's clock is behind
+log = logging.getLogger(__name__)
+
 REMEMBERED = 64  # such ranges of a profile; the oldest beyond it are asked for again
 
 
@@ -142,8 +146,18 @@ class Poller:
         return await self._services.store.gaps(meter.name, profile, start, min(end, self._now()), period)
 
     async def _fill(self, job: Job, profile: Obis, window: Window, *, again: bool = False) -> None:
+        layout = await profile_layout(self._services, job.meter, profile, job.priority)
+        try:
+            await self._read(job, profile, layout, window, again=again)
+        except LayoutChanged:
+            found = await profile_layout(self._services, job.meter, profile, job.priority, refresh=True)
+            if found == layout:
+                raise  # nonsense, then
+            log.warning("meter %s: profile %s has another layout now", job.meter.name, profile)
+            await self._read(job, profile, found, window, again=again)
+
+    async def _read(self, job: Job, profile: Obis, layout: ProfileLayout, window: Window, *, again: bool) -> None:
         services, meter = self._services, job.meter
-        layout = await profile_layout(services, meter, profile, job.priority)
         gaps = await self._gaps(meter, profile, window, again=again)
         left = wanted = sum((end - start) // window.period for start, end in gaps)
         if job.priority is Priority.SCHEDULED:
