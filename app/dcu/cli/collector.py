@@ -13,6 +13,7 @@ from dcu.model import Obis
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+FILE = click.Path(path_type=Path, readable=False)  # what is wrong with it says whoever reads it
 PAGE = 5_000  # rows that a call brings at most
 
 
@@ -20,7 +21,7 @@ def socket_option(function: F) -> F:
     """`--socket` as the parameter `socket`."""
     return click.option(
         "--socket",
-        type=click.Path(path_type=Path),
+        type=FILE,
         default=DEFAULT_SOCKET,
         envvar="DCU_SOCKET",
         show_default=True,

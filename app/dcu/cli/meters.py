@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dcu.cli import output
-from dcu.cli.collector import ask, at, socket_option, written
+from dcu.cli.collector import FILE, ask, at, socket_option, written
 from dcu.cli.terminal import line
 from dcu.errors import ConfigError, KeysError
 
@@ -33,10 +33,10 @@ def meters(context: click.Context, wide: bool, socket: Path, as_json: bool) -> N
 
 
 @meters.command("import")
-@click.argument("shipment", type=click.Path(path_type=Path))
+@click.argument("shipment", type=FILE)
 @click.option(
     "--transport-key",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="FILE",
     required=True,
     help="A file with the key that maker and utility share, in hexadecimal digits.",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from dcu.cli.collector import socket_option
+from dcu.cli.collector import FILE, socket_option
 from dcu.cli.counters import own_title
 from dcu.cli.output import note
 from dcu.collect.meter_profile import Families, MeterProfile, load
@@ -50,7 +50,7 @@ _OPTIONS = (
     click.option(
         "--keys",
         "keys_path",
-        type=click.Path(path_type=Path),
+        type=FILE,
         metavar="FILE",
         help="Secrets (TOML): system_title, guek, gak of the meter, password; client_title is ours.",
     ),

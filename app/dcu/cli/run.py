@@ -4,12 +4,14 @@ from pathlib import Path
 
 import click
 
+from dcu.cli.collector import FILE
+
 
 @click.command()
 @click.option(
     "--config",
     "path",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="FILE",
     required=True,
     help="What it is to do (TOML): docs/collector.toml explains every key.",

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from dcu.cli import exits, output
-from dcu.cli.collector import ask, socket_option
+from dcu.cli.collector import FILE, ask, socket_option
 from dcu.cli.terminal import printable
 
 
@@ -16,9 +16,7 @@ def store() -> None:
 
 
 @store.command()
-@click.option(
-    "--directory", type=click.Path(path_type=Path), metavar="DIR", help="Check these files, without a collector."
-)
+@click.option("--directory", type=FILE, metavar="DIR", help="Check these files, without a collector.")
 @socket_option
 @output.json_option
 def check(directory: Path | None, socket: Path, as_json: bool) -> int:
