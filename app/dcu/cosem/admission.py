@@ -27,7 +27,6 @@ from dcu.cosem.security import Framing, Protection
 from dcu.credentials import Secret
 from dcu.errors import AuthenticationFailed, DecodeError, PolicyViolated, TagMismatch
 
-CHALLENGE_SIZE = 16
 _TITLE_SIZE = 8
 _HEAD = 9 + 3  # what stands before a block's bytes in a GET response: tag to choice, and their length
 _TAIL = 1 + 3 + 5 + 12  # what ciphering adds: tag, length, SC and IC, authentication tag
@@ -62,12 +61,13 @@ class LongGet:
 
 
 class Rejected(Exception):
-    """The AARQ is refused: what the AARE says."""
+    """The AARQ is refused: what the AARE says. transient: another try may do."""
 
-    def __init__(self, diagnostic: Diagnostic, error: InitiateError | None = None) -> None:
+    def __init__(self, diagnostic: Diagnostic, error: InitiateError | None = None, *, transient: bool = False) -> None:
         super().__init__(str(diagnostic))
         self.diagnostic = diagnostic
         self.error = error
+        self.result = AssociationResult.REJECTED_TRANSIENT if transient else AssociationResult.REJECTED_PERMANENT
 
 
 def room(max_pdu: int, protection: Protection) -> int:
@@ -100,7 +100,7 @@ def admit(
     link = Link(terms, conformance, initiate.max_pdu, ciphering)
     if terms.authentication is Authentication.GMAC:
         link.theirs = request.authentication_value or b""
-        link.ours = random(CHALLENGE_SIZE)
+        link.ours = security.new_challenge(random)
         link.proven = False
     return link, _accepted(link)
 
@@ -110,9 +110,7 @@ def rejection(rejected: Rejected, context: acse.ApplicationContext) -> bytes:
     if rejected.error is not None:
         error = ConfirmedServiceError(ConfirmedService.INITIATE_ERROR, ErrorClass.INITIATE, rejected.error)
         information = apdu.encode(error)
-    return acse.encode(
-        Aare(context, AssociationResult.REJECTED_PERMANENT, rejected.diagnostic, user_information=information)
-    )
+    return acse.encode(Aare(context, rejected.result, rejected.diagnostic, user_information=information))
 
 
 def _check_authentication(request: Aarq, terms: ServerAssociation) -> None:
@@ -128,8 +126,11 @@ def _check_authentication(request: Aarq, terms: ServerAssociation) -> None:
         assert terms.keys.password
         if not hmac.compare_digest(value, terms.keys.password.reveal()):
             raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE)
-    if wanted is Authentication.GMAC and not 8 <= len(value) <= 64:
-        raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE)
+    if wanted is Authentication.GMAC:
+        if not 8 <= len(value) <= 64:
+            raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE)
+        if not terms.policy.response & Protection.ENCRYPTED and security.begins_apdu(value):
+            raise Rejected(UserDiagnostic.NO_REASON_GIVEN, transient=True)  # our answer to it would sign that APDU
 
 
 def _ciphering(request: Aarq, terms: ServerAssociation, counter: Counter, floors: Floors) -> Ciphering | None:

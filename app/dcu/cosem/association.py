@@ -150,6 +150,10 @@ class StaleAnswer(MalformedAnswer):
     """An answer that fits another request: the late answer to one that was given up, or a copy."""
 
 
+class UnfitChallenge(PolicyViolated):
+    """A challenge that is not answered, because that would sign an APDU. A random one may look like it by chance."""
+
+
 @dataclass(slots=True)
 class Refused:
     """Frames that a session did not accept, by cause.

@@ -24,7 +24,7 @@ from dcu.cosem.apdu import (
     SetRequestNormal,
     SetResponseNormal,
 )
-from dcu.cosem.association import Association, Authentication, Counter, Negotiated, StaleAnswer
+from dcu.cosem.association import Association, Authentication, Counter, Negotiated, StaleAnswer, UnfitChallenge
 from dcu.cosem.conversation import Conversation
 from dcu.cosem.exchange import Conclusive, Exchange, decode_results
 from dcu.cosem.handshake import REPLY_TO_HLS, Handshake
@@ -34,6 +34,7 @@ from dcu.model import AttributeRef, MethodRef
 
 Item = tuple[AttributeRef, Selection | None]
 
+_CHALLENGES = 4  # of the meter that are looked at: all of them are unfit by chance once in 18,000 times
 _ANSWERS = {0xC0: 0xC4, 0xC1: 0xC5, 0xC3: 0xC7}  # get, set, action: request and response
 
 
@@ -63,14 +64,25 @@ class ClientSession(Conversation):
         """Raises AssociationRefused, AuthenticationFailed, ServiceRefused, SecurityError, MalformedAnswer."""
         if self.associated:
             raise ValueError("the session is associated already")
-        self._ended = self.negotiated = None
-        handshake = Handshake(self.association, self._ciphering, self._random)
-        negotiated = yield from self._converse(handshake.aarq(), self._or_notified(handshake.aare))
+        self.negotiated = None
+        handshake, negotiated = yield from self._open()
         if self.association.authentication is Authentication.GMAC:
             yield from self._prove(handshake)
         self.negotiated = negotiated
         self.associated = True
         return negotiated
+
+    def _open(self) -> Exchange[tuple[Handshake, Negotiated]]:
+        """AARQ and AARE. On a stream, where an unfit challenge would be the end, another one is asked for."""
+        for left in reversed(range(_CHALLENGES)):
+            self._ended = None
+            handshake = Handshake(self.association, self._ciphering, self._random)
+            try:
+                return handshake, (yield from self._converse(handshake.aarq(), self._or_notified(handshake.aare)))
+            except UnfitChallenge:
+                if not left:
+                    raise
+        raise AssertionError
 
     def _prove(self, handshake: Handshake) -> Exchange[ActionResponseNormal]:
         """HLS passes 3 and 4: answer the meter's challenge, check its answer to ours."""

@@ -18,7 +18,7 @@ from dcu.cosem.apdu import (
     InitiateResponse,
     Result,
 )
-from dcu.cosem.association import MIN_PDU, Association, Authentication, Negotiated, StaleAnswer
+from dcu.cosem.association import MIN_PDU, Association, Authentication, Negotiated, StaleAnswer, UnfitChallenge
 from dcu.cosem.ciphering import Ciphering, require_protection
 from dcu.cosem.exchange import Conclusive
 from dcu.cosem.security import Framing, Protection
@@ -35,7 +35,6 @@ from dcu.errors import (
 from dcu.model import MethodRef, Obis
 
 REPLY_TO_HLS = MethodRef(15, Obis(bytes((0, 0, 40, 0, 0, 255))), 1)  # of the current association
-CHALLENGE_SIZE = 16  # of 8..64 allowed; some meters take 16 only
 _AARE, _RLRE = 0x61, 0x63
 _PROOF_HEAD = b"\x09\x11"  # octet-string of 17 bytes: SC, IC, GMAC
 
@@ -53,7 +52,7 @@ class Handshake:
     def aarq(self) -> bytes:
         settings = self._association
         if settings.authentication is Authentication.GMAC:
-            self._ours = self._random(CHALLENGE_SIZE)
+            self._ours = security.new_challenge(self._random)
         if settings.dedicated:
             self._dedicated = Secret(self._random(security.KEY_SIZE))
         value: bytes | None = self._ours or None
@@ -147,6 +146,8 @@ class Handshake:
             raise AuthenticationFailed(f"authentication failed: system title {expected.hex()} configured, {said} came")
         if settings.authentication is Authentication.GMAC:
             self._theirs = _challenge(answer.authentication_value, self._ours)
+            if not settings.policy.request & Protection.ENCRYPTED and security.begins_apdu(self._theirs):
+                raise UnfitChallenge("the meter's challenge begins like an APDU, and our answer would sign that")
         elif answer.diagnostic == UserDiagnostic.AUTHENTICATION_REQUIRED:
             raise Conclusive(AssociationRefused("the meter wants high-level authentication: configure it"))
 

@@ -8,11 +8,14 @@ encryption alone there is no tag: such a frame proves nothing, and only a policy
 The header (tag, title, lengths) is not in the tag's input. A changed title changes the nonce; a changed tag promises
 another service than the text holds; a changed length does not fit the frame: each is refused here.
 
+The tag of an APDU that is authenticated only and the answer to a challenge of HLS 5 are one computation: GMAC over SC,
+the authentication key and the APDU, or the challenge. The standard does not tell them apart; `begins_apdu` does.
+
 Source: IEC 62056-5-3 (DLMS Green Book 9.2.3, 9.2.7).
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
@@ -27,6 +30,7 @@ SUITE = 0
 KEY_SIZE = 16
 TITLE_SIZE = 8
 TAG_SIZE = 12
+CHALLENGE_SIZE = 16  # of 8..64 allowed; some meters take 16 only
 MAX_COUNTER = 0xFFFFFFFF
 _HEADER = 5  # SC and IC
 _FULL_TAG = 16  # what GCM makes; the suite sends the first 12 bytes of it
@@ -93,6 +97,28 @@ _PROMISES: Mapping[int, tuple[Framing, int]] = {
     **{ciphered: (Framing.GLOBAL, plain) for plain, ciphered in _GLOBAL.items()},
     **{ciphered: (Framing.DEDICATED, plain) for plain, ciphered in _DEDICATED.items()},
 }
+_PLAIN_TAGS = (
+    frozenset(  # of all that a ciphered APDU may hold, short names included; 80..BF and printable ones are not
+        bytes((tag,))
+        for tag in (
+            0x01,
+            0x05,
+            0x06,
+            0x08,
+            0x0C,
+            0x0D,
+            0x0E,
+            0x0F,
+            0x16,
+            0x18,
+            *range(0xC0, 0xC8),
+            0xD8,
+            0xD9,
+            0xDA,
+            0xE0,
+        )
+    )
+)
 _GENERAL = (Framing.GENERAL_GLOBAL, Framing.GENERAL_DEDICATED)
 
 
@@ -300,6 +326,21 @@ def _check_promise(ciphered: Ciphered, apdu: bytes) -> None:
             "" if Protection.AUTHENTICATED in ciphered.control.protection else ": check the GUEK and the system title"
         )
         raise DecodeError(f"the deciphered frame does not hold {promised}, as its tag says{hint}")
+
+
+def new_challenge(random: Callable[[int], bytes]) -> bytes:
+    """HLS: a challenge that begins like no APDU (see `begins_apdu`)."""
+    drawn = random(CHALLENGE_SIZE)
+    return bytes((0x80 | drawn[0] & 0x3F,)) + drawn[1:] if begins_apdu(drawn) else drawn
+
+
+def begins_apdu(challenge: bytes) -> bool:
+    """Whether a DLMS APDU could begin like `challenge`, which 22 of 256 random ones do.
+
+    f(challenge) is computed as the tag of an authenticated-only APDU is, under the same key. Who gives f of a challenge
+    that is an APDU has signed that APDU.
+    """
+    return challenge[:1] in _PLAIN_TAGS
 
 
 def hls_answer(cipher: Cipher, *, title: bytes, counter: int, challenge: bytes) -> bytes:

@@ -9,9 +9,11 @@ from itertools import count
 
 import pytest
 from gurux_dlms import GXDateTime, GXReplyData
+from gurux_dlms.enums import AssociationResult, DataType, InterfaceType, Security
 from gurux_dlms.enums import Authentication as GXAuthentication
-from gurux_dlms.enums import DataType, InterfaceType, Security
+from gurux_dlms.GXDLMSException import GXDLMSException
 from gurux_dlms.GXDLMSExceptionResponse import GXDLMSExceptionResponse
+from gurux_dlms.GXSecure import GXSecure
 from gurux_dlms.objects import (
     GXDLMSClock,
     GXDLMSData,
@@ -114,7 +116,14 @@ class Gurux:
         self.client.getData(wrapper.encode(request.destination, request.source, answer), reply, GXReplyData())
 
     def associate(self):
-        self.client.parseAareResponse(self.ask(self.client.aarqRequest()).data)
+        for left in reversed(range(5)):
+            try:
+                self.client.parseAareResponse(self.ask(self.client.aarqRequest()).data)
+                break
+            except GXDLMSException as refused:
+                # (gurux) It draws any bytes: one challenge in twelve looks like an APDU, and is turned down for now.
+                if refused.result != AssociationResult.TRANSIENT_REJECTED or not left:
+                    raise
         if self.client.getIsAuthenticationRequired():
             proof = self.ask(self.client.getApplicationAssociationRequest())
             self.client.parseApplicationAssociationResponse(proof.data)
@@ -216,6 +225,13 @@ def test_the_proof_is_taken_under_the_global_key_though_a_dedicated_one_was_agre
     gurux = Gurux("gmac, dedicated key").associate()
     gurux.ask(gurux.client.read(GXDLMSRegister("1.0.1.8.0.255"), 2))
     assert [answer[0] for answer in gurux.answers] == [0x61, 0xCF, 0xD4]
+
+
+def test_gurux_asks_again_where_its_challenge_looks_like_an_apdu(monkeypatch):
+    challenges = iter([b"\xc4\x01" * 8, b"P6wRJ21F" * 2])
+    monkeypatch.setattr(GXSecure, "generateChallenge", lambda: next(challenges))
+    gurux = Gurux("gmac, plain services").associate()
+    assert [answer[0] for answer in gurux.answers] == [0x61, 0x61, 0xC7]
 
 
 def test_gurux_with_a_wrong_authentication_key_is_refused():
