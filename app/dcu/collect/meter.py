@@ -132,13 +132,14 @@ class Meter:
         repeatable: it may be sent again at once where an association kept open turns out to be dead.
         Each step towards it (counter, association, the exchange) waits for a turn of its own.
         """
-        kept, complained = self.associated, False
+        kept, complained, sent = self.associated, False, False
         while True:
             async with self.lane.turn(priority) as turn:
                 self._require_released()
                 try:
                     if self._session and self._channel and self._session.associated:
                         await self._ready_counters()
+                        sent = True
                         result = await self._converse(make(self._session), self._channel, turn, gives_way)
                         self._heard()
                         return result
@@ -151,7 +152,8 @@ class Meter:
                     kept = False
                     self._drop()
                 except ServiceRefused as refused:
-                    if refused.counter is None or complained or not self.profile.security.ciphered:
+                    again = repeatable or not sent
+                    if refused.counter is None or complained or not again or not self.profile.security.ciphered:
                         await self._judge(refused)
                         raise
                     log.warning("meter %s: %s; its counter object is read again", self.name, refused)

@@ -44,6 +44,13 @@ class Seen:
 
 
 @dataclass
+class Forged:
+    """The meter takes the request, and somebody else's answer comes in place of its own."""
+
+    answer: bytes
+
+
+@dataclass
 class Rig:
     """What a test works with. `weather` decides what becomes of each request (ANSWER, LOSE_..., or bytes to answer)."""
 
@@ -152,6 +159,9 @@ async def rig(
                 what = made.weather(seen)
                 if isinstance(what, bytes):
                     return what
+                if isinstance(what, Forged):
+                    handler(client_sap, server_sap, apdu)
+                    return what.answer
                 answered = None if what == LOSE_REQUEST else handler(client_sap, server_sap, apdu)
                 return answered if what == ANSWER else None
 

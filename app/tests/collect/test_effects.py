@@ -11,7 +11,7 @@ from dcu.cosem.apdu import ActionRequestNormal, ActionResponseNormal, GetRequest
 from dcu.errors import AccessDenied, ConfigError, JobCancelled, JobError, LinkTimeout
 from dcu.model import AttributeRef, MethodRef, Obis, Priority
 from neighbourhood.meter import Event, Habits, Relay
-from tests.collect.rig import ANSWER, GLO_ACTION, GLO_SET, LOSE_ANSWER, LOSE_REQUEST, family, rig
+from tests.collect.rig import ANSWER, GLO_ACTION, GLO_SET, LOSE_ANSWER, LOSE_REQUEST, Forged, family, rig
 
 pytestmark = pytest.mark.looptime
 
@@ -102,6 +102,37 @@ async def test_canary_a_blind_repetition_would_be_seen(tmp_path, monkeypatch):
         street.weather = first(GLO_ACTION, LOSE_ANSWER)
         await switch(street, "disconnect")
         assert len(happened(street, Event.REMOTE_DISCONNECTION)) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param("d80206ffffffff", id="plain exception-response: invocation-counter-error"),
+        pytest.param("d80102", id="plain exception-response: service-not-supported"),
+        pytest.param("c701c00300", id="plain action-response: read-write-denied"),
+        pytest.param("cf1e3000000001" + 27 * "00", id="a tag that does not fit"),
+        pytest.param("ff", id="no APDU"),
+    ],
+)
+async def test_what_is_not_proven_is_no_refusal_and_no_reason_to_send_again(tmp_path, answer):
+    async with rig(tmp_path) as street:
+        await connected(street)
+        street.weather = first(GLO_ACTION, Forged(bytes.fromhex(answer)))
+        try:
+            assert (await switch(street, "disconnect")).confirmed
+        except JobError as error:  # nonsense quarantines the meter, and then nobody knows
+            assert "unknown" in str(error)  # noqa: PT017
+        assert len(happened(street, Event.REMOTE_DISCONNECTION)) == 1
+        assert street.tags().count(GLO_ACTION) <= 2  # the command, and HLS of the association that reads back
+        assert not any("refused" in detail for detail in await audit(street, "disconnect"))
+
+
+async def test_a_meter_that_is_not_there_is_told_as_such_and_nothing_was_sent(tmp_path):
+    async with rig(tmp_path) as street:
+        street.weather = lambda seen: LOSE_REQUEST
+        with pytest.raises(LinkTimeout):
+            await switch(street, "disconnect")
+        assert (await audit(street, "disconnect"))[-1].startswith("not sent: ")
 
 
 async def test_a_command_that_never_arrived_is_sent_once_more_after_reading_back(tmp_path):

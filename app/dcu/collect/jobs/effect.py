@@ -15,7 +15,7 @@ from dcu.collect.retry import Backoff
 from dcu.collect.scheduler import Job
 from dcu.collect.services import Services
 from dcu.cosem.client import ClientSession
-from dcu.errors import DcuError, JobError, LinkError
+from dcu.errors import AccessDenied, DcuError, JobError, LinkError
 from dcu.model import Priority
 
 V = TypeVar("V")
@@ -62,32 +62,47 @@ async def accomplish(services: Services, job: Job, deed: Deed[V]) -> Effect[V]:
 
     await audit("asked")
     for attempt in range(1, ATTEMPTS + 1):
-        answered, why = True, ""
-        try:
-            await meter.run(sent, deed.priority, repeatable=False)
-        except LinkError as error:
-            answered, why = False, str(error)
-        except DcuError as error:
-            await audit(f"refused: {error}")
-            raise
+        trouble = await _send(services, job, deed, sent, audit)
         try:
             value = await _read_back(services, deed)
         except DcuError as error:
-            outcome = "answered" if answered else f"unanswered ({why})"
+            outcome = "answered" if trouble is None else f"not answered well ({trouble})"
             await audit(f"{outcome}, and its effect could not be read back: {error}")
             text = f"{deed.action} of {meter.name}: {outcome}; whether it took effect is unknown: {error}"
             raise JobError(text) from None
         if deed.shows(value):
-            await audit("done" if answered else "unanswered, but done: read back")
+            await audit("done" if trouble is None else "unanswered, but done: read back")
             return Effect(value, True)
-        if answered:
+        if trouble is None:
             await audit("answered, but reading back does not show it")
             return Effect(value, False)
-        if not meter.ciphered or attempt == ATTEMPTS:
+        if not isinstance(trouble, LinkError) or not meter.ciphered or attempt == ATTEMPTS:
             break
         await audit("unanswered, and not done: read back; sent once more")
-    await audit("unanswered, and not done: read back")
-    raise JobError(f"{deed.action} of {meter.name} was not executed ({why}): read back")
+    await audit(f"not done: read back ({trouble})")
+    raise JobError(f"{deed.action} of {meter.name} was not executed ({trouble}): read back")
+
+
+async def _send(
+    services: Services,
+    job: Job,
+    deed: Deed[Any],
+    sent: Callable[[ClientSession], Exchange[Any]],
+    audit: Callable[[str], Awaitable[None]],
+) -> DcuError | None:
+    """Send it once; return what went wrong after it was sent. Raises what tells that it was not executed: the meter's
+    own refusal, or trouble before anything was sent. Whatever else comes in its place proves nothing."""
+    try:
+        await job.meter.run(sent, deed.priority, repeatable=False)
+    except AccessDenied as error:
+        await audit(f"refused: {error}")
+        raise
+    except DcuError as error:
+        if job.committed:
+            return error
+        await audit(f"not sent: {error}")
+        raise
+    return None
 
 
 async def _read_back(services: Services, deed: Deed[V]) -> V:
