@@ -1,0 +1,79 @@
+"""The kernels that the module builds for: of every x.y that Debian's oldstable, stable and its backports carry, the newest."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.cache import BuildError, Run, built
+from device.lastgasp.archive import Archive
+
+BOOKWORM = Archive(("bookworm",))
+TRIXIE = Archive(("trixie", "trixie-backports"))
+
+TOOLS = (
+    *("bash", "coreutils", "dash", "diffutils", "file", "findutils", "grep", "mawk", "sed", "tar"),
+    *("gcc", "gcc-aarch64-linux-gnu", "libc6-dev", "libc6-dev-arm64-cross", "make", "perl", "python3", "sparse"),
+)
+FLAVOURS = {"amd64": "x86", "arm64": "arm64", "cloud-arm64": "arm64"}  # QEMU runs the cloud's: small, PL061 built in
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    archive: Archive
+    release: str  # as in 6.12.107+deb13
+    root: Path  # where its headers and the tools to build against them are unpacked
+
+    def headers(self, flavour: str) -> str:
+        return f"/usr/src/linux-headers-{self.release}-{flavour}"
+
+    def image(self) -> Path:
+        """Return the kernel image that QEMU runs."""
+        # Since 7.0 linux-binary has the image, and linux-image is a package without content.
+        packages = self.archive.names(f"^linux-(binary|image)-{re.escape(self.release)}-cloud-arm64$")
+        if not packages:
+            raise BuildError(f"no image of Linux {self.release} for QEMU")
+        (deb,) = self.archive.debs((), [f"{packages[0]}:arm64"])
+        home = built(
+            f"lastgasp-image-{_generation(self.release)}", [deb.name], lambda home, run: _image(home, run, deb)
+        )
+        return next(home.glob("boot/vmlinuz-*"))
+
+
+def kernels() -> list[Kernel]:
+    return [*_kernels(BOOKWORM), *_kernels(TRIXIE)]
+
+
+def _kernels(archive: Archive) -> list[Kernel]:
+    archive.prepare()
+    releases = _newest(archive.names("^linux-headers-[0-9].*-amd64$"), archive.names("^linux-headers-[0-9].*-arm64$"))
+    whole, single = list(TOOLS), []
+    for release in releases:
+        single.append(f"linux-headers-{release}-common")
+        single += [f"linux-headers-{release}-{flavour}:{flavour[-5:]}" for flavour in FLAVOURS]
+        needs = archive.depends(f"linux-headers-{release}-amd64")
+        whole += [each for each in needs if each.startswith("linux-kbuild-")]
+    root = archive.root(whole, single)
+    return [Kernel(archive, release, root) for release in releases]
+
+
+def _newest(*names: list[str]) -> list[str]:
+    """Return the newest release of each generation that both architectures have."""
+    found = [
+        {each[1] for name in some if (each := re.match(r"linux-headers-([^-]+(?:-\d+)?)-a", name))} for some in names
+    ]
+    newest: dict[str, str] = {}
+    for release in sorted(set.intersection(*found), key=_version):
+        newest[_generation(release)] = release
+    return list(newest.values())
+
+
+def _version(release: str) -> list[int]:
+    return [int(each) for each in re.findall(r"\d+", release)]
+
+
+def _generation(release: str) -> str:
+    return ".".join(release.split(".")[:2])
+
+
+def _image(home: Path, run: Run, deb: Path) -> None:
+    run("sh", "-ec", f'dpkg-deb --fsys-tarfile "{deb}" | tar -x -C "{home}" --wildcards "./boot/vmlinuz-*"')
