@@ -100,9 +100,10 @@ class CounterFile:
         self.known = True
         self._next = max(self._next, floor)
 
-    def behind(self, floor: int) -> bool:
-        """Whether what would be used next lies below `floor`."""
-        return self._next < floor
+    @property
+    def upcoming(self) -> int:
+        """What would be used next."""
+        return self._next
 
     def next(self) -> int:
         """Return a counter that was never used before and is durably taken."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 from dcu.cli.counters import CounterFile
 from dcu.cli.options import Target
 from dcu.collect.associations import DATA, counter_value
+from dcu.collect.counters import LARGEST_JUMP
 from dcu.collect.decoding import decoding
 from dcu.collect.dialogue import converse
 from dcu.cosem import axdr
@@ -27,6 +28,7 @@ from dcu.errors import (
     LinkClosed,
     LinkTimeout,
     MeterError,
+    PolicyViolated,
     ServiceRefused,
 )
 from dcu.link import tcp, udp
@@ -132,10 +134,13 @@ async def connect(where: Target) -> AsyncIterator[Direct]:
         try:
             await direct.associate()
         except _COUNTER_DOUBTED:
-            floor = None if learnt else await _quietly(meter_counter(where))
-            if floor is None or not counter.behind(floor + 1):
+            seen = None if learnt else await _quietly(meter_counter(where))
+            if seen is None or seen < counter.upcoming:
                 raise
-            counter.raise_to(floor + 1)  # somebody else spent counters of this key since we last did
+            if seen - counter.upcoming > LARGEST_JUMP:  # nobody proves it: one lie must not wear out the key
+                text = f"the meter says that counter {seen} was used, {counter.upcoming} is our next: not believed"
+                raise PolicyViolated(f"{text}; if it is true, delete {counter.path}") from None
+            counter.raise_to(seen + 1)  # somebody else spent counters of this key since we last did
             direct = await dial(counter.next)
             await direct.associate()
         yield direct

@@ -31,7 +31,7 @@ TABLE: tuple[Exit, ...] = (
     Exit(6, "the meter answered, and said no", errors.MeterError),
     Exit(7, "security: wrong key, replayed or unprotected frame", errors.SecurityError),
     Exit(8, "bytes that do not follow their standard", errors.DecodeError),
-    Exit(9, "a job expired or was cancelled", errors.JobError),
+    Exit(9, "a job ended without its result: expired, cancelled, not allowed, not executed", errors.JobError),
     Exit(10, "the store: disk full, corrupt, locked", errors.StoreError),
     Exit(11, "a software update was refused", errors.UpdateError),
     Exit(12, "the gurux worker is missing, hung or crashed", errors.WorkerError),

@@ -1,8 +1,9 @@
 """`dcu meters`: who is read and how they do; importing a shipment; releasing from quarantine."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -10,6 +11,8 @@ from dcu.cli import output
 from dcu.cli.collector import FILE, ask, at, socket_option, written
 from dcu.cli.terminal import line
 from dcu.errors import ConfigError, KeysError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _TIMES = ("since", "last_contact", "last_reading")
 
@@ -32,6 +35,11 @@ def meters(context: click.Context, wide: bool, socket: Path, as_json: bool) -> N
             click.echo("no meters yet: `dcu meters import SHIPMENT --transport-key FILE`")
 
 
+def _socket_too(function: F) -> F:
+    """`--socket` after the subcommand as well as before it."""
+    return click.option("--socket", type=FILE, metavar="FILE", help="As of `dcu meters`.")(function)
+
+
 @meters.command("import")
 @click.argument("shipment", type=FILE)
 @click.option(
@@ -41,19 +49,24 @@ def meters(context: click.Context, wide: bool, socket: Path, as_json: bool) -> N
     required=True,
     help="A file with the key that maker and utility share, in hexadecimal digits.",
 )
+@_socket_too
 @output.json_option
 @click.pass_obj
-def import_(socket: Path, shipment: Path, transport_key: Path, as_json: bool) -> None:
-    """Take in a maker's SHIPMENT of meters: their keys come wrapped by the transport key, and are re-wrapped by ours.
+def import_(default: Path, socket: Path | None, shipment: Path, transport_key: Path, as_json: bool) -> None:
+    """Take in a maker's SHIPMENT of meters.
 
-    A meter that is known already gets what the shipment says of it.
+    Their keys come wrapped by the transport key, and are wrapped anew by ours. Of a meter that is known already the
+    shipment's address, profile and keys replace what was.
     """
     from dcu.keys import shipment as shipments
 
     key = shipments.load_transport_key(transport_key)
     shipments.read(shipment)  # here, where a mistake can name the file
     names = ask(
-        socket, "meters.import", shipment=shipment.read_text(encoding="utf-8"), transport_key=key.reveal().hex()
+        socket or default,
+        "meters.import",
+        shipment=shipment.read_text(encoding="utf-8"),
+        transport_key=key.reveal().hex(),
     )["imported"]
     if as_json:
         output.show_json({"imported": names})
@@ -63,10 +76,12 @@ def import_(socket: Path, shipment: Path, transport_key: Path, as_json: bool) ->
 
 @meters.command()
 @click.argument("meter")
+@_socket_too
 @output.json_option
 @click.pass_obj
-def release(socket: Path, meter: str, as_json: bool) -> None:
+def release(default: Path, socket: Path | None, meter: str, as_json: bool) -> None:
     """End the quarantine of METER: from now on it is read again."""
+    socket = socket or default
     (before,) = ask(socket, "meters", names=[meter])
     if before["state"] != "quarantined":
         raise ConfigError(f"{meter} is not quarantined: its state is {before['state']}")

@@ -214,6 +214,7 @@ def test_a_quarantined_meter_is_not_spoken_to_until_it_is_released(run):
 def test_only_a_quarantined_meter_is_released(run):
     done = run("meters", "release", ONE)
     assert (done.code, done.err) == (3, f"dcu: {ONE} is not quarantined: its state is ok\n")
+    assert run("meters", "release", "nobody", "--socket", "elsewhere").code == 5
     assert run("meters", "release", "nobody").err == "dcu: no meter 'nobody' is registered: see `dcu meters`\n"
 
 

@@ -68,8 +68,7 @@ def test_a_floor_raises_and_never_lowers(tmp_path):
     with opened(tmp_path) as file:
         file.raise_to(500)
         file.raise_to(7)
-        assert file.behind(501)
-        assert not file.behind(500)
+        assert file.upcoming == 500
         assert file.next() == 500
 
 

@@ -444,6 +444,19 @@ def test_a_meter_whose_counter_is_ahead_of_ours_is_asked_once_more(dcu, street, 
     assert len(asked) == 2
 
 
+def test_a_counter_far_ahead_is_not_believed(dcu, street, tmp_path):
+    here = street()
+    assert dcu("read", *here.options(), NAME).code == 0
+    kept = counter_file(tmp_path).read_text()
+    (title,) = here.meter.heard._floors
+    here.meter.heard.accept(title, 0xFFFFFFF0)
+    done = dcu("read", *here.options(), NAME)
+    assert done.code == 7
+    assert "the meter says that counter 4294967280 was used" in done.err
+    assert done.err.endswith(f"not believed; if it is true, delete {counter_file(tmp_path)}\n")
+    assert int(counter_file(tmp_path).read_text()) < int(kept) + 8
+
+
 def test_a_meter_that_refuses_for_ever_is_asked_once_too(dcu, street, asked, tmp_path):
     here = street()
     assert dcu("read", *here.options(), NAME).code == 0
