@@ -152,7 +152,7 @@ class Collector:
             key = Secret(bytes.fromhex(transport_key))
         except ValueError:
             raise ConfigError("transport_key: hexadecimal digits") from None
-        shipped = shipment.parse(text.encode(), "shipment").meters
+        shipped = (await asyncio.to_thread(shipment.parse, text.encode(), "shipment")).meters
         for item in shipped:
             self.fleet.media.of(item.address)
             self.fleet.family(item.profile)

@@ -1,6 +1,7 @@
 """What every meter and job of the collector shares: time, chance, the store, the keys, who is told what happens."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from random import Random
@@ -11,6 +12,8 @@ from dcu.collect.events import Events
 from dcu.collect.layout import Layouts
 from dcu.keys.base import KeyStore
 from dcu.store.store import Store
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -44,7 +47,12 @@ class Services:
         """Do `work` without waiting for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("%s", error)
 
     async def settled(self) -> None:
         """Wait for what was put aside."""
