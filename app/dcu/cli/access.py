@@ -19,7 +19,7 @@ import click
 from click.core import ParameterSource
 
 from dcu.cli.collector import ask
-from dcu.cli.options import DIRECT, located, target
+from dcu.cli.options import DIRECT, family_named, located, target
 from dcu.cli.output import note
 from dcu.collect.settings import endpoint
 from dcu.cosem.datetimes import TimeZoneRule
@@ -111,6 +111,7 @@ def open_access(*, meter: str | None, socket: Path, **options: Any) -> Access:
     if sum(where is not None for where in (meter, options["tcp_at"], options["udp_at"])) != 1:
         raise click.UsageError("say which meter: one of --tcp HOST:PORT, --udp HOST:PORT and --meter NAME")
     given = [name for name in DIRECT if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    family_named(options["family"])  # what is wrong with it is said before anybody is asked
     if meter:
         if given:
             names = ", ".join(f"--{name.removesuffix('_path')}" for name in given)

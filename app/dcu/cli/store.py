@@ -25,10 +25,11 @@ def check(directory: Path | None, socket: Path, as_json: bool) -> int:
     Exit code 1 when something is wrong. A store that is in use is only read.
     """
     report = _of_files(directory) if directory else ask(socket, "store.check")
+    waiting = 0 if directory else ask(socket, "status")["store"]["buffered"]
     if as_json:
         output.show_json(report)
     else:
-        _show(report)
+        _show(report, waiting)
     return exits.OK if report["ok"] else exits.FAILED
 
 
@@ -41,10 +42,12 @@ def _of_files(directory: Path) -> dict[str, Any]:
     return {**dataclasses.asdict(report), "ok": report.ok}
 
 
-def _show(report: dict[str, Any]) -> None:
+def _show(report: dict[str, Any], waiting: int) -> None:
+    """waiting: readings that the collector has not committed yet."""
+    use = f"; in use, {waiting} more readings wait in RAM" if waiting else "; in use" if report["in_use"] else ""
     click.echo(
-        f"{report['directory']}: {report['files']} files, {report['readings']} readings of {report['meters']} meters, "
-        f"{report['outbox']} in the outbox" + (" (in use)" if report["in_use"] else "")
+        f"{report['directory']}: files {report['files']}, meters {report['meters']}, readings {report['readings']}, "
+        f"waiting for the head-end {report['outbox']}{use}"
     )
     for finding in report["findings"]:
         mark = click.style("WRONG", fg="red") if finding["serious"] else "note "

@@ -65,6 +65,8 @@ def spelled(value: object) -> str:
             return f"{value:f}"
         case "":
             return "empty"
+        case None:
+            return "–"
         case _:
             return str(value)
 

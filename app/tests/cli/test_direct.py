@@ -3,6 +3,7 @@
 What is compared with is the street's truth: UTC seconds and integers, before any encoding.
 """
 
+import fcntl
 import os
 import re
 import signal
@@ -481,6 +482,11 @@ def test_a_counter_file_in_use_or_damaged_is_one_sentence(dcu, street, tmp_path)
     here = street()
     assert dcu("read", *here.options(), NAME).code == 0
     path = counter_file(tmp_path)
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        done = dcu("read", *here.options(), NAME)
+        assert done.code == 10
+        assert done.err == f"dcu: {path} is locked: another dcu command talks to this meter, wait for it\n"
     path.write_text("zz")
     done = dcu("read", *here.options(), NAME)
     assert done.code == 10

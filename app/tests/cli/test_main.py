@@ -155,3 +155,19 @@ def test_a_table_shows_every_cell(capfd):
     shown = capfd.readouterr().out
     assert "DCU-1" in shown
     assert "–" in shown
+
+
+def test_the_page_of_the_command_shows_every_command_and_only_options_that_there_are():
+    page = Path(__file__).parents[3].joinpath("docs", "cli.md").read_text()
+    heads = re.findall(r"^## (.*)$", page, re.MULTILINE)
+    assert set(re.findall(r"`dcu (\w+)", " ".join(heads))) == set(main.COMMANDS)
+    context = click.Context(main.cli)
+    known = {option for name in main.COMMANDS for option in _options(main.cli.get_command(context, name))}
+    assert set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", page)) - {"--help"} <= known
+
+
+def _options(command: click.Command | None) -> set[str]:
+    assert command
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    own = {option for parameter in command.params for option in parameter.opts}
+    return own.union(*(_options(each) for each in inner))
