@@ -129,7 +129,7 @@ def _check_authentication(request: Aarq, terms: ServerAssociation) -> None:
     if wanted is Authentication.GMAC:
         if not 8 <= len(value) <= 64:
             raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE)
-        if not terms.policy.response & Protection.ENCRYPTED and security.begins_apdu(value):
+        if not terms.policy.response.secret and security.begins_apdu(value):
             raise Rejected(UserDiagnostic.NO_REASON_GIVEN, transient=True)  # our answer to it would sign that APDU
 
 

@@ -79,7 +79,7 @@ class Ciphering:
             raise PolicyViolated("a frame under a dedicated key, where none was agreed")
         opened = unprotect(cipher, ciphered, title=self.peer, required=required)
         self.require_above(self._dedicated_floor if dedicated else self.floor, opened.counter)
-        if opened.protection & Protection.AUTHENTICATED:
+        if opened.protection.authentic:
             if dedicated:
                 self._dedicated_floor = opened.counter
             else:

@@ -146,7 +146,7 @@ class Handshake:
             raise AuthenticationFailed(f"authentication failed: system title {expected.hex()} configured, {said} came")
         if settings.authentication is Authentication.GMAC:
             self._theirs = _challenge(answer.authentication_value, self._ours)
-            if not settings.policy.request & Protection.ENCRYPTED and security.begins_apdu(self._theirs):
+            if not settings.policy.request.secret and security.begins_apdu(self._theirs):
                 raise UnfitChallenge("the meter's challenge begins like an APDU, and our answer would sign that")
         elif answer.diagnostic == UserDiagnostic.AUTHENTICATION_REQUIRED:
             raise Conclusive(AssociationRefused("the meter wants high-level authentication: configure it"))

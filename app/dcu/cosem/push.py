@@ -84,7 +84,7 @@ class PushReceiver:
         opened = security.unprotect(cipher, ciphered, title=title, required=source.required)
         self._check_counter(opened)
         notification = _notification(opened.apdu)
-        counter = opened.counter if opened.protection & Protection.AUTHENTICATED else None
+        counter = opened.counter if opened.protection.authentic else None
         return Push(title, counter, opened.protection, notification, opened.apdu)
 
     def _check_counter(self, opened: Opened) -> None:

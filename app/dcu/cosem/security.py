@@ -50,8 +50,16 @@ class Protection(IntFlag):
     def __format__(self, spec: str) -> str:  # IntFlag would format as the bare number
         return str.__format__(str(self), spec)
 
+    @property
+    def authentic(self) -> bool:
+        return self.value & 1 == 1  # the operators of IntFlag take five times as long, and a frame is asked thrice
+
+    @property
+    def secret(self) -> bool:
+        return self.value & 2 == 2
+
     def covers(self, required: "Protection") -> bool:
-        return self.value & required.value == required.value
+        return self is required or self.value & required.value == required.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,7 @@ class SecurityControl:
         return SUITE | self.protection << 4 | (_BROADCAST if self.broadcast else 0)
 
 
-_CONTROLS = {  # made once: making enumeration members is what would cost most in opening a frame
+_CONTROLS = {  # made once: making them is what would cost most in sealing and opening a frame
     control.byte: control
     for flag in (False, True)
     for kind in range(4)
@@ -255,7 +263,7 @@ def parse(frame: bytes) -> Ciphered:
         raise DecodeError(f"{service_name(frame[0])}: {size} bytes do not hold SC and invocation counter", at)
     control = SecurityControl.read(frame[at])
     content = frame[at + _HEADER :]
-    if len(content) <= (TAG_SIZE if control.protection.value & 1 else 0):
+    if len(content) <= (TAG_SIZE if control.protection.authentic else 0):
         raise DecodeError(f"{service_name(frame[0])} holds nothing", at + _HEADER)
     return Ciphered(framing, service, title, control, int.from_bytes(frame[at + 1 : at + _HEADER], "big"), content)
 
@@ -277,7 +285,7 @@ def protect(
         raise ValueError("a ciphered APDU without protection: send it plain")
     if not apdu or is_ciphered(apdu):
         raise ValueError(f"{service_name(apdu[0]) if apdu else 'nothing'} cannot be ciphered")
-    control = SecurityControl(protection, cipher.broadcast)
+    control = _CONTROLS[protection << 4 | (_BROADCAST if cipher.broadcast else 0)]
     sealed = cipher.seal(control, _nonce(title, counter), apdu)
     body = bytes((control.byte,)) + counter.to_bytes(4, "big") + sealed
     if framing in _GENERAL:
@@ -322,9 +330,7 @@ def _check_promise(ciphered: Ciphered, apdu: bytes) -> None:
     kept = not is_ciphered(apdu) if ciphered.service is None else apdu[0] == ciphered.service
     if not kept:
         promised = "a plain APDU" if ciphered.service is None else service_name(ciphered.service)
-        hint = (
-            "" if Protection.AUTHENTICATED in ciphered.control.protection else ": check the GUEK and the system title"
-        )
+        hint = "" if ciphered.control.protection.authentic else ": check the GUEK and the system title"
         raise DecodeError(f"the deciphered frame does not hold {promised}, as its tag says{hint}")
 
 
