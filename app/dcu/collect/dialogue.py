@@ -6,8 +6,10 @@ timeout is counted from the request: frames that somebody injects do not stretch
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from typing import TypeVar
 
+from dcu.cosem.exchange import Unsent
 from dcu.errors import LinkTimeout
 from dcu.streams import Channel
 
@@ -39,13 +41,23 @@ async def converse(
             request = exchange.send(answer)
             if request is not None:
                 if between:
-                    await between()
+                    await _before_sending(between, exchange)
                 deadline = loop.time() + timeout
     except StopIteration as ended:
         result: T = ended.value
         return result
     finally:
         exchange.close()
+
+
+async def _before_sending(between: Callable[[], Awaitable[None]], exchange: Generator[bytes | None, bytes, T]) -> None:
+    """Where `between` stops us, the meter has answered all that it was asked: the session is to know."""
+    try:
+        await between()
+    except BaseException:
+        with suppress(Unsent):
+            exchange.throw(Unsent())
+        raise
 
 
 V = TypeVar("V")

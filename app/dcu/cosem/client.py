@@ -42,8 +42,9 @@ class ClientSession(Conversation):
     """One association, from AARQ to release. One exchange at a time.
 
     counter: see `Counter`. receive_floor: what the meter's counter under the global key must exceed.
-    lossy: the channel may lose, repeat or forge frames (UDP). Where it does not, a SecurityError or a MalformedAnswer
-    ends the session: `associated` is False, and what follows raises LinkClosed.
+    lossy: the channel may lose, repeat or forge frames (UDP). Where it does not, a SecurityError, a MalformedAnswer or
+    an exchange that is given up unanswered ends the session, and anywhere do 15 unanswered requests: `associated` is
+    False, and what follows raises LinkClosed.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class ClientSession(Conversation):
         if self.associated:
             raise ValueError("the session is associated already")
         self.negotiated = None
+        self._awaited.clear()
         handshake, negotiated = yield from self._open()
         if self.association.authentication is Authentication.GMAC:
             yield from self._prove(handshake)
@@ -164,7 +166,10 @@ class ClientSession(Conversation):
         raise AccessDenied(f"{method} was executed, but what it returned is withheld: {answer.value}", answer.value)
 
     def opaque(self, request: bytes) -> Exchange[bytes]:
-        """Send a plain GET, SET or ACTION request APDU as it is; return the plain response APDU."""
+        """Send a plain GET, SET or ACTION request APDU as it is; return the plain response APDU.
+
+        Its invoke-id is the caller's. Where an answer with that may still come, the session ends instead (LinkClosed).
+        """
         self._require_association()
         if len(request) < 3 or request[0] not in _ANSWERS:
             raise ValueError("not a plain GET, SET or ACTION request APDU")

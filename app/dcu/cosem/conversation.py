@@ -4,6 +4,9 @@ Nothing is interpreted before it has met the association's policy: the right key
 floor. What does not is refused: on a lossy channel counted and dropped, while the exchange listens on; on a stream
 raised, and the session is over. The one thing that is believed unproven is a refusal before the association stands:
 there is nothing to lose yet but the attempt.
+
+What binds an answer to its request is the invoke-id, and there are 16 of them only. So none is used again while an
+answer with it may still come: see `_answered`.
 """
 
 from collections import deque
@@ -14,7 +17,7 @@ from dcu.cosem import apdu, security
 from dcu.cosem.apdu import Apdu, ConfirmedServiceError, DataNotification, ExceptionResponse
 from dcu.cosem.association import Association, Counter, MemoryFloors, Negotiated, Refused, StaleAnswer
 from dcu.cosem.ciphering import Ciphering, require_protection
-from dcu.cosem.exchange import Conclusive, Exchange
+from dcu.cosem.exchange import Conclusive, Exchange, Unsent
 from dcu.cosem.handshake import refusal
 from dcu.cosem.security import Protection
 from dcu.errors import (
@@ -31,6 +34,9 @@ from dcu.errors import (
 Accepted = TypeVar("Accepted")
 
 _CONFIRMED_HIGH = 0xC0  # invoke-id-and-priority: confirmed, high priority; the invoke-id is the low nibble
+_INVOKE_IDS = 15  # 1..15 are used
+_INVOKE_ID = 0x0F
+_UNANSWERED = f"{_INVOKE_IDS} requests were not answered"
 _NOTIFICATION = b"\x0f"
 _PUSHED = (b"\x0f", b"\xdb")  # data-notification, general-glo-ciphering
 _ERRORS = (b"\x0e", b"\xd8")  # confirmed-service-error, exception-response: servers send them as they are
@@ -49,6 +55,7 @@ class Conversation:
         self.notifications: deque[DataNotification] = deque(maxlen=_KEPT_NOTIFICATIONS)
         self._lossy = lossy
         self._invoke = 0
+        self._awaited: set[int] = set()  # invoke-ids with which an answer may still come
         self._ended: DcuError | None = None
         self._ciphering: Ciphering | None = None
         if association.keys and association.secured:
@@ -110,26 +117,68 @@ class Conversation:
             except (DecodeError, MalformedAnswer, SecurityError) as error:
                 raise Conclusive(error) if authentic else error from None
 
-        return (yield from self._converse(frame, accept))
+        return (yield from self._bound(request[2] & _INVOKE_ID, self._converse(frame, accept)))
+
+    def _bound(self, invoke: int, exchange: Exchange[Accepted]) -> Exchange[Accepted]:
+        """Run `exchange`, a request with this invoke-id; note whether its answer came, or may still come."""
+        if invoke in self._awaited:
+            raise self._over(LinkClosed(f"an earlier request with invoke-id {invoke} was not answered"))
+        self._awaited.add(invoke)
+        try:
+            accepted = yield from exchange
+        except Unsent:
+            self._awaited.discard(invoke)
+            raise
+        except ServiceRefused:  # it names no invoke-id
+            if not (self._lossy or self.association.policy.response):
+                self._awaited.discard(invoke)
+            raise
+        else:
+            self._answered(invoke)
+            return accepted
+        finally:
+            if len(self._awaited) >= _INVOKE_IDS:
+                self._over(LinkClosed(_UNANSWERED))
 
     def _converse(self, frame: bytes, accept: Callable[[bytes], Accepted | None]) -> Exchange[Accepted]:
         """Send `frame`; listen until `accept` returns what a frame brought. None: it was something else, rightly."""
-        received = yield frame
-        while True:
-            try:
-                accepted = accept(received)
-            except Conclusive as conclusion:
-                raise self._failed(conclusion.cause) from None
-            except _UNACCEPTABLE as error:
-                self._refuse(error)
-            else:
-                if accepted is not None:
-                    return accepted
-            received = yield None
+        try:
+            received = yield frame
+            while True:
+                try:
+                    accepted = accept(received)
+                except Conclusive as conclusion:
+                    raise self._failed(conclusion.cause) from None
+                except _UNACCEPTABLE as error:
+                    self._refuse(error)
+                else:
+                    if accepted is not None:
+                        return accepted
+                received = yield None
+        except GeneratorExit:
+            if not self._lossy:
+                self._over(LinkClosed("a request was given up before its answer came"))
+            raise
 
     def _next_invoke(self) -> int:
-        self._invoke = self._invoke % 15 + 1
-        return _CONFIRMED_HIGH | self._invoke
+        for _ in range(_INVOKE_IDS):
+            self._invoke = self._invoke % _INVOKE_IDS + 1
+            if self._invoke not in self._awaited:
+                return _CONFIRMED_HIGH | self._invoke
+        raise self._over(LinkClosed(_UNANSWERED))
+
+    def _answered(self, invoke: int) -> None:
+        """The answer with this invoke-id came: which others can come no more?
+
+        Where both directions are authenticated, all: whatever the meter sealed before this answer is below our floor,
+        and an earlier request that still reaches it is below its own. (A meter works on one request at a time.)
+        Elsewhere an earlier answer may come at any time, and its invoke-id stays out of use.
+        """
+        policy = self.association.policy
+        if policy.request.authentic and policy.response.authentic:
+            self._awaited.clear()
+        else:
+            self._awaited.discard(invoke)
 
     # --- what was received
 
@@ -141,7 +190,7 @@ class Conversation:
             agreed = self._ciphering.framing
             if opened.framing is not agreed and opened.apdu[:1] != _NOTIFICATION:
                 raise PolicyViolated(f"an answer in {opened.framing.name} ciphering, {agreed.name} is agreed")
-            return self._no_error(opened.apdu, True), bool(opened.protection & Protection.AUTHENTICATED)
+            return self._no_error(opened.apdu, True), opened.protection.authentic
         plain = self._no_error(frame, not self.associated or not required)
         require_protection(required, Protection.NONE, "the answer")
         return plain, False
@@ -185,8 +234,13 @@ class Conversation:
         if isinstance(error, DecodeError):
             error = MalformedAnswer(f"the meter answered nonsense: {error}")
         if not self._lossy and isinstance(error, SecurityError | MalformedAnswer):
-            self.associated = False
-            self._ended = error
+            self._over(error)
+        return error
+
+    def _over(self, error: DcuError) -> DcuError:
+        """End the session; return `error`, its reason."""
+        self.associated = False
+        self._ended = error
         return error
 
     def _malformed(self, message: str) -> DcuError:

@@ -2,7 +2,8 @@
 
 It yields an APDU to send, or None to go on listening; whoever drives it sends the next received APDU into it; it
 returns the service's result or raises from the error tree. Closing it (a time-out, a cancellation) leaves the session
-usable where the channel is lossy.
+usable where the channel is lossy, and ends it on a stream, where the answer may still come. Who stops before what was
+yielded is sent throws `Unsent` into it: that leaves the session usable anywhere.
 """
 
 from collections.abc import Callable, Generator
@@ -23,6 +24,10 @@ class Conclusive(Exception):
     def __init__(self, cause: DcuError) -> None:
         super().__init__(str(cause))
         self.cause = cause
+
+
+class Unsent(Exception):
+    """Thrown into an exchange by who drives it: the APDU that it yielded was not sent, and will not be."""
 
 
 def drive(exchange: Exchange[T], answer: Callable[[bytes], bytes | None]) -> T:

@@ -1,93 +1,53 @@
-"""Driving an exchange over a channel: time-outs, listening on, what happens between two requests."""
+"""Driving an exchange: what stops it, and what the session learns of that."""
 
-import asyncio
+from collections import deque
 
 import pytest
 
 from dcu.collect.dialogue import converse
 from dcu.errors import LinkTimeout
+from tests.cosem.small_meter import ENERGY, ENERGY_NOW, PROFILE, Pair
 
-pytestmark = pytest.mark.looptime
 
-
-class Line:
-    """A channel that answers from a script: (delay, frame)."""
+class Answering:
+    """A stream to a meter in the same process."""
 
     lossy = False
     sent = received = 0
 
-    def __init__(self, *script):
-        self.script = list(script)
-        self.requests = []
+    def __init__(self, pair, *, silent=False):
+        self._pair = pair
+        self._silent = silent
+        self._answers = deque()
 
     async def send(self, apdu):
-        self.requests.append(apdu)
+        self._answers.append(self._pair.answer(apdu))
 
     async def receive(self):
-        if not self.script:
-            await asyncio.sleep(1e9)
-        delay, frame = self.script.pop(0)
-        if delay:
-            await asyncio.sleep(delay)
-        return frame
+        if self._silent:
+            raise LinkTimeout
+        return self._answers.popleft()
+
+    async def close(self): ...
 
 
-def two():
-    first = yield b"one"
-    second = yield b"two"
-    return first + second
+class MoreUrgent(Exception):
+    pass
 
 
-def patient():
-    frame = yield b"ask"
-    while frame != b"right":
-        frame = yield None
-    return frame
-
-
-async def test_what_the_exchange_returns_is_returned():
-    line = Line((1, b"a"), (1, b"b"))
-    assert await converse(two(), line, timeout=5) == b"ab"
-    assert line.requests == [b"one", b"two"]
-
-
-async def test_the_timeout_is_counted_from_each_request():
-    assert await converse(two(), Line((4, b"a"), (4, b"b")), timeout=5) == b"ab"
-    with pytest.raises(LinkTimeout):
-        await converse(two(), Line((4, b"a"), (6, b"b")), timeout=5)
-
-
-async def test_frames_that_are_dropped_do_not_stretch_it():
-    with pytest.raises(LinkTimeout):
-        await converse(patient(), Line(*[(1, b"wrong")] * 20), timeout=5)
-    assert asyncio.get_running_loop().time() == 5
-
-
-async def test_frames_that_are_always_there_do_not_hang_the_loop():
-    class Flood(Line):
-        async def receive(self):
-            await asyncio.sleep(0.001)
-            return b"wrong"
-
-    with pytest.raises(LinkTimeout):
-        await converse(patient(), Flood(), timeout=1)
-
-
-async def test_between_two_requests_others_may_go_and_may_end_it():
-    gone = []
+async def test_giving_way_between_two_blocks_leaves_a_stream_session_open():
+    pair = Pair(max_pdu=100).associated()
 
     async def between():
-        gone.append(1)
+        raise MoreUrgent
 
-    assert await converse(two(), Line((0, b"a"), (0, b"b")), timeout=5, between=between) == b"ab"
-    assert gone == [1]
+    with pytest.raises(MoreUrgent):
+        await converse(pair.client.get(PROFILE), Answering(pair), timeout=1, between=between)
+    assert await converse(pair.client.get(ENERGY), Answering(pair), timeout=1) == ENERGY_NOW
 
-    async def enough():
-        raise RuntimeError("enough")
 
-    line, exchange = Line((0, b"a")), two()
-    with pytest.raises(RuntimeError, match="enough"):
-        await converse(exchange, line, timeout=5, between=enough)
-    assert line.requests == [b"one"]
-    with pytest.raises(StopIteration):
-        next(exchange)
+async def test_a_request_without_an_answer_ends_a_stream_session():
+    pair = Pair().associated()
+    with pytest.raises(LinkTimeout):
+        await converse(pair.client.get(ENERGY), Answering(pair, silent=True), timeout=1)
+    assert not pair.client.associated

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from dcu.cosem import apdu, axdr, data
 from dcu.cosem.apdu import Conformance, DataAccessResult, DataNotification, GetRequestNormal
 from dcu.cosem.association import SUPPORTED, MemoryFloors
+from dcu.cosem.exchange import Unsent
 from dcu.cosem.selection import Selection
 from dcu.errors import AccessDenied, AssociationRefused, CounterReplayed, DcuError, LinkClosed, ServiceRefused
 
@@ -296,14 +297,35 @@ def test_lost_and_late_answers_cost_a_lossy_session_nothing(context):
     assert pair.client.associated
 
 
-def test_a_late_answer_ends_a_session_on_a_stream():
+def test_a_request_given_up_unanswered_ends_a_session_on_a_stream():
     pair = Pair().associated()
     given_up = pair.client.get(SCALER)
-    late = pair.answer(next(given_up))
+    pair.answer(next(given_up))
     given_up.close()
-    exchange = pair.client.get(ENERGY)
-    next(exchange)
-    with pytest.raises(DcuError, match="answers another request"):
-        exchange.send(late)
-    with pytest.raises(LinkClosed, match="answers another request"):
+    assert not pair.client.associated
+    with pytest.raises(LinkClosed, match="given up"):
         pair.run(pair.client.get(ENERGY))
+
+
+@pytest.mark.parametrize("lossy", [False, True], ids=["stream", "lossy"])
+def test_a_request_that_was_not_sent_costs_a_session_nothing(lossy):
+    pair = Pair(max_pdu=100, lossy=lossy).associated()
+    for _ in range(20):
+        exchange = pair.client.get(PROFILE)
+        exchange.send(pair.answer(next(exchange)))
+        with pytest.raises(Unsent):
+            exchange.throw(Unsent())
+    assert pair.run(pair.client.get(ENERGY)) == ENERGY_NOW
+
+
+@pytest.mark.parametrize("context", ["none", "gmac, global key"])
+def test_a_meter_that_answers_with_exceptions_keeps_its_session_on_a_stream(context):
+    pair = Pair(context).associated()
+    for asked in range(40):
+        exchange = pair.client.get(ENERGY)
+        next(exchange)
+        with pytest.raises(ServiceRefused):
+            exchange.send(bytes.fromhex("d80101"))
+        if asked % 10 == 0:
+            assert pair.run(pair.client.get(ENERGY)) == ENERGY_NOW
+    assert pair.client.associated
