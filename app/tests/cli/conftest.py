@@ -1,27 +1,15 @@
 """A user of one's own: no state of whoever runs the tests, no collector of this machine."""
 
-import json
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from dcu.cli import main
-from tests.cli.street import Street
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a command did: its exit code, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
+from tests.cli.done import Done
+from tests.cli.house import House, inhabited
+from tests.cli.street import DAY, HOUR, Street
 
 
 @pytest.fixture
@@ -56,3 +44,23 @@ def street(tmp_path) -> Iterator[Callable[..., Street]]:
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory) -> Iterator[House]:
+    """A collector that has read three meters; the third answers nonsense."""
+    yield from inhabited(tmp_path_factory.mktemp("house"))
+
+
+@pytest.fixture
+def run(house, dcu, monkeypatch) -> Callable[..., Done]:
+    """Run `dcu` in this process, the house's collector being this machine's."""
+    monkeypatch.setenv("DCU_SOCKET", str(house.socket))
+    return dcu
+
+
+@pytest.fixture
+def day() -> tuple[int, int]:
+    """The last whole day that the meters' clocks have passed, whatever they are off."""
+    last = int(time.time() - 120) // HOUR * HOUR
+    return last - DAY + HOUR, last

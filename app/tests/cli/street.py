@@ -7,9 +7,12 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from neighbourhood import truth
+from neighbourhood.faults import Fault
 from neighbourhood.fleet import Addressing, Fleet, StreetTime
 from neighbourhood.meter import Habits, Meter
 from neighbourhood.running import bench_keys, generate_keys
@@ -17,6 +20,11 @@ from neighbourhood.running import bench_keys, generate_keys
 T = TypeVar("T")
 
 SEED = 7
+ENERGY = "1-0:1.8.0*255"
+LOAD = "1-0:99.1.0*255"
+EVENTS = "0-0:99.98.0*255"
+NAME = "0-0:42.0.0*255"
+HOUR, DAY = truth.HOUR, truth.DAY
 AARQ, GET, ACTION, RLRQ = 0x60, 0xC8, 0xCB, 0x62  # APDUs by their first byte, as a ciphered association sends them
 GOT, ACTED, RLRE = 0xCC, 0xCF, 0x63
 
@@ -130,3 +138,31 @@ class _Back(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self._path.returned(data, self._client)
+
+
+def iso(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def stamp(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def truths(first: int, last: int, number: int = 1) -> list[list[Any]]:
+    """What the load profile of a meter holds, as rows of JSON."""
+    return [[iso(row.timestamp), *row.registers] for row in truth.rows(SEED, number, first, last)]
+
+
+def without_status(rows: list[list[Any]]) -> list[list[Any]]:
+    return [[row[0], *row[2:]] for row in rows]
+
+
+def fault(written: str) -> dict[str, Any]:
+    """An option of Street."""
+    return {"faults": (Fault.parse(written),)}
+
+
+def counter_file(tmp_path: Path) -> Path:
+    """The one that the command keeps for the user of the tests."""
+    (found,) = (tmp_path / "state" / "dcu" / "counters").iterdir()
+    return found
