@@ -22,7 +22,7 @@ DcuError                      what an operator can be told, with what to do next
 │  └─ JobCancelled            somebody withdrew it
 ├─ StoreError                 disk full, corrupt, locked
 ├─ WorkerError                the gurux worker: not installed, hung, crashed
-└─ UpdateError                signature, hardware, version, health
+└─ UpdateError                a software update refused or rolled back: signature, hardware, version, health
 
 The command line maps the branches to exit codes in one place (dcu.cli.exits). A message never carries a key, a
 password or deciphered data.
@@ -137,7 +137,17 @@ class StoreError(DcuError):
 
 
 class UpdateError(DcuError):
-    """A software update was refused."""
+    """A software update was refused, or rolled back.
+
+    `cause` is one of signature, hardware, version, health, state (not now), environment (U-Boot's), image (damaged or
+    not installable); "" where it came from another process.
+    """
+
+    cause: str = ""
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class WorkerError(DcuError):

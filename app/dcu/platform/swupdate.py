@@ -1,0 +1,114 @@
+"""SWUpdate from outside: how it is started for this device, and what its words mean when it refuses.
+
+SWUpdate judges an update alone: signature, hardware, version, hashes. What it prints is the only account of why it
+refused; it loses its last lines now and then, so that each cause is known by any of several, and by how far it came.
+
+Source: SWUpdate 2022.12 to 2026.05: core/parser.c, core/stream_interface.c, core/cpio_utils.c, corelib and crypto CMS.
+"""
+
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dcu.errors import UpdateError
+from dcu.platform.bootenv import Slot
+from dcu.platform.version import Version
+
+PROGRAM = "swupdate"
+CONFIGURATION = "/etc/swupdate.cfg"
+SELECTION = "stable"
+_KEPT = 400  # lines of its output, from the end
+_LINE = re.compile(r"\[(?P<level>[A-Z]+) *\] : SWUPDATE \S+ (?:\[\d+\] )?(?:ERROR [^:]*: |: )*(?P<text>.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    pattern: re.Pattern[str]
+    cause: str
+    meaning: str
+
+
+_SIGNS = tuple(
+    _Sign(re.compile(pattern), cause, meaning)
+    for pattern, cause, meaning in (
+        (
+            r"instead of sw-description\.sig",
+            "signature",
+            "it is not signed: take the .swu that the release process signed",
+        ),
+        (
+            r"Signature verification failed|Authentication of all signatures failed|parsed as DER-encoded CMS",
+            "signature",
+            "its signature does not hold: it was changed after signing, or signed with a key that this device does not "
+            "trust",
+        ),
+        (
+            r"No downgrading allowed: new version (?P<new>\S+) <=? installed (?P<old>\S+)",
+            "version",
+            "version {new} is older than {old}, which was confirmed on this device: to go back on purpose, release the "
+            "old software again under a higher version",
+        ),
+        (
+            r"HW compatibility not found|SW not compatible with hardware",
+            "hardware",
+            "it is for other hardware: compare /etc/hwrevision with the update's hardware-compatibility",
+        ),
+        (
+            r"HASH mismatch|Checksum WRONG|Required image file (?P<name>\S+) missing|Error reading \d+ bytes",
+            "image",
+            "a file in it is damaged or missing: copy it again",
+        ),
+        (r"CPIO (?:Format|Header)", "image", "it is no .swu, or damaged: copy it again"),
+        (r"cannot be opened: .*No space|No space left|Error writing|ENOSPC", "image", "no room to unpack it"),
+    )
+)
+
+
+def local(path: str, target: Slot, oldest: Version, *, check: bool = False) -> tuple[str, ...]:
+    """The command that installs a local file; check: only looks whether it would."""
+    return (*_common(target, oldest), *(("-c",) if check else ()), "-i", path)
+
+
+def download(url: str, target: Slot, oldest: Version) -> tuple[str, ...]:
+    """The command that fetches and installs. Raises UpdateError: not HTTPS, or it would be taken for options."""
+    if not re.fullmatch(r"https://[!-~]+", url) or any(sign in url for sign in " '\"\\"):
+        raise UpdateError(f"{url}: an update comes from a file or from https://…", "state")
+    return (*_common(target, oldest), "-d", f"-u {url} -r 3")
+
+
+def _common(target: Slot, oldest: Version) -> tuple[str, ...]:
+    selection = f"{SELECTION},{target.value}"
+    return (PROGRAM, "-v", "-f", CONFIGURATION, "-e", selection, "-N", str(oldest))
+
+
+def install(command: Sequence[str], tell: Callable[[str], None]) -> None:
+    """Run SWUpdate to its end; `tell` hears each line it says to people. Raises UpdateError."""
+    said: list[str] = []
+    try:
+        with subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace"
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said.append(line[:1000])
+                del said[:-_KEPT]
+                if (shown := _LINE.match(line)) and shown["level"] in ("INFO", "WARN", "ERROR"):
+                    tell(shown["text"].strip())
+            code = process.wait()
+    except OSError as error:
+        raise UpdateError(f"{command[0]}: {error.strerror}: is this the device?", "state") from None
+    if code != 0:
+        raise refusal(said)
+
+
+def refusal(said: Sequence[str]) -> UpdateError:
+    """What SWUpdate's words mean, as an error."""
+    text = "".join(line if line.endswith("\n") else f"{line}\n" for line in said)
+    for sign in _SIGNS:
+        if found := sign.pattern.search(text):
+            return UpdateError(f"the update is refused: {sign.meaning.format(**found.groupdict())}", sign.cause)
+    if re.search(r"Number of found artifacts|Installation in progress|filename \S+\n", text):
+        return UpdateError("the update is refused: a file in it is damaged or does not fit: copy it again", "image")
+    errors = [found["text"] for line in said if (found := _LINE.match(line)) and found["level"] == "ERROR"]
+    return UpdateError(f"SWUpdate failed: {errors[0] if errors else 'it did not say why'}", "image")
