@@ -24,6 +24,7 @@ from dcu.collect.retry import Backoff
 from dcu.collect.scheduler import Scheduler
 from dcu.collect.services import OpenAssociations, Services
 from dcu.collect.settings import CollectorConfig
+from dcu.collect.vitals import Vitals
 from dcu.control.api import Api
 from dcu.control.server import ControlServer
 from dcu.credentials import Secret
@@ -33,13 +34,13 @@ from dcu.keys.wrapped import WrappedKeys, load_kek
 from dcu.link import tcp, udp
 from dcu.link.channel import DatagramChannel, StreamChannel
 from dcu.link.push import PushListener
+from dcu.platform.watchdog import Progress
 from dcu.store.check import check
 from dcu.store.records import Settings, StoreReport
 from dcu.store.store import Store
 from dcu.streams import Channel
 
 UPKEEP_EVERY = 60.0  # seconds: commits by age, retention, quarantines that end
-LIVE_WITHIN = 10.0  # seconds in which the store must answer for the watchdog to be fed
 GENERATION_KEY = "keys.generation"
 
 log = logging.getLogger("dcu.collector")
@@ -79,6 +80,8 @@ class Collector:
         backoff = Backoff(retry.attempts, retry.first, retry.factor, retry.longest)
         self.polling = Polling(services, fleet, self.scheduler, retry=backoff)
         self.pushes = pushes
+        air = max((table.longest_answer / table.duty for table in config.medium if table.bitrate), default=0.0)
+        self.vitals = Vitals(services.store, self.scheduler, fleet.media, air=air)
         self._keys = keys
 
     @classmethod
@@ -180,17 +183,8 @@ class Collector:
             await self.services.store.maintain()
             await self.fleet.maintain()
 
-    async def feed_watchdog(self, every: float) -> None:
-        """Feed systemd's watchdog while the loop turns and the store answers."""
-        while True:
-            await asyncio.sleep(every / 2)
-            try:
-                async with asyncio.timeout(LIVE_WITHIN):
-                    await self.services.store.status()
-            except TimeoutError:
-                log.error("the store does not answer: the watchdog is not fed")
-            else:
-                process.notify("WATCHDOG=1")
+    def progress(self) -> tuple[Progress, ...]:
+        return self.vitals.look()
 
 
 async def run(config_path: Path) -> None:
@@ -209,9 +203,9 @@ async def run(config_path: Path) -> None:
     async with AsyncExitStack() as stack:
         collector = await Collector.open(stack, config)
         gc.freeze()  # what is there now stays: do not walk it again and again
-        tasks = [asyncio.create_task(collector.keep_up())]
+        tasks = [asyncio.create_task(collector.keep_up()), asyncio.create_task(collector.vitals.keep())]
         if every := process.watchdog_seconds():
-            tasks.append(asyncio.create_task(collector.feed_watchdog(every)))
+            tasks.append(asyncio.create_task(collector.vitals.feed(every)))
         process.notify("READY=1")
         waiting = asyncio.create_task(stop.wait())
         await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)

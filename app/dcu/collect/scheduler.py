@@ -102,6 +102,7 @@ class Scheduler:
         self._queues: dict[Medium, list[tuple[Priority, int, Job]]] = {}
         self._running: defaultdict[Medium, int] = defaultdict(int)
         self._closing = False
+        self.attempts = 0  # begun
         self.done = 0
         self.failed = 0
 
@@ -200,6 +201,7 @@ class Scheduler:
     async def _attempt(self, job: Job) -> None:
         job.state = JobState.RUNNING
         job.attempts += 1
+        self.attempts += 1
         try:
             with job.meter.engaged():
                 result = await job._work(job)

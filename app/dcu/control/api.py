@@ -25,6 +25,7 @@ from dcu.collect.services import Services
 from dcu.control.messages import fault
 from dcu.errors import ConfigError, DcuError
 from dcu.model import Obis, Priority
+from dcu.platform.watchdog import Progress
 from dcu.store.records import StoreReport
 
 ON_DEMAND_RETRY = Backoff(attempts=3, first=1.0, factor=2.0, longest=10.0)
@@ -39,6 +40,8 @@ class Upkeep(Protocol):
     async def import_shipment(self, text: str, transport_key: str, actor: str) -> list[str]: ...
 
     async def check_store(self) -> StoreReport: ...
+
+    def progress(self) -> tuple[Progress, ...]: ...
 
 
 class _Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -193,6 +196,7 @@ class Api:
                 for medium in self._fleet.media
             ],
             "store": asdict(await self._services.store.status()),
+            "subsystems": [asdict(part) for part in self._upkeep.progress()],
         }
 
     async def _meters(self, params: _Meters, actor: str) -> list[dict[str, Any]]:

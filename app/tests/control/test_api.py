@@ -12,6 +12,7 @@ from dcu.collect.retry import Backoff
 from dcu.control.api import Api
 from dcu.cosem import objects
 from dcu.errors import ConfigError, JobError, JobExpired
+from dcu.platform.watchdog import Progress
 from neighbourhood import truth
 from neighbourhood.meter import Relay
 from tests.collect.rig import DAY, HOUR, LOSE_REQUEST, rig
@@ -22,6 +23,9 @@ pytestmark = pytest.mark.looptime
 class Upkeep:
     async def import_shipment(self, text, transport_key, actor):
         return [text, transport_key]
+
+    def progress(self):
+        return (Progress("event loop", True, 0.5, 15.0),)
 
 
 @asynccontextmanager
@@ -78,6 +82,7 @@ async def test_status_counts_what_there_is(tmp_path):
         assert status["media"][0]["exchanges"] > 0
         assert status["jobs"]["running"] == 0
         assert status["store"]["days"] >= 0
+        assert status["subsystems"] == [{"name": "event loop", "alive": True, "quiet": 0.5, "within": 15.0}]
 
 
 async def test_meters_says_who_is_quarantined_and_why_and_release_ends_it(tmp_path):
