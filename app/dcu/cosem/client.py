@@ -135,7 +135,7 @@ class ClientSession(Conversation):
         if isinstance(answer, GetResponseBlock):
             joined = yield from self._blocks("with-list", answer)
             try:
-                results = decode_results(joined)
+                results = decode_results(joined, len(attributes))
             except DecodeError as error:
                 raise self._failed(error) from None
         else:

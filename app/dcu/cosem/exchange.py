@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from dcu.cosem.apdu import Result
 from dcu.cosem.apdu.wire import Reader
-from dcu.errors import DcuError, LinkTimeout
+from dcu.errors import DcuError, DecodeError, LinkTimeout
 
 T = TypeVar("T")
 
@@ -44,9 +44,12 @@ def drive(exchange: Exchange[T], answer: Callable[[bytes], bytes | None]) -> T:
         return stop.value  # type: ignore[no-any-return]
 
 
-def decode_results(raw: bytes) -> tuple[Result, ...]:
+def decode_results(raw: bytes, expected: int | None = None) -> tuple[Result, ...]:
     """Read the SEQUENCE OF Get-Data-Result that the joined blocks of a with-list answer hold. Raises DecodeError."""
     reader = Reader(raw)
-    results = tuple(reader.result(last=False) for _ in range(reader.length()))
+    count = reader.length()
+    if expected not in (None, count):
+        raise DecodeError(f"{count} results for {expected} attributes", 0)
+    results = tuple(reader.result(last=False) for _ in range(count))
     reader.end()
     return results

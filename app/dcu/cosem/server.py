@@ -2,7 +2,7 @@
 
 A request reaches the application after it has met the terms of its client SAP: association, policy, tag, counter,
 negotiated conformance. Total: whatever comes in, a reply or None goes out, and the session lives. Its state is bounded:
-a link per configured client SAP, and in it one long answer at most.
+a link per configured client SAP, and in it one long answer at most, which is one value or a list of bounded size.
 
 Source: DLMS Green Book (IEC 62056-5-3) clauses 9.3 and 9.4.
 """
@@ -47,6 +47,10 @@ from dcu.model import AttributeRef, MethodRef
 _AARQ, _RLRQ = 0x60, 0x62
 _CONFIRMED = 0x40  # of invoke-id-and-priority
 _PROOF_HEAD = b"\x09\x11"
+
+# One request of 64 KB names 6,500 attributes: without bounds, a profile that many times over.
+LIST_ITEMS = 256  # attributes of one with-list request that are looked at
+LIST_BYTES = 1 << 18  # of values in its answer: four of the largest APDUs
 
 
 class Denied(Exception):
@@ -227,8 +231,7 @@ class ServerSession:
         if isinstance(request, GetRequestNext):
             return _next_block(link, request)
         if isinstance(request, GetRequestList):
-            results = tuple(self._value(client_sap, link, *item) for item in request.attributes)
-            return _fitting(link, GetResponseList(request.invoke, results))
+            return _fitting(link, GetResponseList(request.invoke, self._values(client_sap, link, request)))
         if isinstance(request, SetRequestNormal):
             result = self._written(client_sap, link, request)
             return SetResponseNormal(request.invoke, result) if request.invoke & _CONFIRMED else None
@@ -247,6 +250,23 @@ class ServerSession:
             return self._device.get(client_sap, attribute, selection)
         except Exception as error:
             return DataAccessResult(_reason(error))
+
+    def _values(self, client_sap: int, link: Link, request: GetRequestList) -> tuple[Result, ...]:
+        """A value or a refusal for each attribute; other-reason for those that go beyond the bounds of one answer."""
+        results: list[Result] = []
+        room = LIST_BYTES
+        for attribute, selection in request.attributes[:LIST_ITEMS]:
+            result: Result = DataAccessResult.OTHER_REASON
+            if room:
+                result = self._value(client_sap, link, attribute, selection)
+                if not isinstance(result, DataAccessResult):
+                    if len(result) > room:
+                        result, room = DataAccessResult.OTHER_REASON, 0
+                    else:
+                        room -= len(result)
+            results.append(result)
+        beyond = len(request.attributes) - len(results)
+        return (*results, *(DataAccessResult.OTHER_REASON,) * beyond)
 
     def _written(self, client_sap: int, link: Link, request: SetRequestNormal) -> DataAccessResult:
         if request.selection is not None and not link.conformance & Conformance.SELECTIVE_ACCESS:

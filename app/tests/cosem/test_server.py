@@ -1,5 +1,6 @@
 """The server session against clients that ask too much, too early, too weakly, or nonsense."""
 
+import tracemalloc
 from itertools import count
 
 import pytest
@@ -18,6 +19,7 @@ from dcu.cosem.apdu import (
     DataNotification,
     ExceptionResponse,
     ExceptionService,
+    GetRequestList,
     GetRequestNext,
     GetRequestNormal,
     GetResponseBlock,
@@ -33,9 +35,10 @@ from dcu.cosem.association import (
     MemoryFloors,
     ServerAssociation,
 )
+from dcu.cosem.exchange import decode_results
 from dcu.cosem.handshake import REPLY_TO_HLS
 from dcu.cosem.security import Cipher, Framing, Policy, Protection
-from dcu.cosem.server import ServerSession
+from dcu.cosem.server import LIST_BYTES, LIST_ITEMS, ServerSession
 from dcu.credentials import MeterKeys, Secret
 
 from .small_meter import (
@@ -383,6 +386,40 @@ def test_blocks_are_given_in_order_and_one_long_answer_at_a_time():
     ask(session, GetRequestNormal(0xC1, PROFILE))
     assert isinstance(ask(session, GetRequestNormal(0xC1, ENERGY)), GetResponseNormal)
     assert ask(session, GetRequestNext(0xC1, 1)).result == DataAccessResult.NO_LONG_GET_IN_PROGRESS
+
+
+def listed(session, *attributes):
+    answer = ask(session, GetRequestList(0xC1, tuple((attribute, None) for attribute in attributes)))
+    joined = b""
+    while isinstance(answer, GetResponseBlock):
+        joined += answer.result
+        if answer.last:
+            return decode_results(joined)
+        answer = ask(session, GetRequestNext(0xC1, answer.block))
+    return answer.results
+
+
+def test_a_list_of_everything_many_times_over_is_cut_to_what_an_answer_may_hold():
+    session = plain_server()
+    long = axdr.encode(data.octets(bytes(27_000)))
+    session._device.values[PROFILE] = long
+    session._device.get = lambda *arguments: bytes(bytearray(long))  # a new one each time, as a meter would
+    tracemalloc.start()
+    try:
+        results = listed(session, *[PROFILE] * 6_500)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    given = LIST_BYTES // len(long)
+    assert results == (long,) * given + (DataAccessResult.OTHER_REASON,) * (6_500 - given)
+    assert peak < 8 << 20  # it was 532 MB
+
+
+def test_a_list_of_many_small_values_is_bounded_too():
+    session = plain_server()
+    results = listed(session, *[ENERGY] * (LIST_ITEMS + 2))
+    assert results == (ENERGY_NOW,) * LIST_ITEMS + (DataAccessResult.OTHER_REASON,) * 2
+    assert len(session._device.asked) == LIST_ITEMS
 
 
 @pytest.mark.parametrize("wrong", [None, "text", b"", 5])
