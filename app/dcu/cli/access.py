@@ -112,12 +112,12 @@ def open_access(*, meter: str | None, socket: Path, **options: Any) -> Access:
         raise click.UsageError("say which meter: one of --tcp HOST:PORT, --udp HOST:PORT and --meter NAME")
     given = [name for name in DIRECT if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     family_named(options["family"])  # what is wrong with it is said before anybody is asked
-    if meter:
+    if meter is not None:
         if given:
             names = ", ".join(f"--{name.removesuffix('_path')}" for name in given)
             raise click.UsageError(f"{names}: a meter of the collector (--meter) is spoken to as the collector does it")
         return Collected(socket, meter, options["family"], options["timeout"])
-    written = options["tcp_at"] or options["udp_at"]
+    written = options["tcp_at"] or options["udp_at"] or ""
     if name := _owned(socket, *located(written)):
         unused = ", its own way: client, authentication and keys are the collector's" if given else ""
         note(f"{written} is {name} of the running collector, which is asked{unused}")

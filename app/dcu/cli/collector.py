@@ -14,6 +14,7 @@ from dcu.model import Obis
 F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path, readable=False)  # what is wrong with it says whoever reads it
+FIRST_YEAR, LAST_YEAR = 1970, 2200
 PAGE = 5_000  # rows that a call brings at most
 
 
@@ -75,6 +76,8 @@ def moment(text: str) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"{text!r} is no time: write 2026-11-19, 2026-11-19T06:00 (UTC) or …T06:00+02:00") from None
+    if not FIRST_YEAR < at.year < LAST_YEAR:
+        raise ConfigError(f"{text!r}: a meter's rows lie between {FIRST_YEAR} and {LAST_YEAR}")
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

@@ -29,6 +29,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 DIRECT = ("client", "server", "auth", "dedicated", "keys_path")  # what only a link of our own asks for
 TIMEOUT = 10.0  # seconds for one answer
 
+
+class Seconds(click.FloatRange):
+    """A range that does not let `nan` through, which is neither below nor above anything."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        return self.fail(f"{value!r} is no number.", param, ctx) if number != number else number
+
+
 _SAP = click.IntRange(1, 0xFFFF)
 _OPTIONS = (
     click.option("--tcp", "tcp_at", metavar="HOST:PORT", help="Where the meter is: the DLMS wrapper over TCP."),
@@ -56,7 +65,7 @@ _OPTIONS = (
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(0.1, 600),
+        type=Seconds(0.1, 600),
         metavar="SECONDS",
         help="How long to wait for one answer (with a collector: for everything). [default: 10; 300]",
     ),
