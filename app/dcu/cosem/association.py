@@ -169,7 +169,7 @@ class Refused:
     last: DcuError | None = field(default=None, repr=False)
 
     def add(self, error: DcuError) -> None:
-        self.last = error
+        self.last = bare(error)
         if isinstance(error, TagMismatch):
             self.tag += 1
         elif isinstance(error, CounterReplayed):
@@ -184,6 +184,13 @@ class Refused:
     @property
     def total(self) -> int:
         return self.tag + self.counter + self.policy + self.stale + self.malformed
+
+
+def bare(error: DcuError) -> DcuError:
+    """A copy of `error` to keep: without traceback and causes, whose frames hold what was deciphered."""
+    kept = type(error).__new__(type(error), *error.args)
+    vars(kept).update(vars(error))
+    return kept
 
 
 class Floors(Protocol):

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from dcu.cosem import apdu, security
 from dcu.cosem.apdu import Apdu, ConfirmedServiceError, DataNotification, ExceptionResponse
-from dcu.cosem.association import Association, Counter, MemoryFloors, Negotiated, Refused, StaleAnswer
+from dcu.cosem.association import Association, Counter, MemoryFloors, Negotiated, Refused, StaleAnswer, bare
 from dcu.cosem.ciphering import Ciphering, require_protection
 from dcu.cosem.exchange import Conclusive, Exchange, Unsent
 from dcu.cosem.handshake import refusal
@@ -240,7 +240,7 @@ class Conversation:
     def _over(self, error: DcuError) -> DcuError:
         """End the session; return `error`, its reason."""
         self.associated = False
-        self._ended = error
+        self._ended = bare(error)
         return error
 
     def _malformed(self, message: str) -> DcuError:

@@ -3,6 +3,7 @@
 The Green Book's examples: AARQs with LLS and with ciphering, the proofs of HLS 5.
 """
 
+from contextlib import suppress
 from itertools import count
 
 import pytest
@@ -23,11 +24,12 @@ from dcu.cosem.apdu import (
     ExceptionService,
     ExceptionState,
     GetResponseBlock,
+    GetResponseList,
     GetResponseNormal,
     InitiateResponse,
     SetResponseNormal,
 )
-from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, Association, Authentication
+from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, Association, Authentication, Refused
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import drive
 from dcu.cosem.security import Cipher, Framing, Policy, Protection
@@ -51,6 +53,7 @@ from .small_meter import CLIENT_TITLE, CONTEXTS, ENERGY, ENERGY_NOW, KEYS, LIMIT
 
 GREEN_BOOK = Conformance(0x007E1F)
 INITIATED = InitiateResponse(Conformance(0x00501F), 0x01F4)
+LISTS = apdu.encode(InitiateResponse(Conformance.GET | Conformance.MULTIPLE_REFERENCES, 0))
 CIPHER = Cipher(KEYS.guek, KEYS.gak)
 
 
@@ -459,6 +462,24 @@ def test_blocks_are_joined_in_order():
     ) == bytes.fromhex("0903616263")
 
 
+def list_of(*answers):
+    given_answers = iter(answers)
+    session = ClientSession(Association(1, 1), counter=count(1).__next__)
+    aare_ = aare(
+        context=ApplicationContext.LN, mechanism=None, challenge=None, title=None, diagnostic=0, information=LISTS
+    )
+    drive(session.associate(), lambda frame: acse.encode(aare_))
+    return drive(session.get_list([(ENERGY, None)] * 2), lambda frame: apdu.encode(next(given_answers)))
+
+
+@pytest.mark.parametrize("count_", [0, 1, 3])
+def test_a_list_of_another_length_than_was_asked_for_is_refused(count_):
+    raw = bytes((count_,)) + (b"\x00" + ENERGY_NOW) * count_
+    for answer in (GetResponseList(0xC1, (ENERGY_NOW,) * count_), GetResponseBlock(0xC1, True, 1, raw)):
+        with pytest.raises(MalformedAnswer, match=f"{count_} results for 2 attributes"):
+            list_of(answer)
+
+
 @pytest.mark.parametrize("second", [0, 1, 3])
 def test_a_block_out_of_order_is_refused(second):
     with pytest.raises(MalformedAnswer, match=f"block {second} where 2 is due"):
@@ -519,6 +540,34 @@ def test_no_key_shows_in_settings_sessions_or_errors():
     for secret in (KEYS.guek, KEYS.gak, KEYS.password):
         assert secret.reveal().hex() not in shown.lower()
         assert repr(secret.reveal()) not in shown
+
+
+@pytest.mark.parametrize("lossy", [False, True], ids=["stream", "lossy"])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        sealed(GetResponseNormal(0xC1, ENERGY_NOW), 5025),
+        sealed(GetResponseNormal(INVOKE, ENERGY_NOW), 5020),
+        sealed(GetResponseNormal(INVOKE, ENERGY_NOW), 5025, Protection.ENCRYPTED),
+    ],
+    ids=["stale", "replayed", "encrypted only"],
+)
+def test_what_is_kept_of_a_refusal_holds_on_to_no_frame(frame, lossy):
+    pair, exchange, _ = asking(lossy=lossy)
+    pair.server.receive(1, sealed(GetResponseNormal(0xC1, ENERGY_NOW), 5025))
+    with suppress(DcuError):
+        exchange.send(frame)
+    for kept in (pair.client.refused.last, pair.server.refused.last, *([] if lossy else [pair.client._ended])):
+        assert str(kept)
+        assert (kept.__traceback__, kept.__context__, kept.__cause__) == (None, None, None)
+
+
+def test_what_is_kept_of_a_refusal_says_all_that_the_error_said():
+    refused = Refused()
+    error = CounterReplayed("old", 7, 5)
+    refused.add(error)
+    assert (type(refused.last), str(refused.last)) == (CounterReplayed, "old")
+    assert (refused.last.floor, refused.last.received) == (7, 5)
 
 
 @pytest.mark.parametrize("lossy", [False, True], ids=["stream", "lossy"])
