@@ -24,6 +24,7 @@ BUFFER, CAPTURE_OBJECTS, CAPTURE_PERIOD, ENTRIES_IN_USE = 2, 3, 4, 7
 PROFILE_GENERIC = 7
 LARGEST_PERIOD = 366 * 86400
 LARGEST_ROW = 64  # columns
+_LEAST, _MOST = -(1 << 63), (1 << 64) - 1  # of what the store keeps
 _KEPT = 256  # layouts: a fleet has a handful
 _FIRST_GUESS = 14, 9  # bytes of a row: the clock, and each column, before any was seen
 
@@ -81,7 +82,10 @@ class ProfileLayout(msgspec.Struct, frozen=True, array_like=True):
         if status is not None and not isinstance(status, int):
             raise LayoutChanged("a profile row whose status is no number")
         values = tuple(value for index, value in enumerate(row) if index not in (self.clock, self.status))
-        return Reading(epoch_seconds(moment), status, values)
+        for number in (status, *values):
+            if isinstance(number, int) and not _LEAST <= number <= _MOST:
+                raise MalformedAnswer("a profile row with a number of more than 64 bits")
+        return Reading(epoch_seconds(moment), None if status is None else int(status), values)  # a boolean is an int
 
 
 def is_status(attribute: AttributeRef) -> bool:
