@@ -35,7 +35,10 @@ _GENERAL = 1 + _TITLE_SIZE  # and the sender's title in general ciphering
 
 @dataclass(slots=True)
 class Link:
-    """One client's association with the server, from its AARQ on."""
+    """One client's association with the server, from its AARQ on.
+
+    stands: while the client has not proven itself, the association that it had before, if it was he who had it.
+    """
 
     terms: ServerAssociation
     conformance: Conformance
@@ -45,6 +48,7 @@ class Link:
     theirs: bytes = field(default=b"", repr=False)
     proven: bool = True  # False: HLS pass 3 is still due
     long_get: "LongGet | None" = None
+    stands: "Link | None" = None
 
     @property
     def room(self) -> int:

@@ -72,6 +72,12 @@ class Ciphering:
 
     def open(self, frame: bytes, required: Protection) -> Opened:
         """Raises DecodeError, TagMismatch, PolicyViolated, CounterReplayed."""
+        opened = self.look(frame, required)
+        self.accept(opened)
+        return opened
+
+    def look(self, frame: bytes, required: Protection) -> Opened:
+        """As `open`, and the floor stays as it is: the caller has still to decide whether the frame is for us."""
         ciphered = parse(frame)
         dedicated = ciphered.framing in _DEDICATED
         cipher = self._dedicated if dedicated else self.cipher
@@ -79,12 +85,15 @@ class Ciphering:
             raise PolicyViolated("a frame under a dedicated key, where none was agreed")
         opened = unprotect(cipher, ciphered, title=self.peer, required=required)
         self.require_above(self._dedicated_floor if dedicated else self.floor, opened.counter)
-        if opened.protection.authentic:
-            if dedicated:
-                self._dedicated_floor = opened.counter
-            else:
-                self._floors.accept(self.peer, opened.counter)
         return opened
+
+    def accept(self, opened: Opened) -> None:
+        if not opened.protection.authentic:
+            return
+        if opened.framing in _DEDICATED:
+            self._dedicated_floor = opened.counter
+        else:
+            self._floors.accept(self.peer, opened.counter)
 
     def prove(self, challenge: bytes) -> bytes:
         """HLS 5: f(challenge), ours."""

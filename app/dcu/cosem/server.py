@@ -2,13 +2,15 @@
 
 A request reaches the application after it has met the terms of its client SAP: association, policy, tag, counter,
 negotiated conformance. Total: whatever comes in, a reply or None goes out, and the session lives. Its state is bounded:
-a link per configured client SAP, and in it one long answer at most, which is one value or a list of bounded size.
+two links per configured client SAP, the association and one that is to replace it as soon as its client has proven
+itself (HLS); in each one long answer at most, which is one value or a list of bounded size.
 
 Source: DLMS Green Book (IEC 62056-5-3) clauses 9.3 and 9.4.
 """
 
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from dcu.cosem import acse, apdu, security
@@ -122,7 +124,7 @@ class ServerSession:
 
     def associated(self, client_sap: int) -> bool:
         link = self._links.get(client_sap)
-        return link is not None and link.proven
+        return link is not None and (link.proven or link.stands is not None)
 
     def notification(self, client_sap: int, notification: DataNotification) -> bytes:
         """The APDU that carries `notification`, in general-glo-ciphering where the SAP's policy protects responses.
@@ -136,6 +138,8 @@ class ServerSession:
         link = self._links.get(client_sap)
         if link is None or link.ciphering is None:
             raise ValueError(f"client {client_sap} has no association")
+        link = link.stands or link
+        assert link.ciphering
         return link.ciphering.seal(plain, terms.policy.response, Framing.GENERAL_GLOBAL)
 
     # --- associations
@@ -153,10 +157,14 @@ class ServerSession:
         except Rejected as rejected:
             self.refused.add(AssociationRefused(str(rejected)))
             return rejection(rejected, context)
+        before = self._links.get(client_sap)
+        if before and not link.proven:
+            link.stands = before if before.proven else before.stands
         self._links[client_sap] = link
         return answer
 
-    def _release(self, client_sap: int, link: Link, frame: bytes) -> bytes:
+    def _release(self, client_sap: int, newest: Link, frame: bytes) -> bytes:
+        link = newest.stands or newest
         request = acse.decode(frame)
         assert isinstance(request, Rlrq)
         policy = link.terms.policy
@@ -169,7 +177,9 @@ class ServerSession:
             require_protection(policy.request, Protection.NONE, "the release request")
         protected = link.terms.ciphered and bool(information)
         answer = acse.encode(Rlre(reason=0, user_information=initiate_response(link) if protected else None))
-        del self._links[client_sap]
+        if link is newest:
+            del self._links[client_sap]
+        newest.stands = None
         return answer
 
     def _prove(self, client_sap: int, link: Link, request: ActionRequestNormal, floor: int) -> Apdu:
@@ -183,33 +193,26 @@ class ServerSession:
         except (DecodeError, SecurityError) as error:
             self.refused.add(error)
             del self._links[client_sap]
+            if link.stands:
+                self._links[client_sap] = link.stands
             return ActionResponseNormal(request.invoke, ActionResult.READ_WRITE_DENIED)
         answer = _PROOF_HEAD + link.ciphering.prove(link.theirs)
-        link.proven = True
+        link.proven, link.stands = True, None
         return ActionResponseNormal(request.invoke, ActionResult.SUCCESS, answer)
 
     # --- services
 
-    def _service(self, client_sap: int, link: Link, frame: bytes) -> bytes | None:
-        if len(frame) > link.terms.max_pdu:
-            self.refused.add(DecodeError(f"a request of {len(frame)} bytes, at most {link.terms.max_pdu} are taken"))
+    def _service(self, client_sap: int, newest: Link, frame: bytes) -> bytes | None:
+        if len(frame) > newest.terms.max_pdu:
+            self.refused.add(DecodeError(f"a request of {len(frame)} bytes, at most {newest.terms.max_pdu} are taken"))
             return None if self._lossy else _exception(ExceptionService.PDU_TOO_LONG)
-        policy = link.terms.policy
-        framing = Framing.GLOBAL
-        floor = link.ciphering.floor if link.ciphering else -1  # before this frame raises it
-        plain = frame
-        if link.ciphering and security.is_ciphered(frame):
-            opened = link.ciphering.open(frame, policy.request)
-            plain, framing = opened.apdu, opened.framing
-        else:
-            require_protection(policy.request, Protection.NONE, "the request")
-            framing = link.ciphering.framing if link.ciphering else framing
+        link, plain, framing, floor = _request(newest, frame)
         answer = self._answer(client_sap, link, plain, floor)
         if answer is None:
             return None
         if isinstance(answer, ExceptionResponse) or link.ciphering is None:
             return apdu.encode(answer)
-        return link.ciphering.seal(apdu.encode(answer), policy.response, framing)
+        return link.ciphering.seal(apdu.encode(answer), link.terms.policy.response, framing)
 
     def _answer(self, client_sap: int, link: Link, plain: bytes, floor: int) -> Apdu | None:
         try:
@@ -218,9 +221,8 @@ class ServerSession:
             self.refused.add(error)
             return ExceptionResponse(ExceptionState.SERVICE_UNKNOWN, ExceptionService.SERVICE_NOT_SUPPORTED)
         if not link.proven:
-            if isinstance(request, ActionRequestNormal) and request.method == REPLY_TO_HLS:
-                return self._prove(client_sap, link, request, floor)
-            raise PolicyViolated("a request before the client has proven itself")
+            assert isinstance(request, ActionRequestNormal)
+            return self._prove(client_sap, link, request, floor)
         service = _SERVICES.get(type(request))
         if service is None or not link.conformance & service:
             return ExceptionResponse(ExceptionState.SERVICE_NOT_ALLOWED, ExceptionService.SERVICE_NOT_SUPPORTED)
@@ -307,6 +309,37 @@ _SERVICES: Mapping[type, Conformance] = {
     SetRequestNormal: Conformance.SET,
     ActionRequestNormal: Conformance.ACTION,
 }
+
+
+def _request(newest: Link, frame: bytes) -> tuple[Link, bytes, Framing, int]:
+    """The request in `frame`: of a client that proves itself, or else in the association that stands until it has."""
+    if newest.stands:
+        with suppress(DecodeError, SecurityError):
+            return _opened(newest, frame)
+    return _opened(newest.stands or newest, frame)
+
+
+def _opened(link: Link, frame: bytes) -> tuple[Link, bytes, Framing, int]:
+    """The plain request, which meets the policy; how it was ciphered; and the floor before it."""
+    required = link.terms.policy.request
+    ciphering = link.ciphering
+    plain, opened = frame, None
+    framing, floor = (ciphering.framing, ciphering.floor) if ciphering else (Framing.GLOBAL, -1)
+    if ciphering and security.is_ciphered(frame):
+        opened = ciphering.look(frame, required)
+        plain, framing = opened.apdu, opened.framing
+    else:
+        require_protection(required, Protection.NONE, "the request")
+    if not (link.proven or _is_proof(plain)):
+        raise PolicyViolated("a request before the client has proven itself")
+    if ciphering and opened:
+        ciphering.accept(opened)
+    return link, plain, framing, floor
+
+
+def _is_proof(plain: bytes) -> bool:
+    request = apdu.decode(plain)
+    return isinstance(request, ActionRequestNormal) and request.method == REPLY_TO_HLS
 
 
 def _fitting(link: Link, answer: GetResponseNormal | GetResponseList) -> Apdu:

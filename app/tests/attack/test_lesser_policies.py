@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from dcu.cosem import acse, apdu, security
-from dcu.cosem.acse import Aarq, ApplicationContext, AssociationResult
+from dcu.cosem.acse import Aarq, ApplicationContext, AssociationResult, Mechanism
 from dcu.cosem.apdu import (
     ActionRequestNormal,
     DataNotification,
@@ -19,9 +19,10 @@ from dcu.cosem.apdu import (
     InitiateRequest,
 )
 from dcu.cosem.apdu.names import SERVICES
-from dcu.cosem.association import SUPPORTED, Association, Authentication, ServerAssociation
+from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, SUPPORTED, Association, Authentication, ServerAssociation
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import drive
+from dcu.cosem.handshake import REPLY_TO_HLS
 from dcu.cosem.push import PushReceiver, PushSource
 from dcu.cosem.security import Cipher, Framing, Policy, Protection
 from dcu.cosem.server import ServerSession
@@ -116,6 +117,73 @@ def test_nothing_is_answered_under_a_dedicated_key_that_the_attacker_chose(respo
         framing=Framing.DEDICATED,
     )
     assert meter.receive(CLIENT, request) == bytes.fromhex("d80101")
+
+
+# --- a made up AARQ, where requests need not be authenticated
+
+
+def spoofed(policy):
+    """All that it takes where a policy lets requests pass as they are."""
+    context = ApplicationContext.LN_CIPHERED if policy.response else ApplicationContext.LN
+    return acse.encode(
+        Aarq(context, CLIENT_TITLE, Mechanism.HIGH_GMAC, bytes(16), apdu.encode(InitiateRequest(SUPPORTED, 0xFFFF)))
+    )
+
+
+unproven = pytest.mark.parametrize(
+    "policy",
+    [Policy(Protection.NONE, Protection.NONE), Policy(Protection.NONE, Protection.BOTH)],
+    ids=["plain services", "responses protected"],
+)
+
+
+@unproven
+def test_an_aarq_that_nobody_stands_behind_does_not_end_an_association(policy):
+    line = Line(policy.request, policy.response)
+    line.run(line.client.associate())
+    for _ in range(3):
+        assert acse.decode(line.answer(spoofed(policy))).result == AssociationResult.ACCEPTED
+        assert line.server.associated(CLIENT)
+        assert line.run(line.client.get(ENERGY)) == ENERGY_NOW
+    wrong = ActionRequestNormal(0xC1, REPLY_TO_HLS, b"\x09\x11\x10" + bytes(16))
+    line.answer(apdu.encode(wrong))
+    assert line.run(line.client.get(ENERGY)) == ENERGY_NOW
+    assert line.server._links[CLIENT].stands is None
+    line.answer(spoofed(policy))
+    line.run(line.client.release())
+    assert not line.server.associated(CLIENT)
+
+
+@unproven
+def test_a_client_that_proves_itself_takes_the_place_of_its_earlier_association(policy):
+    line = Line(policy.request, policy.response)
+    line.run(line.client.associate())
+    before = line.server._links[CLIENT]
+    line.answer(spoofed(policy))
+    again = line.new_client()
+    line.run(again.associate())
+    assert line.run(again.get(ENERGY)) == ENERGY_NOW
+    assert line.server._links[CLIENT].stands is None
+    assert line.server._links[CLIENT] is not before
+
+
+@pytest.mark.parametrize("dedicated", [False, True], ids=["global key", "dedicated key"])
+def test_a_client_that_ciphers_more_than_it_must_is_heard_beside_a_made_up_aarq(dedicated):
+    policy = Policy(Protection.NONE, Protection.BOTH)
+    line = Line(policy.request, policy.response)
+    settings = Association(
+        CLIENT, 1, Authentication.GMAC, KEYS, CLIENT_TITLE, AUTHENTICATED_ENCRYPTED, dedicated=dedicated
+    )
+    client = ClientSession(settings, counter=count(1).__next__, lossy=True)
+    line.run(client.associate())
+    line.answer(spoofed(policy))
+    request = next(client.get(ENERGY))
+    answer = line.answer(request)
+    assert security.is_ciphered(answer)
+    assert line.answer(request) is None  # and not twice
+    assert line.run(client.get(ENERGY)) == ENERGY_NOW
+    line.run(client.release())
+    assert not line.server.associated(CLIENT)
 
 
 # --- HLS 5 as an oracle: f(challenge) is the tag of an APDU that is authenticated only

@@ -83,8 +83,8 @@ def server(terms=SECURE, **more):
     return ServerSession(SmallMeter(), {CLIENT: terms}, **more)
 
 
-def plain_server(initiate=INITIATE, **terms):
-    session = server(ServerAssociation(**terms))
+def plain_server(initiate=INITIATE, *, lossy=False, **terms):
+    session = server(ServerAssociation(**terms), lossy=lossy)
     request = Aarq(ApplicationContext.LN, user_information=apdu.encode(initiate))
     answer = acse.decode(session.receive(CLIENT, acse.encode(request)))
     assert answer.result == AssociationResult.ACCEPTED
@@ -355,10 +355,13 @@ def test_without_negotiated_blocks_a_long_answer_is_refused():
     assert ask(session, GetRequestNormal(0xC1, ENERGY)).result == ENERGY_NOW
 
 
-def test_a_request_longer_than_the_server_takes_is_refused():
-    session = plain_server(max_pdu=64)
-    answer = ask(session, SetRequestNormal(0xC1, LIMIT, None, bytes(100)))
-    assert answer.service == ExceptionService.PDU_TOO_LONG
+@pytest.mark.parametrize("lossy", [False, True], ids=["stream", "lossy"])
+def test_a_request_longer_than_the_server_takes_is_refused(lossy):
+    session = plain_server(max_pdu=64, lossy=lossy)
+    answer = session.receive(CLIENT, apdu.encode(SetRequestNormal(0xC1, LIMIT, None, bytes(100))))
+    assert answer is None if lossy else apdu.decode(answer).service == ExceptionService.PDU_TOO_LONG
+    assert session.refused.total == 1
+    assert session._device.done == []
 
 
 def test_unconfirmed_writes_and_calls_are_done_and_not_answered():
