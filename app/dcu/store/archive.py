@@ -5,7 +5,7 @@ that were given up are refused until there is room again, so that healing does n
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dcu.clock import Clock, epoch_seconds
@@ -16,12 +16,13 @@ from dcu.store.buffer import Buffer, Row
 from dcu.store.coverage import Coverage, Grid
 from dcu.store.critical import Critical
 from dcu.store.dayfiles import DayFiles, day_name
-from dcu.store.records import Settings, StoreStatus
+from dcu.store.records import Flushed, Settings, StoreStatus
 from dcu.store.rows import DAY
 
 CRITICAL = "critical.db"
 BALLAST = "ballast"
 _EXTRA_DAYS = 2  # beyond retention, where the clock cannot be trusted: today, and one in which it is already tomorrow
+_STEP = 2_000  # rows in one commit when the mains have failed: about 180 kB
 _RETRY = 60  # seconds between two attempts to commit on a full disk
 _ROOM = 1 << 20  # bytes: with less free than this there is no room again
 log = logging.getLogger(__name__)
@@ -35,10 +36,11 @@ class Archive:
         self.directory = directory
         self._clock = clock
         self._settings = settings
-        self._days = DayFiles(directory, critical.store_id, self._damaged)
+        self.gate = critical.gate
+        self._days = DayFiles(directory, critical.store_id, self._damaged, self.gate)
         self._buffer = Buffer()
         self._coverage = Coverage(self._keys)
-        self._ballast = files.Ballast(directory / BALLAST, settings.ballast)
+        self._ballast = files.Ballast(directory / BALLAST, settings.ballast, self.gate)
         self._given_up: int | None = None  # days up to this one went on a full disk
         self._told: set[int] = set()  # days that an alarm was raised for since the disk was full
         self._stuck = -_RETRY  # when a commit last found no room
@@ -69,10 +71,13 @@ class Archive:
         return archive
 
     def close(self) -> None:
+        """Commit and close; behind a shut gate only let go of the directory, as a power cut would."""
         try:
-            self.flush()
+            if not self.gate.shut:
+                self.flush()
         finally:
-            self._days.close()
+            if not self.gate.shut:
+                self._days.close()
             self.critical.close()
 
     # Readings
@@ -92,6 +97,8 @@ class Archive:
 
     def _due(self, now: int) -> bool:
         rows, settings = len(self._buffer), self._settings
+        if self.gate.shut:
+            return False
         if rows >= 2 * settings.commit_rows:
             return True
         if abs(now - self._stuck) < _RETRY:  # the disk was full a moment ago
@@ -142,6 +149,7 @@ class Archive:
 
     def flush(self) -> None:
         """Commit what is buffered, the newest day first; what finds no room stays in RAM, up to a bound."""
+        self.gate.check()
         for day in reversed(self._buffer.days()):
             pending = self._buffer.of_day(day)
             while pending:
@@ -154,6 +162,8 @@ class Archive:
                         continue
                     newer = any(known > day for known in self._days.days())
                     self._wait(day, pending, "the disk is full", give_up=newer)  # then it is the oldest day itself
+                except files.FrozenError:
+                    raise
                 except StoreError as error:
                     self.critical.alarm("day-file-unwritable", day_name(day), str(error))
                     self._wait(day, pending, str(error), give_up=False)
@@ -162,10 +172,35 @@ class Archive:
                 break
         self._tell()
 
+    def flush_within(self, left: Callable[[], float]) -> Flushed:
+        """The mains failed: commit, the newest day first, as long as `left()` seconds last. The rest stays in RAM.
+
+        In small transactions, none of which is begun unless twice the time of the longest so far is left. No room is
+        made for what does not fit: there is no time, and readings can be collected again.
+        """
+        rows, longest, begun = 0, 0.0, left()
+        room = self._ballast.present or not self._ballast.length
+        for day in reversed(self._buffer.days()) if room else ():
+            pending = self._buffer.of_day(day)
+            for at in range(0, len(pending), _STEP):
+                before = left()
+                if before <= 2 * longest:
+                    return Flushed(rows, len(self._buffer), begun - left())
+                try:
+                    self._days.write(day, pending[at : at + _STEP])
+                except StoreError as error:
+                    log.error("%s", error)
+                    return Flushed(rows, len(self._buffer), begun - left())
+                self._buffer.forget(pending[at : at + _STEP])
+                rows += len(pending[at : at + _STEP])
+                longest = max(longest, before - left())
+        return Flushed(rows, len(self._buffer), begun - left())
+
     def _tell(self) -> None:
         """Commit the alarms of what just happened; they stay in line where even that finds no room."""
         try:
-            self.critical.settle()
+            if not self.gate.shut:
+                self.critical.settle()
         except StoreError as error:
             log.error("%s", error)
 
@@ -182,6 +217,7 @@ class Archive:
 
     def maintain(self) -> None:
         """What time brings. Also at start: it may have been long."""
+        self.gate.check()
         now = self._now()
         self._expire(now)
         if self._due(now):

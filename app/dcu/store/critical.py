@@ -39,6 +39,7 @@ class Critical:
     def __init__(self, path: Path, lock: files.Lock, connection: sqlite3.Connection, clock: Clock, audit_rows: int):
         self.path = path
         self.on_full: Callable[[int], bool] = lambda attempt: False
+        self.gate = files.Gate()
         self._lock = lock
         self._db = connection
         self._clock = clock
@@ -68,7 +69,8 @@ class Critical:
     def close(self) -> None:
         with contextlib.suppress(StoreError):  # what could not be kept was logged
             self.settle()
-        self._db.close()
+        if not self.gate.shut:  # closing the last connection copies the write-ahead log back: that is writing
+            self._db.close()
         self._lock.release()
 
     def reload(self) -> None:
@@ -81,7 +83,7 @@ class Critical:
         attempt = 0
         while True:
             try:
-                with files.transaction(self._db):
+                with files.transaction(self._db, self.gate):
                     for (kind, subject), text in self._alarms.items():
                         self._insert_alarm(kind, subject, text)
                     result = work(self._db)

@@ -49,8 +49,11 @@ def day_of(name: str, pattern: re.Pattern[str] = _NAME) -> int | None:
 class DayFiles:
     """The day files of a directory. `on_damage(day, why)` is told of each file that was set aside."""
 
-    def __init__(self, directory: Path, store_id: int, on_damage: Callable[[int, str], None]) -> None:
+    def __init__(
+        self, directory: Path, store_id: int, on_damage: Callable[[int, str], None], gate: files.Gate | None = None
+    ) -> None:
         self.directory = directory
+        self._gate = gate or files.Gate()
         self._store_id = store_id
         self._on_damage = on_damage
         self._open: dict[int, sqlite3.Connection] = {}
@@ -73,13 +76,14 @@ class DayFiles:
     def write(self, day: int, rows: Sequence[Row]) -> None:
         """Commit rows of one day, sorted by key, in one transaction; what is there already costs no page.
 
-        Raises files.FullError, StoreError.
+        Raises files.FullError, files.FrozenError, StoreError.
         """
+        self._gate.check()  # a new day's file would be laid out before the transaction
         for attempt in range(2):
             with self._guarded(day):
                 connection = self._connection(day, create=True)
                 assert connection is not None
-                with files.transaction(connection):
+                with files.transaction(connection, self._gate):
                     connection.executemany(
                         "INSERT INTO readings VALUES (?,?,?,?) ON CONFLICT (ts, meter, profile)"
                         " DO UPDATE SET row = excluded.row WHERE row IS NOT excluded.row",
@@ -110,6 +114,7 @@ class DayFiles:
 
     def drop(self, day: int) -> int:
         """Unlink a day's file; return the bytes it had."""
+        self._gate.check()
         size = files.size(self.path(day))
         self._close(day)
         files.unlink(self.path(day))
@@ -117,10 +122,12 @@ class DayFiles:
         return size
 
     def drop_aside(self, day: int) -> None:
+        self._gate.check()
         files.unlink(self.path(day).with_name(file_name(day) + ".damaged"))
 
     def set_aside(self, day: int, why: str) -> None:
         """Rename a day's file out of the way and say so; an earlier one of that day gives way."""
+        self._gate.check()
         self._close(day)
         target = self.path(day).with_name(file_name(day) + ".damaged")
         files.unlink(target)

@@ -21,6 +21,25 @@ class FullError(StoreError):
     """The disk is full."""
 
 
+class FrozenError(StoreError):
+    """Writes have stopped: the mains failed, and what is written now may be torn."""
+
+
+class Gate:
+    """Through which every write goes. Who shuts it may be another thread than who writes: one commit may be under way.
+
+    Nothing is lost behind a shut gate: what waits in RAM stays there, and who wanted to commit is told by FrozenError.
+    """
+
+    def __init__(self) -> None:
+        self.shut = False
+
+    def check(self) -> None:
+        """Raises FrozenError while it is shut."""
+        if self.shut:
+            raise FrozenError("the mains failed: nothing is written any more")
+
+
 def sync_directory(directory: Path) -> None:
     """Make created, renamed and unlinked names of `directory` durable."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -87,11 +106,18 @@ def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing. A failed COMMIT (full disk) leaves the transaction open, so it is rolled back too."""
+def transaction(connection: sqlite3.Connection, gate: Gate | None = None) -> Iterator[None]:
+    """All or nothing. A failed COMMIT (full disk) leaves the transaction open, so it is rolled back too.
+
+    gate: raises FrozenError where it is shut, also when that happens in between.
+    """
+    if gate:
+        gate.check()
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        if gate:
+            gate.check()
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -125,8 +151,9 @@ class Lock:
 class Ballast:
     """Blocks kept aside: given back to a full file system, they let alarms commit."""
 
-    def __init__(self, path: Path, length: int) -> None:
+    def __init__(self, path: Path, length: int, gate: Gate | None = None) -> None:
         self._path = path
+        self._gate = gate or Gate()
         self.length = length
 
     @property
@@ -140,6 +167,7 @@ class Ballast:
         """Take the blocks again if that leaves some free; return whether all that is wanted is held."""
         if self.present or not self.length:
             return True
+        self._gate.check()
         if free(self._path.parent) < self.length + _MARGIN:
             return False
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -156,6 +184,7 @@ class Ballast:
 
     def release(self) -> bool:
         """Give the blocks back; return whether there were any."""
+        self._gate.check()
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:

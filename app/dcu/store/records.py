@@ -80,6 +80,15 @@ class StoreStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Flushed:
+    """What a flush against a deadline did: rows committed, rows that still wait in RAM, seconds it took."""
+
+    rows: int
+    left: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that `check` saw. serious: something is wrong; otherwise it is only worth knowing."""
 

@@ -2,6 +2,8 @@
 
 With `inline=True` calls run where they are made, so that nothing leaves a loop on virtual time. Invocation counters
 that are asked for while a commit is under way share the next one (group commit).
+
+Frozen (the mains failed), nothing is written: who wants to write waits until it is thawed, and then goes on.
 """
 
 import asyncio
@@ -14,7 +16,8 @@ from typing import ParamSpec, TypeVar
 from dcu.clock import Clock
 from dcu.model import Column, Obis, Priority, Reading
 from dcu.store.archive import Archive
-from dcu.store.records import AuditEntry, MeterRecord, OutboxItem, Settings, StoreStatus
+from dcu.store.files import FrozenError
+from dcu.store.records import AuditEntry, Flushed, MeterRecord, OutboxItem, Settings, StoreStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +32,8 @@ class Store:
         self._thread = thread
         self._wanted: list[tuple[str, int, asyncio.Future[range]]] = []
         self._lock = threading.Lock()  # of _wanted, which both threads change
+        self._thawed = asyncio.Event()
+        self._thawed.set()
 
     @classmethod
     async def open(
@@ -49,19 +54,46 @@ class Store:
         return cls(archive, thread)
 
     async def _run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        while True:
+            try:
+                return await self._once(call, *args, **kwargs)
+            except FrozenError:  # nothing was committed: it is done once the mains are back
+                await self._thawed.wait()
+
+    async def _once(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if self._thread is None:
             return call(*args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: call(*args, **kwargs))
 
     async def close(self) -> None:
-        """Commit what is buffered and let go of the directory."""
-        await self._run(self.archive.close)
+        """Commit what is buffered and let go of the directory; frozen: only let go of it."""
+        await self._once(self.archive.close)
         if self._thread is not None:
             self._thread.shutdown()
 
     async def flush(self) -> None:
         """Commit every buffered reading now (before a stop, on power failure)."""
         await self._run(self.archive.flush)
+
+    async def flush_within(self, seconds: float) -> Flushed:
+        """Commit what can be committed in so many seconds from now; see Archive.flush_within."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        return await self._once(self.archive.flush_within, lambda: until - loop.time())
+
+    def freeze(self) -> None:
+        """From now on nothing is written; a commit that is under way in this moment ends. Never waits."""
+        self.archive.gate.shut = True
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        """Write again, first what waited."""
+        self.archive.gate.shut = False
+        self._thawed.set()
+
+    @property
+    def frozen(self) -> bool:
+        return self.archive.gate.shut
 
     async def maintain(self) -> None:
         """What time brings: commit what waited long enough, unlink old days, restore the ballast. Every minute."""
@@ -140,6 +172,13 @@ class Store:
 
     async def reserve_counters(self, meter: str, count: int) -> range:
         """Take `count` counters that nobody else ever gets, durable before this returns. StoreError: none known yet."""
+        while True:
+            try:
+                return await self._reserved(meter, count)
+            except FrozenError:
+                await self._thawed.wait()
+
+    async def _reserved(self, meter: str, count: int) -> range:
         if self._thread is None:
             return self._critical.reserve_counters(meter, count)
         loop = asyncio.get_running_loop()
