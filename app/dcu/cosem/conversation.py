@@ -56,6 +56,7 @@ class Conversation:
         self._lossy = lossy
         self._invoke = 0
         self._awaited: set[int] = set()  # invoke-ids with which an answer may still come
+        self._ordered = association.policy.request.authentic and association.policy.response.authentic
         self._ended: DcuError | None = None
         self._ciphering: Ciphering | None = None
         if association.keys and association.secured:
@@ -99,33 +100,13 @@ class Conversation:
 
     def _ask(self, request: bytes, read: Callable[[bytes], Accepted]) -> Exchange[Accepted]:
         """Send a plain request under the policy; what meets the policy in return is read."""
-        frame = request
-        if self._ciphering:
-            frame = self._ciphering.seal(request, self.association.policy.request, self._ciphering.framing)
-        limit = self.negotiated.server_max_pdu if self.negotiated else 0
-        if 0 < limit < len(frame):
-            raise ServiceRefused(f"the request has {len(frame)} bytes, the meter takes {limit}: write less at a time")
-
-        def accept(received: bytes) -> Accepted | None:
-            plain, authentic = self._plain(received)
-            if self._notified(plain):
-                return None
-            try:
-                return read(plain)
-            except StaleAnswer:
-                raise
-            except (DecodeError, MalformedAnswer, SecurityError) as error:
-                raise Conclusive(error) if authentic else error from None
-
-        return (yield from self._bound(request[2] & _INVOKE_ID, self._converse(frame, accept)))
-
-    def _bound(self, invoke: int, exchange: Exchange[Accepted]) -> Exchange[Accepted]:
-        """Run `exchange`, a request with this invoke-id; note whether its answer came, or may still come."""
+        frame = self._sealed(request)
+        invoke = request[2] & _INVOKE_ID
         if invoke in self._awaited:
             raise self._over(LinkClosed(f"an earlier request with invoke-id {invoke} was not answered"))
         self._awaited.add(invoke)
         try:
-            accepted = yield from exchange
+            accepted = yield from self._converse(frame, self._meeting_policy(read))
         except Unsent:
             self._awaited.discard(invoke)
             raise
@@ -139,6 +120,29 @@ class Conversation:
         finally:
             if len(self._awaited) >= _INVOKE_IDS:
                 self._over(LinkClosed(_UNANSWERED))
+
+    def _sealed(self, request: bytes) -> bytes:
+        frame = request
+        if self._ciphering:
+            frame = self._ciphering.seal(request, self.association.policy.request, self._ciphering.framing)
+        limit = self.negotiated.server_max_pdu if self.negotiated else 0
+        if 0 < limit < len(frame):
+            raise ServiceRefused(f"the request has {len(frame)} bytes, the meter takes {limit}: write less at a time")
+        return frame
+
+    def _meeting_policy(self, read: Callable[[bytes], Accepted]) -> Callable[[bytes], Accepted | None]:
+        def accept(received: bytes) -> Accepted | None:
+            plain, authentic = self._plain(received)
+            if self._notified(plain):
+                return None
+            try:
+                return read(plain)
+            except StaleAnswer:
+                raise
+            except (DecodeError, MalformedAnswer, SecurityError) as error:
+                raise Conclusive(error) if authentic else error from None
+
+        return accept
 
     def _converse(self, frame: bytes, accept: Callable[[bytes], Accepted | None]) -> Exchange[Accepted]:
         """Send `frame`; listen until `accept` returns what a frame brought. None: it was something else, rightly."""
@@ -174,8 +178,7 @@ class Conversation:
         and an earlier request that still reaches it is below its own. (A meter works on one request at a time.)
         Elsewhere an earlier answer may come at any time, and its invoke-id stays out of use.
         """
-        policy = self.association.policy
-        if policy.request.authentic and policy.response.authentic:
+        if self._ordered:
             self._awaited.clear()
         else:
             self._awaited.discard(invoke)
