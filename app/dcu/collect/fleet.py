@@ -106,6 +106,15 @@ class Fleet:
         self._meters[record.name] = meter
         return meter
 
+    def hold(self) -> None:
+        """Let no exchange begin on any medium."""
+        for medium in self.media:
+            medium.hold()
+
+    def release(self) -> None:
+        for medium in self.media:
+            medium.release()
+
     async def maintain(self) -> None:
         """Give quarantined meters another chance after the configured time."""
         if not self._quarantine_seconds:

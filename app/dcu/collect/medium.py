@@ -79,6 +79,7 @@ class Medium:
         self.air_seconds = 0.0
         self._budget = Budget(air) if air else None
         self._under_way = 0
+        self._held = False
         self._withdrawn = 0
         self._waiting: list[tuple[Priority, int, _Ticket]] = []
         self._order = count()
@@ -104,6 +105,15 @@ class Medium:
     def air_left(self) -> float | None:
         """Seconds of air in the bucket, or None where air is not counted."""
         return self._budget.level if self._budget else None
+
+    def hold(self) -> None:
+        """Let no further exchange begin; the one that is under way ends in peace."""
+        self._held = True
+
+    def release(self) -> None:
+        """Go on, with whoever is next."""
+        self._held = False
+        self._admit()
 
     def queue(self, lane: "Lane", priority: Priority) -> _Ticket:
         ticket = _Ticket(lane, priority)
@@ -132,7 +142,7 @@ class Medium:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        while self._waiting and self._under_way < self.concurrency:
+        while self._waiting and self._under_way < self.concurrency and not self._held:
             priority, _, ticket = self._waiting[0]
             if ticket.lane is None:
                 heapq.heappop(self._waiting)

@@ -101,7 +101,7 @@ class Scheduler:
         self._keys: dict[Hashable, Job] = {}
         self._queues: dict[Medium, list[tuple[Priority, int, Job]]] = {}
         self._running: defaultdict[Medium, int] = defaultdict(int)
-        self._closing = False
+        self._closing = self._held = False
         self.attempts = 0  # begun
         self.done = 0
         self.failed = 0
@@ -166,6 +166,16 @@ class Scheduler:
             raise JobError(f"job {number}: its command is on the line, its effect is being read back")
         self._withdraw(job, JobCancelled(f"{job.kind} of {job.meter.name} was cancelled"))
 
+    def hold(self) -> None:
+        """Begin no job; those under way stop before their next exchange, where the media are held too."""
+        self._held = True
+
+    def release(self) -> None:
+        """Go on with what was held."""
+        self._held = False
+        for medium in self._queues:
+            self._admit(medium)
+
     async def close(self) -> None:
         """Cancel every job; those that must be followed up are waited for."""
         self._closing = True
@@ -185,7 +195,7 @@ class Scheduler:
     def _admit(self, medium: Medium) -> None:
         queue = self._queues[medium]
         limit = medium.concurrency * self._batch
-        while queue:
+        while queue and not self._held:
             job = queue[0][2]
             if job.ended:
                 heapq.heappop(queue)
