@@ -5,8 +5,9 @@ import asyncio
 import msgspec
 import pytest
 
+from dcu.collect.jobs.absent import FORGOTTEN_AFTER
 from dcu.collect.jobs.discovery import OBJECT_LIST, elements, layout_key, profile_layout
-from dcu.collect.jobs.poll import Absent, Poller, Window, missing
+from dcu.collect.jobs.poll import Poller, Window, missing
 from dcu.collect.jobs.profile import ProfileReader, pieces
 from dcu.collect.jobs.transfer import transfer
 from dcu.errors import AccessDenied, MalformedAnswer
@@ -97,7 +98,10 @@ async def test_what_a_meter_does_not_have_is_asked_for_once_more_and_then_left(t
             )
             return street.tags().count(GLO_GET)
 
+        work._verified[street.meter().name, OBIS] = 0.0
         assert [bool(await again()) for _ in range(4)] == [True, True, False, False]
+        await asyncio.sleep(FORGOTTEN_AFTER)
+        assert await again()
 
 
 async def test_a_long_range_is_cut_so_that_each_answer_is_one_piece(tmp_path):
@@ -254,15 +258,6 @@ def test_a_window_ends_with_what_the_meter_must_have_captured():
     assert window.end == 12 * HOUR  # 12:00 is not due before 12:01
     assert Window.until(12 * HOUR + 60, POLL, DAY, HOUR).end == 13 * HOUR
     assert window.rows == 24
-
-
-def test_what_was_asked_for_in_vain_is_cut_out_of_the_gaps():
-    absent = Absent()
-    for _ in range(2):
-        absent.note("m", OBIS, [(10, 20)])
-    absent.note("m", OBIS, [(30, 40)])
-    assert absent.without("m", OBIS, [(0, 50)]) == [(0, 10), (20, 50)]
-    assert absent.without("other", OBIS, [(0, 50)]) == [(0, 50)]
 
 
 async def test_a_profile_that_was_given_another_layout_is_discovered_anew(tmp_path):

@@ -5,6 +5,7 @@ capture period and the scalers of its columns make the layout that polling needs
 """
 
 import logging
+from dataclasses import dataclass
 
 import msgspec
 
@@ -25,7 +26,7 @@ from dcu.collect.services import Services
 from dcu.cosem import objects
 from dcu.cosem.apdu import DataAccessResult
 from dcu.cosem.profile import CaptureObject, clock_column, decode_capture_objects
-from dcu.errors import AccessDenied, MalformedAnswer
+from dcu.errors import AccessDenied, JobError
 from dcu.model import AttributeRef, Obis, Priority
 
 OBJECT_LIST = AttributeRef(15, Obis.parse("0-0:40.0.0*255"), 2)
@@ -52,24 +53,32 @@ def elements(raw: bytes) -> tuple[objects.ObjectListElement, ...]:
         return objects.decode_object_list(raw)
 
 
-async def profile_layout(
-    services: Services, meter: Meter, profile: Obis, priority: Priority, *, refresh: bool = False
-) -> ProfileLayout:
+async def profile_layout(services: Services, meter: Meter, profile: Obis, priority: Priority) -> ProfileLayout:
     """The layout of a load profile, discovered where the store does not know it."""
     key = layout_key(meter.name, profile)
-    if not refresh and (kept := await services.store.recall(key)) is not None:
+    if (kept := await services.store.recall(key)) is not None:
         return services.layouts.decoded(kept)
-    held = elements(await object_list(services, meter, priority, refresh=refresh))
+    held = elements(await object_list(services, meter, priority))
     if not any(item.obis == profile and item.class_id == PROFILE_GENERIC for item in held):
         raise AccessDenied(
             f"{meter.name} holds no profile {profile}: see `dcu objects`", DataAccessResult.OBJECT_UNDEFINED
         )
-    layout = await _discover(meter, profile, priority)
-    raw = msgspec.msgpack.encode(layout)
-    await services.store.set_layout(meter.name, profile, layout.columns)
-    await services.store.remember(key, raw)
-    log.info("meter %s: %s has %d columns, every %d s", meter.name, profile, len(layout.captured), layout.period)
-    return services.layouts.decoded(raw)
+    return await _learnt(services, meter, profile, await _description(meter, profile, priority), priority)
+
+
+async def verified_layout(services: Services, meter: Meter, profile: Obis, priority: Priority) -> ProfileLayout:
+    """The layout of a load profile, compared with what the meter says now, and learnt anew where that is another."""
+    known = await profile_layout(services, meter, profile, priority)
+    try:
+        now = await _description(meter, profile, priority)
+    except AccessDenied as denied:
+        log.warning("meter %s: the layout of %s cannot be compared: %s", meter.name, profile, denied)
+        return known
+    captured = tuple((column.attribute, column.index) for column in known.captured)
+    if (known.period, captured) == (now.period, tuple((str(column.ref), column.data_index) for column in now.captured)):
+        return known
+    log.warning("meter %s: profile %s has another layout now", meter.name, profile)
+    return await _learnt(services, meter, profile, now, priority)
 
 
 def layout_key(meter: str, profile: Obis) -> str:
@@ -77,7 +86,17 @@ def layout_key(meter: str, profile: Obis) -> str:
     return f"layout/{meter}/{profile}"
 
 
-async def _discover(meter: Meter, profile: Obis, priority: Priority) -> ProfileLayout:
+@dataclass(frozen=True, slots=True)
+class _Description:
+    """What a profile says of itself."""
+
+    period: int
+    clock: int
+    captured: tuple[CaptureObject, ...]
+
+
+async def _description(meter: Meter, profile: Obis, priority: Priority) -> _Description:
+    """Raises JobError where it has not a row a period (an event log): nothing is wrong with the meter then."""
     wanted = [AttributeRef(PROFILE_GENERIC, profile, attribute) for attribute in (CAPTURE_OBJECTS, CAPTURE_PERIOD)]
     results = await read(meter, wanted, priority)
     raw_captured, raw_period = (given(ref, raw) for ref, raw in zip(wanted, results, strict=True))
@@ -86,17 +105,30 @@ async def _discover(meter: Meter, profile: Obis, priority: Priority) -> ProfileL
         period = objects.decode_int(raw_period)
     clock = clock_column(captured)
     if not 1 <= period <= LARGEST_PERIOD:
-        raise MalformedAnswer(f"profile {profile}: a capture period of {period} s cannot be collected")
+        raise JobError(f"{meter.name}: profile {profile}: a capture period of {period} s cannot be collected")
     if not 2 <= len(captured) <= LARGEST_ROW:
-        raise MalformedAnswer(f"profile {profile}: {len(captured)} columns cannot be collected")
+        raise JobError(f"{meter.name}: profile {profile}: {len(captured)} columns cannot be collected")
     if clock is None:
-        raise MalformedAnswer(f"profile {profile} captures no clock: its rows have no time")
-    scales = await _scales(meter, captured, priority)
-    status = next((index for index, column in enumerate(captured) if is_status(column.ref)), None)
+        raise JobError(f"{meter.name}: profile {profile} captures no clock: its rows have no time")
+    return _Description(period, clock, captured)
+
+
+async def _learnt(
+    services: Services, meter: Meter, profile: Obis, found: _Description, priority: Priority
+) -> ProfileLayout:
+    """Complete a layout with the scales of its columns, and keep it."""
+    scales = await _scales(meter, found.captured, priority)
+    status = next((index for index, column in enumerate(found.captured) if is_status(column.ref)), None)
     columns = tuple(
-        Captured(str(column.ref), column.data_index, *scale) for column, scale in zip(captured, scales, strict=True)
+        Captured(str(column.ref), column.data_index, *scale)
+        for column, scale in zip(found.captured, scales, strict=True)
     )
-    return ProfileLayout(period, clock, status, columns)
+    layout = ProfileLayout(found.period, found.clock, status, columns)
+    raw = msgspec.msgpack.encode(layout)
+    await services.store.set_layout(meter.name, profile, layout.columns)
+    await services.store.remember(layout_key(meter.name, profile), raw)
+    log.info("meter %s: %s has %d columns, every %d s", meter.name, profile, len(layout.captured), layout.period)
+    return services.layouts.decoded(raw)
 
 
 async def _scales(meter: Meter, captured: tuple[CaptureObject, ...], priority: Priority) -> list[tuple[int, str]]:

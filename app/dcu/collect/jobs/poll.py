@@ -1,83 +1,43 @@
 """Polling one load profile of one meter: the store says what is missing, the newest is read first.
 
 What the schedule promises (the last day, say) is read at SCHEDULED priority, older gaps are healed at BACKFILL. Rows
-that a meter was asked for and does not have are asked for once more, and then left alone until the collector starts
-anew: it was not there yet, or had no power.
+that a meter does not have are left alone for a while (`absent`). A profile's layout is compared with the meter's once a
+day, and when the rows do not look like it: a meter may be given another capture period at any time.
 """
 
+import asyncio
 import logging
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from dcu.clock import epoch_seconds
-from dcu.collect.jobs.discovery import layout_key, profile_layout
+from dcu.collect.jobs.absent import Absent, merged
+from dcu.collect.jobs.discovery import layout_key, profile_layout, verified_layout
 from dcu.collect.jobs.profile import ProfileReader, Range
 from dcu.collect.layout import LayoutChanged, ProfileLayout
 from dcu.collect.meter import Meter
 from dcu.collect.meter_profile import Poll
 from dcu.collect.scheduler import Job
 from dcu.collect.services import Services
+from dcu.collect.steps import Steps
+from dcu.errors import JobError
 from dcu.model import Obis, Priority, Reading
 
 FRESH = 2  # periods: rows so young may still be captured, where the meter's clock is behind
 log = logging.getLogger(__name__)
 
-REMEMBERED = 64  # such ranges of a profile; the oldest beyond it are asked for again
-
-
-class Absent:
-    """Ranges that a meter was asked for in vain, once and again, by meter and profile."""
-
-    def __init__(self) -> None:
-        self._once: dict[tuple[str, Obis], list[Range]] = {}
-        self._again: dict[tuple[str, Obis], list[Range]] = {}
-
-    def note(self, meter: str, profile: Obis, missing: Iterable[Range]) -> None:
-        key, gaps = (meter, profile), list(missing)
-        if not gaps:
-            return
-        once = self._once.get(key, [])
-        if repeated := [part for gap in gaps for part in _common(gap, once)]:
-            self._again[key] = _merged([*self._again.get(key, []), *repeated])
-        self._once[key] = _merged([*once, *gaps])
-
-    def without(self, meter: str, profile: Obis, gaps: Iterable[Range]) -> list[Range]:
-        """The gaps that are still worth asking for."""
-        vain = self._again.get((meter, profile), [])
-        return [rest for gap in gaps for rest in _minus(gap, vain)]
-
-
-def _merged(ranges: list[Range]) -> list[Range]:
-    """In order, touching ones joined, the oldest forgotten beyond the bound."""
-    merged: list[Range] = []
-    for start, end in sorted(ranges):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged[-REMEMBERED:]
-
-
-def _common(gap: Range, others: Iterable[Range]) -> list[Range]:
-    parts = ((max(gap[0], low), min(gap[1], high)) for low, high in others)
-    return [part for part in parts if part[1] > part[0]]
-
-
-def _minus(gap: Range, taken: Iterable[Range]) -> list[Range]:
-    rest = [gap]
-    for low, high in taken:
-        rest = [
-            part
-            for start, end in rest
-            for part in ((start, min(end, low)), (max(start, high), end))
-            if part[1] > part[0]
-        ]
-    return rest
+MOST = 64  # pieces that one poll reads; what is left is for the next, so that no meter is asked without end
+NEAR = 8  # rows: gaps closer to each other are read as one, which costs less than another exchange
+VERIFIED_EVERY = 86400.0  # seconds: a layout is compared with the meter's
+DOUBTED_AFTER = 3600.0  # seconds: the same, where the rows do not look like it
+LARGEST = 100_000  # rows that are asked for at once: three years of quarters of an hour
 
 
 def missing(asked: Range, readings: Iterable[Reading], period: int) -> list[Range]:
     """The parts of a range that no reading fell into; a reading counts for the nearest multiple of the period."""
-    have = {(reading.timestamp + period // 2) // period * period for reading in readings}
+    have = {_slot(reading, period) for reading in readings}
     start = asked[0] + -asked[0] % period
     gaps: list[Range] = []
     for at in range(start, asked[1], period):
@@ -115,26 +75,32 @@ class Poller:
     def __init__(self, services: Services, progress: Callable[[Meter, int, int], None]) -> None:
         self._services = services
         self._progress = progress
+        self._steps = Steps(services.clock)
+        self._verified: dict[tuple[str, Obis], float] = {}  # when a layout was last compared with the meter's
+        self._doubted: set[tuple[str, Obis]] = set()
         self.absent = Absent()
 
     async def scheduled(self, job: Job, poll: Poll) -> bool:
         """Read what the last `poll.scheduled` seconds lack; return whether older gaps are left to heal."""
-        services, meter, profile = self._services, job.meter, Obis.parse(poll.profile)
-        layout = await profile_layout(services, meter, profile, job.priority)
-        window = Window.until(self._now(), poll, poll.scheduled, layout.period)
-        await self._fill(job, profile, window)
+        meter, profile = job.meter, Obis.parse(poll.profile)
+        layout = await self._fill(job, profile, lambda period: Window.until(self._now(), poll, poll.scheduled, period))
         older = Window.until(self._now(), poll, poll.history, layout.period)
         return bool(await self._gaps(meter, profile, older))
 
     async def backfill(self, job: Job, poll: Poll) -> None:
         """Heal what the last `poll.history` seconds lack."""
-        layout = await profile_layout(self._services, job.meter, Obis.parse(poll.profile), job.priority)
-        await self._fill(job, Obis.parse(poll.profile), Window.until(self._now(), poll, poll.history, layout.period))
+        profile = Obis.parse(poll.profile)
+        await self._fill(job, profile, lambda period: Window.until(self._now(), poll, poll.history, period))
 
     async def fetch(self, job: Job, profile: Obis, start: int, end: int) -> None:
         """Read what is missing in a range that somebody asks for now, also what was asked for in vain."""
-        period = (await profile_layout(self._services, job.meter, profile, job.priority)).period
-        window = Window(start // period * period, end + -end % period, period)
+
+        def window(period: int) -> Window:
+            asked = Window(start // period * period, end + -end % period, period)
+            if asked.rows > LARGEST:
+                raise JobError(f"{asked.rows} rows of {profile} are expected there: ask for {LARGEST} at most")
+            return asked
+
         await self._fill(job, profile, window, again=True)
 
     async def known_gaps(self, meter: Meter, profile: Obis, start: int, end: int) -> list[Range]:
@@ -145,46 +111,106 @@ class Poller:
         period = self._services.layouts.decoded(raw).period
         return await self._services.store.gaps(meter.name, profile, start, min(end, self._now()), period)
 
-    async def _fill(self, job: Job, profile: Obis, window: Window, *, again: bool = False) -> None:
-        layout = await profile_layout(self._services, job.meter, profile, job.priority)
+    async def _fill(
+        self, job: Job, profile: Obis, window: Callable[[int], Window], *, again: bool = False
+    ) -> ProfileLayout:
+        """Read what the window of the profile's period lacks; return the profile's layout."""
+        layout = await self._layout(job, profile)
         try:
-            await self._read(job, profile, layout, window, again=again)
+            await self._read(job, profile, layout, window(layout.period), again=again)
         except LayoutChanged:
-            found = await profile_layout(self._services, job.meter, profile, job.priority, refresh=True)
+            found = await self._verify(job, profile)
             if found == layout:
                 raise  # nonsense, then
-            log.warning("meter %s: profile %s has another layout now", job.meter.name, profile)
-            await self._read(job, profile, found, window, again=again)
+            layout = found
+            await self._read(job, profile, layout, window(layout.period), again=again)
+        return layout
+
+    async def _layout(self, job: Job, profile: Obis) -> ProfileLayout:
+        """The layout, compared with the meter's now and then: it may be given another capture period at any time."""
+        key, now = (job.meter.name, profile), _monotonic()
+        if key not in self._verified:  # spread over the day: not a thousand meters in the hour after a start
+            self._verified[key] = now - VERIFIED_EVERY * self._services.random.random()
+        if now - self._verified[key] >= (DOUBTED_AFTER if key in self._doubted else VERIFIED_EVERY):
+            return await self._verify(job, profile)
+        return await profile_layout(self._services, job.meter, profile, job.priority)
+
+    async def _verify(self, job: Job, profile: Obis) -> ProfileLayout:
+        layout = await verified_layout(self._services, job.meter, profile, job.priority)
+        self._verified[job.meter.name, profile] = _monotonic()
+        self._doubted.discard((job.meter.name, profile))
+        return layout
 
     async def _read(self, job: Job, profile: Obis, layout: ProfileLayout, window: Window, *, again: bool) -> None:
-        services, meter = self._services, job.meter
+        services, meter, period = self._services, job.meter, window.period
         gaps = await self._gaps(meter, profile, window, again=again)
-        left = wanted = sum((end - start) // window.period for start, end in gaps)
         if job.priority is Priority.SCHEDULED:
-            self._progress(meter, window.rows, window.rows - left)
+            self._progress(meter, window.rows, window.rows - _rows(gaps, period))
         reader = ProfileReader(services, meter, profile, layout, job.priority)
-        async for asked, readings in reader.read(gaps):
-            await self._keep(meter, profile, asked, readings, window.period)
-            left -= (asked[1] - asked[0]) // window.period
-            job.progress = 1 - left / wanted
-            if job.priority is Priority.SCHEDULED:
-                self._progress(meter, 0, len(readings))
+        asked_for = merged(gaps, min(NEAR, reader.rows_at_once // 4) * period)
+        left = wanted = _rows(asked_for, period)
+        pieces = 0
+        async with aclosing(reader.read(asked_for)) as answers:
+            async for asked, readings in answers:
+                self._learn(meter, profile, asked, readings, period)
+                lacked = [reading for reading in readings if _within(reading, gaps, period)]
+                await self._keep(meter, profile, lacked)
+                left -= (asked[1] - asked[0]) // period
+                job.progress = 1 - left / wanted
+                if job.priority is Priority.SCHEDULED:
+                    self._progress(meter, 0, len(lacked))
+                pieces += 1
+                if pieces == MOST and left and not again:
+                    log.info("meter %s: %d rows of %s are left for the next poll", meter.name, left, profile)
+                    return
 
-    async def _keep(self, meter: Meter, profile: Obis, asked: Range, readings: list[Reading], period: int) -> None:
-        services = self._services
+    def _learn(self, meter: Meter, profile: Obis, asked: Range, readings: list[Reading], period: int) -> None:
+        """What the answer to a question tells: what the meter does not have, and whether the layout still holds."""
+        absent, now = self.absent, _monotonic()
         fresh = self._now() - FRESH * period
-        self.absent.note(meter.name, profile, [gap for gap in missing(asked, readings, period) if gap[1] <= fresh])
+        if readings:
+            absent.returned(meter.name, profile, max(_slot(reading, period) for reading in readings) + period, now)
+        gaps = [(start, min(end, fresh)) for start, end in missing(asked, readings, period) if start < fresh]
+        surplus = len(readings) > (asked[1] - asked[0]) // period + 1
+        if absent.note(meter.name, profile, gaps, now) or surplus:
+            self._doubted.add((meter.name, profile))
+
+    async def _keep(self, meter: Meter, profile: Obis, readings: list[Reading]) -> None:
         if not readings:
             return
-        accepted = await services.store.add(meter.name, profile, readings)
+        accepted = await self._services.store.add(meter.name, profile, readings)
         first, last = readings[0].timestamp, readings[-1].timestamp
         meter.readings += accepted
         meter.last_reading = max(meter.last_reading, last)
-        services.events.tell("reading", meter=meter.name, profile=str(profile), count=accepted, first=first, last=last)
+        self._services.events.tell(
+            "reading", meter=meter.name, profile=str(profile), count=accepted, first=first, last=last
+        )
 
     async def _gaps(self, meter: Meter, profile: Obis, window: Window, *, again: bool = False) -> list[Range]:
         found = await self._services.store.gaps(meter.name, profile, window.start, window.end, window.period)
-        return found if again else self.absent.without(meter.name, profile, found)
+        return found if again else self.absent.without(meter.name, profile, found, _monotonic())
 
     def _now(self) -> int:
+        if self._steps.stepped():
+            log.warning("our clock was stepped: what meters do not have is asked for again")
+            self.absent.forget()
         return epoch_seconds(self._services.clock.now())
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _rows(ranges: Iterable[Range], period: int) -> int:
+    return sum((end - start) // period for start, end in ranges)
+
+
+def _slot(reading: Reading, period: int) -> int:
+    """The multiple of the period that a reading counts for: the nearest."""
+    return (reading.timestamp + period // 2) // period * period
+
+
+def _within(reading: Reading, gaps: list[Range], period: int) -> bool:
+    slot = _slot(reading, period)
+    at = bisect_right(gaps, slot, key=lambda gap: gap[0])
+    return at > 0 and slot < gaps[at - 1][1]

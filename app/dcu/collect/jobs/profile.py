@@ -7,7 +7,7 @@ is what the utility misses most.
 Source: DLMS Blue Book, Profile generic, selective access by range and by entry.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from datetime import UTC, datetime
 
 from dcu.collect.decoding import decoding
@@ -61,7 +61,7 @@ class ProfileReader:
         room = min(self._meter.profile.session.max_pdu, self._meter.lane.medium.largest_answer) - OVERHEAD
         return max(1, int(room / self._services.layouts.row_size(self._layout)))
 
-    async def read(self, gaps: Iterable[Range]) -> AsyncIterator[tuple[Range, list[Reading]]]:
+    async def read(self, gaps: Iterable[Range]) -> AsyncGenerator[tuple[Range, list[Reading]], None]:
         """Yield each piece of the gaps, newest first, with the readings that the meter has in it."""
         period = self._layout.period
         waiting = sorted(gaps)
