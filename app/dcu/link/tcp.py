@@ -10,6 +10,7 @@ from typing import cast
 
 from dcu.errors import LinkClosed, LinkError, LinkTimeout
 
+GRACE = 1.0  # seconds that a peer has to take what was sent, once we close
 READ_AHEAD = 1 << 17  # bytes kept for a reader that does not read before the peer is made to wait: two APDUs' worth
 
 # a silent peer is dead after 90 s, one that acknowledges nothing too
@@ -72,7 +73,9 @@ def name_of(transport: asyncio.BaseTransport | None, end: str) -> tuple[str, int
 class TcpStream(asyncio.Protocol):
     """One TCP connection. A ByteStream; made by `connect()`."""
 
-    __slots__ = ("_buffer", "_ended", "_error", "_loop", "_paused", "_readable", "_transport", "_writable", "where")
+    __slots__ = (
+        "_buffer", "_ended", "_error", "_gone", "_loop", "_paused", "_readable", "_transport", "_writable", "where",
+    )  # fmt: skip
 
     def __init__(self, where: str, loop: asyncio.AbstractEventLoop) -> None:
         self.where = where
@@ -84,6 +87,7 @@ class TcpStream(asyncio.Protocol):
         self._error: Exception | None = None
         self._readable: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._gone: asyncio.Future[None] | None = None  # made when somebody waits for the end
 
     async def read(self, limit: int = 65536) -> bytes:
         while not self._buffer and not self._ended:
@@ -114,9 +118,21 @@ class TcpStream(asyncio.Protocol):
                 raise LinkClosed(f"{self.where} dropped the connection before it took {len(data)} bytes")
 
     async def close(self) -> None:
+        """Close, and return when it is closed: a peer that does not take what was sent is cut off after a second."""
         transport = self._transport
-        if transport is not None:
-            transport.close()
+        if transport is None:
+            return
+        transport.close()
+        gone = self._gone = self._gone or self._loop.create_future()
+        try:
+            async with asyncio.timeout(GRACE):
+                await asyncio.shield(gone)
+        except TimeoutError:
+            transport.abort()
+            await asyncio.shield(gone)
+        except asyncio.CancelledError:
+            transport.abort()
+            raise
 
     def abort(self) -> None:
         """Close at once: what was not sent yet is lost."""
@@ -154,6 +170,8 @@ class TcpStream(asyncio.Protocol):
         self._ended = True
         self.resume_writing()
         self._wake()
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
     def _wake(self) -> None:
         if self._readable is not None and not self._readable.done():

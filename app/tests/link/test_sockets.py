@@ -149,6 +149,20 @@ async def test_a_writer_is_held_back_until_the_peer_reads_and_told_when_it_hangs
     server.close()
 
 
+@pytest.mark.parametrize("stuck", [False, True], ids=["peer reads", "peer reads nothing"])
+async def test_a_closed_connection_is_closed_whatever_the_peer_does(stuck, monkeypatch):
+    monkeypatch.setattr(tcp, "GRACE", 0.2)
+    with socket.socket() as listener:  # nobody accepts: what is sent stays where it is
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        stream = await tcp.connect("127.0.0.1", listener.getsockname()[1])
+        if stuck:
+            assert await flood(stream, bytes(1 << 20), 0.1)
+        sock = stream._transport.get_extra_info("socket")
+        await asyncio.gather(stream.close(), stream.close())
+        assert sock.fileno() == -1
+
+
 async def udp_peer(host="127.0.0.1"):
     """A plain UDP socket; returns it with its port."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
