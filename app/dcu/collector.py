@@ -229,12 +229,13 @@ def _clock(config: CollectorConfig) -> Clock:
 
 async def _open_keys(config: CollectorConfig, store: Store) -> WrappedKeys:
     newest = int.from_bytes(await store.recall(GENERATION_KEY) or b"", "big")
-    return await asyncio.to_thread(_keys, Path(config.keys.file), config.keys.kek, newest)
+    return await asyncio.to_thread(_keys, config.keys, newest)
 
 
-def _keys(path: Path, kek_file: str, newest: int) -> WrappedKeys:
-    kek = load_kek(Path(kek_file) if kek_file else None)
-    if path.exists() or newest:
-        return WrappedKeys.open(path, kek, newest)
+def _keys(table: settings.Keys, newest: int) -> WrappedKeys:
+    path, twin = Path(table.file), Path(table.twin) if table.twin else None
+    kek = load_kek(Path(table.kek) if table.kek else None)
+    if newest or path.exists() or (twin and twin.exists()):
+        return WrappedKeys.open(path, kek, newest, twin)
     log.warning("%s: no key file yet: an empty one is made", path)
-    return WrappedKeys.create(path, kek)
+    return WrappedKeys.create(path, kek, twin)

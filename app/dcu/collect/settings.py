@@ -16,6 +16,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 class Keys(_Table, frozen=True):
     file: str
+    twin: str = ""
     kek: str = ""
 
 
@@ -87,10 +88,19 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         return bytes.fromhex(self.system_title)
 
 
+_PATHS = (("keys", "file"), ("keys", "twin"), ("keys", "kek"), ("store", "directory"), ("control", "socket"))
+
+
 def load(path: Path) -> CollectorConfig:
     """Read and check. Paths in the file are relative to it. Raises ConfigError."""
     raw = config.read(path)
-    for table, key in (("keys", "file"), ("keys", "kek"), ("store", "directory"), ("control", "socket")):
+    for table, key in (
+        ("keys", "file"),
+        ("keys", "twin"),
+        ("keys", "kek"),
+        ("store", "directory"),
+        ("control", "socket"),
+    ):
         inner = raw.get(table)
         if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key]:
             inner[key] = str(path.parent / inner[key])

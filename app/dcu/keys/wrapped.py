@@ -5,11 +5,13 @@ is one secret of one meter; meter, type and version are its associated data, so 
 all records, under a generation that only grows, shows a record that was removed, doubled or put back from an older
 file.
 
-The file: msgpack of {format, kek, generation, records, seal}; `kek` names the key without giving it away.
+The file: msgpack of {format, kek, generation, records, seal}; `kek` names the key without giving it away. It may have a
+twin elsewhere, written after it: when one of the two is damaged, the other takes its place.
 """
 
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import stat
@@ -32,6 +34,8 @@ KEK_LENGTH = 32
 _NONCE = 12
 _MAX_FILE = 64 << 20  # bytes: 1,000 meters need 400 kB
 
+
+log = logging.getLogger(__name__)
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]  # a changed file may hold any
 
@@ -97,28 +101,49 @@ def new_kek(path: Path) -> Secret:
 class WrappedKeys:
     """A KeyStore in one file. Keys are unwrapped when they are asked for, and not kept."""
 
-    def __init__(self, path: Path, kek: Secret, generation: int, records: Iterable[Record]) -> None:
+    def __init__(
+        self, path: Path, kek: Secret, generation: int, records: Iterable[Record], twin: Path | None = None
+    ) -> None:
         self._path = path
+        self._twin = twin
         self._kek = kek
         self._cipher = AESGCM(_derived(kek, b"wrap"))
         self._generation = generation
         self._records = {(record.meter, record.type): record for record in records}
 
     @classmethod
-    def create(cls, path: Path, kek: Secret) -> "WrappedKeys":
+    def create(cls, path: Path, kek: Secret, twin: Path | None = None) -> "WrappedKeys":
         """Start an empty file. Raises KeysError where there is one already."""
-        if path.exists():
-            raise KeysError(f"{path}: exists already: open it, or move it away")
-        keys = cls(path, kek, 0, [])
+        for each in (path, twin):
+            if each and each.exists():
+                raise KeysError(f"{each}: exists already: open it, or move it away")
+        keys = cls(path, kek, 0, [], twin)
         keys._save({})
         return keys
 
     @classmethod
-    def open(cls, path: Path, kek: Secret, newest: int = 0) -> "WrappedKeys":
-        """`newest`: the generation last seen, where it is kept elsewhere too.
+    def open(cls, path: Path, kek: Secret, newest: int = 0, twin: Path | None = None) -> "WrappedKeys":
+        """`newest`: the generation last seen, where it is kept elsewhere too. Restores what is damaged from its twin.
 
         Raises KeysError: unreadable, wrapped under another KEK, tampered with, older than `newest`.
         """
+        try:
+            keys = cls._opened(path, kek, newest)
+        except KeysError as error:
+            if twin is None:
+                raise
+            try:
+                keys = cls._opened(twin, kek, newest)
+            except KeysError:
+                raise error from None  # of the two, the first is the one that an operator knows
+            log.warning("%s; restored from %s", error, twin)
+            _replace(path, twin.read_bytes())
+        keys._path, keys._twin = path, twin
+        keys._refresh_twin()
+        return keys
+
+    @classmethod
+    def _opened(cls, path: Path, kek: Secret, newest: int) -> "WrappedKeys":
         file = _read(path)
         if not hmac.compare_digest(file.kek, _check_value(kek)):
             raise KeysError(
@@ -206,6 +231,18 @@ class WrappedKeys:
         file = _File(FORMAT, _check_value(self._kek), generation, rows, _seal(self._kek, generation, rows))
         _replace(self._path, msgspec.msgpack.encode(file))
         self._records, self._generation = records, generation
+        self._refresh_twin()
+
+    def _refresh_twin(self) -> None:
+        """Have the twin say what the file says. That it cannot be written costs nothing today."""
+        if self._twin is None:
+            return
+        try:
+            content = self._path.read_bytes()
+            if not self._twin.exists() or self._twin.read_bytes() != content:
+                _replace(self._twin, content)
+        except (KeysError, OSError) as error:
+            log.warning("the twin of %s is not kept: %s", self._path, error)
 
 
 def _read(path: Path) -> _File:
