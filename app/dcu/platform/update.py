@@ -212,13 +212,13 @@ def running_slot(cmdline: str) -> Slot:
 
 
 def image_version(os_release: str) -> Version:
-    """The version of the running image, by `IMAGE_VERSION=` of os-release(5). Raises DecodeError."""
+    """The version of the running image: `IMAGE_VERSION=` of os-release(5), else `VERSION_ID=`. Raises DecodeError."""
     values: Mapping[str, str] = dict(
         line.split("=", 1) for line in os_release.splitlines() if "=" in line and not line.startswith("#")
     )
-    text = values.get("IMAGE_VERSION", "")
+    text = values.get("IMAGE_VERSION") or values.get("VERSION_ID") or ""
     if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1]
     if not text:
-        raise DecodeError("os-release has no IMAGE_VERSION: is this the device?")
+        raise DecodeError("os-release has neither IMAGE_VERSION nor VERSION_ID: is this the device?")
     return Version.parse(text)
