@@ -8,6 +8,8 @@ from typing import Protocol
 
 from dcu.credentials import MeterKeys
 
+HEAD_END = "@head-end"  # the name under which the head-end's keys and our counter towards it are kept: no meter's
+
 
 class KeyType(StrEnum):
     """The secrets of a meter, under the names that files give them."""
@@ -22,6 +24,10 @@ class KeyStore(Protocol):
 
     def meter(self, name: str) -> MeterKeys:
         """Raises KeysError: unknown meter, tampered record."""
+        ...
+
+    def head_end(self) -> MeterKeys:
+        """What protects packets to the head-end; the title is the head-end's. Raises KeysError: none there."""
         ...
 
     def names(self) -> list[str]:

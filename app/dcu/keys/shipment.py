@@ -15,6 +15,16 @@ share, and which travels another way:
     profile = "generic"               # the meter profile: its family
     guek = "…"                        # hexadecimal, wrapped; gak likewise, password where it has one
     gak = "…"
+
+The head-end's own keys come in a file of the same kind, for one:
+
+    format = 1
+    transport_key = "TK-2025-03"
+    wrapping = "aes-kwp"
+    system_title = "4845530000000001" # the head-end's
+    guek = "…"
+    gak = "…"
+    # counter = 0                     # the first invocation counter that we never sent with under this key
 """
 
 import re
@@ -22,14 +32,14 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding, aes_key_wrap_with_padding
 
 from dcu.credentials import MeterKeys, Secret
 from dcu.errors import ConfigError, KeysError
-from dcu.keys.base import KeyType
+from dcu.keys.base import HEAD_END, KeyType
 
 FORMAT = 1
 WRAPPING = "aes-kwp"
@@ -69,6 +79,24 @@ class NewMeter:
     profile: str
 
 
+@dataclass(frozen=True, slots=True)
+class ShippedHeadEnd:
+    """The head-end's keys, still wrapped. counter: the first that is free under them, None where the file says none."""
+
+    keys: ShippedMeter
+    counter: int | None
+
+
+class _HeadEnd(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    transport_key: str
+    wrapping: str
+    system_title: str
+    guek: str
+    gak: str
+    counter: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)] | None = None
+
+
 class _Header(msgspec.Struct, forbid_unknown_fields=True):
     format: int
     maker: str
@@ -100,23 +128,52 @@ def read(path: Path) -> Shipment:
 
 def parse(raw: bytes, where: str) -> Shipment:
     """Read a shipment; `where` names it in errors. Raises ConfigError, which never shows a secret."""
-    if len(raw) > MAX_FILE:
-        raise ConfigError(f"{where}: more than {MAX_FILE} bytes are no shipment file")
-    try:
-        table = tomllib.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: not TOML: {_first_line(error)}") from None
-    header = _converted(table, _Header, where)
-    if header.format != FORMAT:
-        raise ConfigError(f"{where}: key format: {header.format} is not known here; allowed: {FORMAT}")
-    if header.wrapping != WRAPPING:
-        raise ConfigError(f"{where}: key wrapping: allowed: {WRAPPING!r} (RFC 5649)")
+    header: _Header = _headed(raw, _Header, where)
     if len(header.meters) > MAX_METERS:
         raise ConfigError(f"{where}: {len(header.meters)} meters: at most {MAX_METERS} in one shipment")
     meters = tuple(_meter(item, number, where) for number, item in enumerate(header.meters, 1))
     _unique(where, "name", [(meter.name, meter.name) for meter in meters])
     _unique(where, "system_title", [(meter.name, meter.system_title.hex()) for meter in meters])
     return Shipment(header.maker, header.transport_key, meters)
+
+
+def parse_head_end(raw: bytes, where: str) -> ShippedHeadEnd:
+    """Read a file with the head-end's keys. Raises ConfigError, which never shows a secret."""
+    item: _HeadEnd = _headed(raw, _HeadEnd, where)
+    title = _hex(item.system_title, range(8, 9), f"{where}: key system_title: 16 hexadecimal digits")
+    wrapped = {
+        kind: _hex(text, _WRAPPED, f"{where}: key {kind}: hexadecimal digits of a key wrapped by {WRAPPING}")
+        for kind, text in ((KeyType.GUEK, item.guek), (KeyType.GAK, item.gak))
+    }
+    return ShippedHeadEnd(ShippedMeter(HEAD_END, title, "", "", 0, wrapped), item.counter)
+
+
+def write_head_end(
+    path: Path, transport_key_id: str, transport_key: Secret, keys: MeterKeys, counter: int | None = None
+) -> None:
+    """Write a file with the head-end's keys, as a utility would."""
+    lines = [f"format = {FORMAT}", f"transport_key = {_quoted(transport_key_id)}", f'wrapping = "{WRAPPING}"']
+    lines.append(f'system_title = "{keys.system_title.hex()}"')
+    for kind, secret in ((KeyType.GUEK, keys.guek), (KeyType.GAK, keys.gak)):
+        lines.append(f'{kind} = "{aes_key_wrap_with_padding(transport_key.reveal(), secret.reveal()).hex()}"')
+    lines += [] if counter is None else [f"counter = {counter}"]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _headed(raw: bytes, kind: Any, where: str) -> Any:
+    """TOML with our format and wrapping at its head."""
+    if len(raw) > MAX_FILE:
+        raise ConfigError(f"{where}: more than {MAX_FILE} bytes are no shipment file")
+    try:
+        table = tomllib.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: not TOML: {_first_line(error)}") from None
+    header = _converted(table, kind, where)
+    if header.format != FORMAT:
+        raise ConfigError(f"{where}: key format: {header.format} is not known here; allowed: {FORMAT}")
+    if header.wrapping != WRAPPING:
+        raise ConfigError(f"{where}: key wrapping: allowed: {WRAPPING!r} (RFC 5649)")
+    return header
 
 
 def unwrap(meter: ShippedMeter, transport_key: Secret) -> MeterKeys:

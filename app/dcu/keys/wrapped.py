@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dcu.credentials import MeterKeys, Secret
 from dcu.errors import DecodeError, KeysError
-from dcu.keys.base import KeyType
+from dcu.keys.base import HEAD_END, KeyType
 from dcu.total import from_msgpack
 
 FORMAT = 1
@@ -167,7 +167,7 @@ class WrappedKeys:
         return self._generation
 
     def names(self) -> list[str]:
-        return sorted({meter for meter, _ in self._records})
+        return sorted({meter for meter, _ in self._records} - {HEAD_END})
 
     def meter(self, name: str) -> MeterKeys:
         guek, gak = self._record(name, KeyType.GUEK), self._record(name, KeyType.GAK)
@@ -179,6 +179,11 @@ class WrappedKeys:
             self._unwrap(password) if password else None,
             guek.suite,
         )
+
+    def head_end(self) -> MeterKeys:
+        if (HEAD_END, KeyType.GUEK) not in self._records:
+            raise KeysError("no keys of the head-end: `dcu headend import FILE --transport-key FILE`")
+        return self.meter(HEAD_END)
 
     def put(self, name: str, keys: MeterKeys) -> None:
         self.put_all({name: keys})

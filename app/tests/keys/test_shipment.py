@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from dcu.credentials import MeterKeys, Secret
 from dcu.errors import ConfigError, DcuError, KeysError
-from dcu.keys import KeyType
+from dcu.keys import KeyType, shipment
 from dcu.keys.shipment import NewMeter, ShippedMeter, load_transport_key, parse, read, unwrap, write
 
 TRANSPORT = Secret(bytes.fromhex("000102030405060708090a0b0c0d0e0f"))
@@ -157,3 +157,40 @@ def test_a_changed_file_is_read_or_refused_and_nothing_else(data):
             unwrap(meter, TRANSPORT)
     except (ConfigError, KeysError):
         pass
+
+
+# --- the head-end's keys
+
+
+HEAD_END_KEYS = MeterKeys(bytes.fromhex("4845530000000001"), Secret(bytes(range(16))), Secret(bytes(range(16, 32))))
+
+
+@pytest.mark.parametrize("counter", [None, 0, 4711])
+def test_the_head_ends_keys_come_wrapped_in_a_file_of_their_own(tmp_path, counter):
+    path, key = tmp_path / "headend.toml", Secret(bytes(32))
+    shipment.write_head_end(path, "TK-1", key, HEAD_END_KEYS, counter)
+    raw = path.read_bytes()
+    shipped = shipment.parse_head_end(raw, "file")
+    assert shipment.unwrap(shipped.keys, key) == HEAD_END_KEYS
+    assert shipped.counter == counter
+    assert HEAD_END_KEYS.guek.reveal().hex().encode() not in raw
+    with pytest.raises(KeysError, match="is it the transport key"):
+        shipment.unwrap(shipped.keys, Secret(bytes([1]) * 32))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (("format = 1", "format = 2"), "key format"),
+        (("aes-kwp", "none"), "key wrapping"),
+        (("4845530000000001", "48"), "key system_title"),
+        (("counter = 5", "counter = -1"), "counter"),
+        (("counter = 5", "counter = 4294967296"), "counter"),
+        (("counter = 5", "password = 'x'"), "password"),
+    ],
+)
+def test_a_mistake_in_the_head_ends_file_names_its_key(tmp_path, change, text):
+    path = tmp_path / "headend.toml"
+    shipment.write_head_end(path, "TK-1", Secret(bytes(32)), HEAD_END_KEYS, 5)
+    with pytest.raises(ConfigError, match=text):
+        shipment.parse_head_end(path.read_text().replace(*change).encode(), "file")

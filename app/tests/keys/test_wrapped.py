@@ -7,6 +7,7 @@ import pytest
 from dcu.credentials import MeterKeys, Secret
 from dcu.errors import KeysError
 from dcu.keys import WrappedKeys, load_kek, new_kek
+from dcu.keys.base import HEAD_END
 
 KEK = Secret(bytes(range(32)))
 
@@ -35,6 +36,16 @@ def test_keys_come_back_as_they_were_put(path):
     assert store.meter("A") == keys(1, b"12345678")
     assert store.meter("B") == keys(3)
     assert store.meter("C|guek") == keys(5)
+
+
+def test_the_head_ends_keys_are_kept_like_a_meters_and_are_no_meter(path):
+    store = WrappedKeys.open(path, KEK)
+    with pytest.raises(KeysError, match="dcu headend import"):
+        store.head_end()
+    store.put(HEAD_END, keys(7))
+    again = WrappedKeys.open(path, KEK)
+    assert again.head_end() == keys(7)
+    assert again.names() == ["A", "B", "C|guek"]
 
 
 def test_no_key_stands_in_the_file_nor_in_a_repr(path):
