@@ -1,17 +1,20 @@
 """Commands and clocks: done once, read back, audited; a request that went unanswered is never just sent again."""
 
 import asyncio
+from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
 from dcu.collect.jobs import clock, command, effect, opaque
 from dcu.collect.jobs.command import CommandReport
-from dcu.cosem import apdu
+from dcu.cosem import apdu, axdr, objects
 from dcu.cosem.apdu import ActionRequestNormal, ActionResponseNormal, GetRequestNormal, GetResponseNormal
+from dcu.cosem.datetimes import CosemDate, CosemDateTime, CosemTime
 from dcu.errors import AccessDenied, ConfigError, JobCancelled, JobError, LinkTimeout
 from dcu.model import AttributeRef, MethodRef, Obis, Priority
 from neighbourhood.meter import Event, Habits, Relay
-from tests.collect.rig import ANSWER, GLO_ACTION, GLO_SET, LOSE_ANSWER, LOSE_REQUEST, Forged, family, rig
+from tests.collect.rig import ANSWER, DAY, GLO_ACTION, GLO_SET, LOSE_ANSWER, LOSE_REQUEST, Forged, family, rig, stepped
 
 pytestmark = pytest.mark.looptime
 
@@ -248,6 +251,41 @@ async def test_no_clock_is_touched_while_ours_is_not_trusted(tmp_path):
         with pytest.raises(JobError, match="ours is not synchronised"):
             await synchronise(street)
         assert street.simulated().shown() - street.second() == 60
+
+
+async def test_a_clock_that_shows_no_time_is_set(tmp_path, monkeypatch):
+    """Its battery was empty: it is exactly the one that needs it, however far off it is."""
+    async with rig(tmp_path) as street:
+        await connected(street)
+        street.simulated().set_clock(street.second() - 5 * 365 * DAY)
+        unset = objects.decode_clock(axdr.encode(axdr.octets(CosemDateTime(CosemDate(), CosemTime()).encode())))
+        shown = [unset]
+        decode = objects.decode_clock
+        monkeypatch.setattr("dcu.cosem.objects.decode_clock", lambda raw: shown.pop() if shown else decode(raw))
+        report = await synchronise(street)
+        assert report.adjusted
+        assert abs(report.after) <= 3
+        assert street.meter().state == "ok"
+        assert any("shows no time" in entry for entry in await audit(street, "clock"))
+
+
+@pytest.mark.parametrize("at", [0.5, 1.0], ids=["while it is compared", "before it is set right"])
+async def test_a_clock_is_not_set_wrong_where_ours_is_stepped_meanwhile(tmp_path, at):
+    async with rig(tmp_path) as street:
+        await connected(street)
+        ours = stepped(street, minutes=14)
+
+        async def step():
+            await asyncio.sleep(at)
+            ours.by = timedelta(0)  # it is right from now on
+            await street.meter().run(lambda session: session.get(ENERGY), Priority.ALARM)
+
+        task = asyncio.create_task(step())
+        error = street.simulated().clock_error(street.second())
+        with suppress(JobError):
+            await synchronise(street)
+        await task
+        assert abs(street.simulated().clock_error(street.second())) <= max(3, abs(error))
 
 
 async def test_a_clock_that_is_far_off_is_reported_and_left_alone(tmp_path):
