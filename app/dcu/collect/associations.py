@@ -38,6 +38,11 @@ def secured(name: str, profile: MeterProfile, services: Services) -> Association
         raise ConfigError(f"{name}, meter profile {profile.name}: {error}") from None
 
 
+def authenticated(profile: MeterProfile) -> bool:
+    """Whether every answer of the meter is authenticated."""
+    return _PROTECTION[profile.security.response].authentic
+
+
 def public(profile: MeterProfile) -> Association:
     return Association(profile.addresses.public, profile.addresses.server, max_pdu=profile.session.max_pdu)
 

@@ -2,14 +2,18 @@
 
 They are reserved from the store in blocks, durably before the first is used; what a crash leaves of a block is lost,
 which costs nothing. Where the store knows no counter (a new meter, a lost state), the meter's own counter object must
-be read first. The counter that a meter names in a complaint is not authentic and is never used.
+be read first. It says what the meter has heard; what we sent besides, and was lost on the line, is kept clear of by a
+margin. The counter that a meter names in a complaint is not authentic and is never used.
 """
 
 from dcu.errors import KeysError, PolicyViolated
 from dcu.store.store import Store
 
 AT_HAND = 8  # what one step of an exchange may spend, and more: HLS spends two
-LARGEST_JUMP = 1 << 28  # by which a meter's own counter may be ahead: nobody may wear out the key by lying once
+LARGEST = 0xFFFFFFFF
+LARGEST_JUMP = 1 << 20  # by which a meter's own counter may be ahead of ours: nobody may wear out the key by lying
+LEAST_LEFT = 1 << 28  # counters, where nothing but the meter says what was used: some begin with the UNIX time
+MARGIN = 4  # blocks that are skipped then
 
 
 class Counters:
@@ -43,14 +47,24 @@ class Counters:
             del self._reserved[0]
         return block[0]
 
-    async def learn(self, last_used: int) -> int:
-        """Go on above what the meter's counter object says was used; return the new floor."""
-        persisted = await self._store.counter(self._meter) or 0
-        if last_used + 1 - persisted > LARGEST_JUMP:
+    async def learn(self, last_used: int, *, believe: bool = False) -> int:
+        """Go on above what the meter's counter object says was used; return the new floor.
+
+        believe: however far ahead it is. Raises PolicyViolated.
+        """
+        known = await self._store.counter(self._meter)
+        floor = last_used + 1
+        if known is None:
+            credible = floor <= LARGEST - LEAST_LEFT
+            floor = min(floor + MARGIN * self._block, LARGEST)
+        else:
+            credible = floor - known <= LARGEST_JUMP
+        if not (credible or believe):
             raise PolicyViolated(
-                f"{self._meter}: its counter object says {last_used}, {persisted} is what we know: not believed"
+                f"{self._meter}: its counter object says {last_used}, {known or 'nothing'} is what we know: not "
+                "believed; if it is right, say so (`dcu meters counter`)"
             )
-        floor = await self._store.raise_counter(self._meter, last_used + 1)
+        floor = await self._store.raise_counter(self._meter, floor)
         if self._reserved and self._reserved[0][0] <= last_used:
             self._reserved.clear()
         return floor

@@ -4,13 +4,14 @@ An address says the link (`tcp://192.0.2.7:4059`, `udp://[2001:db8::7]:4059`); w
 follows from the patterns of the configuration. What opens a channel is given from outside: no sockets here.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from dcu.clock import epoch_seconds
 from dcu.collect.medium import Medium
-from dcu.collect.meter import Meter, State
+from dcu.collect.meter import Meter, Place, State
 from dcu.collect.meter_profile import Families, MeterProfile
 from dcu.collect.services import Services
 from dcu.errors import ConfigError
@@ -84,9 +85,9 @@ class Fleet:
         return self._families.get(name)
 
     def take(self, record: MeterRecord) -> Meter | None:
-        """Have the meter of a record, a changed one in place of what was; None where it cannot be placed (logged)."""
+        """Have the meter of a record, moved where that is changed; None where it cannot be placed (logged)."""
         known = self._meters.get(record.name)
-        if known and (known.address, known.profile.name) == (record.address, record.profile):
+        if known and known.placed == (record.address, record.profile):
             return known
         try:
             profile = self._families.get(record.profile)
@@ -98,11 +99,13 @@ class Fleet:
         async def dial(client: int) -> Channel:
             return await self._connect(record.address, client, profile.addresses.server, profile.session.timeout)
 
-        meter = Meter(record.name, record.address, profile, medium, dial, self._services)
+        place = Place(record.address, profile, medium, dial)
+        if known:  # its jobs go on, and its exchanges stay one after the other
+            known.move(place)
+            return known
+        meter = Meter(record.name, place, self._services)
         if record.state is MeterState.QUARANTINED:
             meter.state, meter.reason, meter.since = State.QUARANTINED, record.reason, record.since
-        if known:
-            self._services.aside(known.part())
         self._meters[record.name] = meter
         return meter
 
@@ -124,7 +127,13 @@ class Fleet:
             if meter.state is State.QUARANTINED and meter.since <= before:
                 await meter.release()
 
-    async def close(self) -> None:
-        """Close every association."""
+    async def close(self, within: float = 5.0) -> None:
+        """Close every association, telling those meters that want it as long as time is left."""
+        parting = [asyncio.create_task(meter.part()) for meter in self if meter.associated]
+        if parting:
+            _, late = await asyncio.wait(parting, timeout=within)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*parting, return_exceptions=True)
         for meter in self:
-            await meter.part()
+            meter.hang_up()

@@ -2,14 +2,17 @@
 
 `run` is the one way to it: it waits for its turn by priority, opens the association where there is none, and holds the
 medium for one request and its answer at a time. What goes wrong is judged here, once: a link error closes the
-association, nonsense quarantines the meter, a security error is audited. Retrying is the scheduler's business, but for
-one thing: a meter that complains of the invocation counter has its counter object read again, once.
+association, a security error is audited. Nonsense quarantines the meter where the meter itself vouches for it; where
+anybody may have sent it, only when it comes again and again, or not at all: then the line is to blame. Retrying is the
+scheduler's business, but for one thing: a meter that complains of the invocation counter has its counter object read
+again, once.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
@@ -19,9 +22,11 @@ from dcu.collect.counters import Counters
 from dcu.collect.dialogue import Exchange, converse
 from dcu.collect.medium import Lane, Medium, Turn
 from dcu.collect.meter_profile import MeterProfile
+from dcu.collect.parting import part
 from dcu.collect.services import Services
 from dcu.cosem import apdu
 from dcu.cosem.apdu import DataNotification
+from dcu.cosem.association import StaleAnswer
 from dcu.cosem.client import ClientSession
 from dcu.errors import (
     AssociationRefused,
@@ -42,6 +47,8 @@ T = TypeVar("T")
 Dial = Callable[[int], Awaitable[Channel]]  # opens a channel to the meter for a client SAP
 
 LOST_IN_A_ROW = 2  # unanswered requests on a lossy channel before the association is given up
+NONSENSE = 3  # answers without meaning, where anybody may have sent them, before the meter is to blame
+NONSENSE_APART = 60.0  # seconds between two of them that count: one disturbance counts once
 SILENT_OPENINGS = 2  # associations that came to nothing before the counter is doubted: some meters drop without a word
 
 log = logging.getLogger(__name__)
@@ -55,6 +62,16 @@ class State(StrEnum):
     QUARANTINED = "quarantined"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a meter is, and of which family."""
+
+    address: str
+    profile: MeterProfile
+    medium: Medium
+    dial: Dial
+
+
 class Outranked(Exception):
     """A transfer was given up between two blocks because something more urgent waits for this meter."""
 
@@ -63,6 +80,7 @@ class Meter:
     """One meter. `engaged` keeps its association open between exchanges of a job."""
 
     __slots__ = (
+        "_believing",
         "_channel",
         "_counters",
         "_dial",
@@ -70,6 +88,9 @@ class Meter:
         "_engaged",
         "_failed_openings",
         "_idle",
+        "_moving",
+        "_nonsense",
+        "_nonsense_at",
         "_services",
         "_session",
         "_unanswered",
@@ -85,20 +106,18 @@ class Meter:
         "state",
     )
 
-    def __init__(
-        self, name: str, address: str, profile: MeterProfile, medium: Medium, dial: Dial, services: Services
-    ) -> None:
+    def __init__(self, name: str, place: Place, services: Services) -> None:
         self.name = name
-        self.address = address
-        self.profile = profile
-        self.lane = Lane(medium)
+        self.address = place.address
+        self.profile = place.profile
+        self.lane = Lane(place.medium)
         self.state = State.NEW
         self.reason = ""
         self.since = 0
         self.last_contact = 0
         self.last_reading = 0
         self.readings = 0
-        self._dial = dial
+        self._dial = place.dial
         self._services = services
         self._counters = Counters(services.store, name, services.counter_block)
         self._session: ClientSession | None = None
@@ -108,6 +127,10 @@ class Meter:
         self._unanswered = 0
         self._failed_openings = 0
         self._doubted = False
+        self._believing = False
+        self._nonsense = 0
+        self._nonsense_at = 0.0
+        self._moving: Place | None = None
 
     @property
     def associated(self) -> bool:
@@ -117,6 +140,18 @@ class Meter:
     def ciphered(self) -> bool:
         """Whether the meter refuses a request that arrives after a later one: its counter is not above the floor."""
         return self.profile.security.request != "none"
+
+    @property
+    def proven(self) -> bool:
+        """Whether its answers are authenticated."""
+        return associations.authenticated(self.profile)
+
+    @property
+    def placed(self) -> tuple[str, str]:
+        """Its address and its family, also where it is about to move there."""
+        if self._moving:
+            return self._moving.address, self._moving.profile.name
+        return self.address, self.profile.name
 
     async def run(
         self,
@@ -134,34 +169,45 @@ class Meter:
         """
         kept, complained, sent = self.associated, False, False
         while True:
-            async with self.lane.turn(priority) as turn:
-                self._require_released()
+            lane = self.lane
+            async with lane.turn(priority) as turn:
+                if not self._here(lane):
+                    continue
                 try:
+                    self._require_released()
                     if self._session and self._channel and self._session.associated:
                         await self._ready_counters()
                         sent = True
-                        result = await self._converse(make(self._session), self._channel, turn, gives_way)
+                        result = await self._converse(
+                            self._session, make(self._session), self._channel, turn, gives_way
+                        )
                         self._heard()
                         return result
                     kept = False
                     await self._prepare(turn)
+                    continue
                 except LinkClosed as closed:
-                    if not (kept and repeatable):
-                        await self._judge(closed)
-                        raise
-                    kept = False
-                    self._drop()
+                    if kept and repeatable:
+                        kept = False
+                        self._drop()
+                        continue
+                    trouble: DcuError = closed
                 except ServiceRefused as refused:
                     again = repeatable or not sent
-                    if refused.counter is None or complained or not again or not self.profile.security.ciphered:
-                        await self._judge(refused)
-                        raise
-                    log.warning("meter %s: %s; its counter object is read again", self.name, refused)
-                    complained = self._doubted = True
-                    self._drop()
-                except (DcuError, asyncio.CancelledError) as error:
-                    await self._judge(error)
+                    if refused.counter is not None and not complained and again and self.profile.security.ciphered:
+                        log.warning("meter %s: %s; its counter object is read again", self.name, refused)
+                        complained = self._doubted = True
+                        self._drop()
+                        continue
+                    trouble = refused
+                except DcuError as error:
+                    trouble = error
+                except asyncio.CancelledError:
+                    self._withdrawn()
                     raise
+                self._judge(trouble)
+            await self._record(trouble)  # the disk may be slow: the meter and the medium are others' again
+            raise trouble
 
     @contextmanager
     def engaged(self) -> Iterator[None]:
@@ -180,14 +226,36 @@ class Meter:
         """Leave the meter alone until somebody releases it."""
         if self.state is State.QUARANTINED:
             return
-        self._drop()
-        self._become(State.QUARANTINED, reason)
+        self._set_aside(reason)
         await self._services.store.quarantine(self.name, reason)
 
     async def release(self) -> None:
         """End a quarantine."""
         await self._services.store.release(self.name)
+        self._nonsense = 0
         self._become(State.NEW)
+
+    def believe_counter(self) -> None:
+        """Read its counter object before the next association, and go on from there however far ahead it is."""
+        self._doubted = self._believing = True
+
+    async def answered(self, error: MalformedAnswer | None) -> None:
+        """What a job found in the meter's answers: nonsense, or nothing to complain of."""
+        if error is None:
+            self._nonsense = 0
+        elif self._to_blame():
+            await self.quarantine(str(error))
+
+    def move(self, place: Place) -> None:
+        """Be somewhere else from the next exchange on; the one that is under way ends where it began."""
+        self._moving = place
+
+        async def go() -> None:
+            lane = self.lane
+            async with lane.turn(Priority.COMMAND):
+                self._here(lane)
+
+        self._services.aside(go())
 
     async def part(self) -> None:
         """Close the association, telling the meter where its profile wants that."""
@@ -195,19 +263,43 @@ class Meter:
             try:
                 async with self.lane.turn(Priority.BACKFILL) as turn:
                     if self._session and self._channel and not self._engaged:
-                        await self._converse(self._session.release(), self._channel, turn)
+                        await self._converse(self._session, self._session.release(), self._channel, turn)
             except DcuError as error:
                 log.info("meter %s: release: %s", self.name, error)
         if not self._engaged:
             self._drop()
 
+    def hang_up(self) -> None:
+        """Close the association at once, whatever it is used for."""
+        self._drop()
+
+    def _here(self, lane: Lane) -> bool:
+        """Move where that is due, now that the meter is ours; False where `lane` is no longer the way to it."""
+        if lane is self.lane and (place := self._moving):
+            self._moving = None
+            self._drop()
+            self.address, self.profile, self._dial = place.address, place.profile, place.dial
+            if place.medium is not lane.medium:
+                self.lane = Lane(place.medium)  # who waits at the old one comes after us
+            log.info("meter %s: from now on at %s, profile %s", self.name, self.address, self.profile.name)
+        return lane is self.lane
+
     # --- an exchange
 
     async def _converse(
-        self, exchange: Exchange[T], channel: Channel, turn: Turn, gives_way: Priority | None = None
+        self,
+        session: ClientSession,
+        exchange: Exchange[T],
+        channel: Channel,
+        turn: Turn,
+        gives_way: Priority | None = None,
     ) -> T:
-        """Drive an exchange; between its steps the medium goes to whoever is next, the meter stays ours."""
+        """Drive an exchange; between its steps the medium goes to whoever is next, the meter stays ours.
+
+        Raises MalformedAnswer only where the meter vouches for its nonsense, or vouches for nothing.
+        """
         before = channel.sent + channel.received
+        refused = session.refused.total
 
         def account() -> None:
             nonlocal before
@@ -224,6 +316,13 @@ class Meter:
 
         try:
             return await converse(exchange, channel, timeout=self.profile.session.timeout, between=between)
+        except StaleAnswer as error:
+            raise LinkError(f"the line brings what was not asked for: {error}") from None
+        except MalformedAnswer as error:
+            authentic = session.association.policy.response.authentic
+            if self.proven and not (authentic and (channel.lossy or session.refused.total == refused)):
+                raise LinkError(f"the line brings nonsense that nobody vouches for: {error}") from None
+            raise
         finally:
             account()
 
@@ -252,7 +351,7 @@ class Meter:
         self._failed_openings += 1
         if self._failed_openings == SILENT_OPENINGS:
             self._doubted = True  # for the next time, should this one fail too
-        await self._converse(session.associate(), channel, turn)
+        await self._converse(session, session.associate(), channel, turn)
         self._failed_openings = 0
         self._doubted = False
 
@@ -261,24 +360,30 @@ class Meter:
         channel = await self._dial(self.profile.addresses.public)
         try:
             session = ClientSession(associations.public(self.profile), counter=_never, lossy=channel.lossy)
-            await self._converse(session.associate(), channel, turn)
+            await self._converse(session, session.associate(), channel, turn)
             await turn.again()
-            raw = await self._converse(session.get(associations.counter_object(self.profile)), channel, turn)
+            raw = await self._converse(session, session.get(associations.counter_object(self.profile)), channel, turn)
         finally:
             await channel.close()
-        floor = await self._counters.learn(associations.counter_value(raw))
+        try:
+            last_used = associations.counter_value(raw)
+        except MalformedAnswer as error:  # the public client's answers are vouched for by nobody
+            raise LinkError(str(error)) from None
+        floor = await self._counters.learn(last_used, believe=self._believing)
+        self._believing = False
         text = f"goes on from {floor}: read from the meter"
-        await self._services.store.audit("collector", "counter", self.name, text)
+        self._services.aside(self._services.store.audit("collector", "counter", self.name, text))
 
     def _drop(self) -> None:
-        """Forget the association; what is still on its way belongs to nobody."""
-        channel, self._channel, self._session = self._channel, None, None
+        """Forget the association; an answer that is still on its way belongs to nobody."""
+        channel, self._channel = self._channel, None
+        session, self._session = self._session, None
         if self._idle:
             self._idle.cancel()
             self._idle = None
-        if channel:
+        if channel and session:
             self._services.open.count -= 1
-            self._services.aside(channel.close())
+            self._services.aside(part(session, channel, self._keep))
 
     def _settle(self) -> None:
         if self._engaged or not self._session:
@@ -295,17 +400,18 @@ class Meter:
         if self.state is State.QUARANTINED:
             raise JobError(f"{self.name} is quarantined ({self.reason}): see to it, then release it (`dcu meters`)")
 
-    async def _judge(self, error: BaseException) -> None:
-        lossy = bool(self._channel and self._channel.lossy)
+    def _judge(self, error: DcuError) -> None:
+        """What an error means for the association and the meter's state; `_record` keeps what is to be kept of it."""
         match error:
             case SecurityError():
                 self._drop()
                 self._become(State.REFUSED, str(error))
                 self._services.events.tell("alarm", meter=self.name, kind=type(error).__name__, message=str(error))
-                await self._services.store.audit("collector", "security", self.name, f"{type(error).__name__}: {error}")
             case MalformedAnswer():
-                await self.quarantine(str(error))
-            case LinkTimeout() if lossy and self.associated and self._unanswered + 1 < LOST_IN_A_ROW:
+                self._drop()
+                if self._to_blame():
+                    self._set_aside(str(error))
+            case LinkTimeout() if self._lossy and self.associated and self._unanswered + 1 < LOST_IN_A_ROW:
                 self._unanswered += 1  # a lost datagram costs this exchange, not the association
             case LinkError():
                 self._unanswered += 1
@@ -317,8 +423,34 @@ class Meter:
                 self._become(State.REFUSED, str(error))
             case ServiceRefused():
                 self._drop()
-            case asyncio.CancelledError() if not lossy:
-                self._drop()  # an answer may still come, and must not be taken for that of the next request
+
+    async def _record(self, error: DcuError) -> None:
+        store = self._services.store
+        if isinstance(error, SecurityError):
+            await store.audit("collector", "security", self.name, f"{type(error).__name__}: {error}")
+        elif isinstance(error, MalformedAnswer) and self.state is State.QUARANTINED:
+            await store.quarantine(self.name, self.reason)
+
+    def _to_blame(self) -> bool:
+        """Whether nonsense is the meter's: it vouches for it, or it comes again and again."""
+        now = asyncio.get_running_loop().time()
+        if self._nonsense == 0 or now - self._nonsense_at >= NONSENSE_APART:
+            self._nonsense += 1
+            self._nonsense_at = now
+        return self.proven or self._nonsense >= NONSENSE
+
+    def _set_aside(self, reason: str) -> None:
+        self._drop()
+        self._become(State.QUARANTINED, reason)
+
+    def _withdrawn(self) -> None:
+        """Nobody waits for the answer: it may still come, and must not be taken for that of the next request."""
+        if not self._lossy:
+            self._drop()
+
+    @property
+    def _lossy(self) -> bool:
+        return bool(self._channel and self._channel.lossy)
 
     def _explained(self, error: LinkError) -> str:
         """Silence on a lossy channel may be frames that we did not accept: say so."""

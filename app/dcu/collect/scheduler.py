@@ -23,6 +23,7 @@ from dcu.errors import DcuError, JobCancelled, JobError, JobExpired, LinkError, 
 from dcu.model import Priority
 
 QUEUE_LIMIT = 20_000  # jobs that have not ended: a thousand meters with a backlog of several profiles each
+_SHARE = {Priority.BACKFILL: 0.9, Priority.SCHEDULED: 0.95}  # of it; the rest is for what is more urgent
 ENDED_KEPT = 200  # for `dcu` to look at
 
 log = logging.getLogger(__name__)
@@ -125,8 +126,8 @@ class Scheduler:
             raise JobCancelled("the collector is stopping")
         if key is not None and (twin := self._keys.get(key)):
             return twin
-        if len(self._jobs) >= QUEUE_LIMIT:
-            raise JobError(f"{QUEUE_LIMIT} jobs are waiting: the media carry less than is asked of them")
+        if len(self._jobs) >= QUEUE_LIMIT * _SHARE.get(priority, 1.0):
+            raise JobError(f"{len(self._jobs)} jobs are waiting: the media carry less than is asked of them")
         loop = asyncio.get_running_loop()
         job = Job(next(self._ids), kind, meter, priority, loop.create_future(), work, retry, key)
         job.result.add_done_callback(_heard_of)
@@ -215,12 +216,13 @@ class Scheduler:
         try:
             with job.meter.engaged():
                 result = await job._work(job)
+            await job.meter.answered(None)
             self._end(job, result)
         except LinkError as error:
             self._fail(job, error)
         except DcuError as error:
             if isinstance(error, MalformedAnswer):
-                await job.meter.quarantine(str(error))
+                await job.meter.answered(error)
             self._end(job, error)
         except Outranked:
             self._end(job, JobError(f"{job.kind} of {job.meter.name} gave way to something more urgent"))
@@ -232,7 +234,7 @@ class Scheduler:
         """The task is over, perhaps before it began."""
         job._task = None
         self._running[medium] -= job.bounded
-        if job.state is not JobState.WAITING:
+        if job._ending or job.state is not JobState.WAITING:  # it may be withdrawn just after it failed
             self._end(job, job._ending or JobCancelled(f"{job.kind} of {job.meter.name} was cancelled"))
         self._admit(medium)
 

@@ -7,6 +7,7 @@ import msgspec
 
 from dcu import config
 from dcu.collect.medium import AirTime, Medium
+from dcu.collect.powerfail import Terms
 from dcu.errors import ConfigError
 
 
@@ -60,10 +61,27 @@ class PushTable(_Table, frozen=True):
     plain: bool = False
 
 
+class HeadEndTable(_Table, frozen=True):
+    addresses: tuple[str, ...] = ()
+    repeat: int = 3
+
+
+class PowerTable(_Table, frozen=True):
+    device: str = "/dev/lastgasp"
+    hold_up: float = 10.0
+    commit: float = 0.5
+    off_before: float = 2.0
+    off: tuple[str, ...] = ()
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(commit=self.commit, off_before=self.off_before)
+
+
 class Limits(_Table, frozen=True):
     open_associations: int = 256
     counter_block: int = 1_000
-    quarantine_hours: float = 0.0
+    quarantine_hours: float = 24.0
     batch: int = 2
 
 
@@ -81,6 +99,8 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     poll: bool = True
     retry: RetryTable = RetryTable()
     push: PushTable = PushTable()
+    headend: HeadEndTable = HeadEndTable()
+    power: PowerTable = PowerTable()
     limits: Limits = Limits()
 
     @property
@@ -143,6 +163,14 @@ def _check(settings: CollectorConfig, where: str) -> None:
     require(settings.limits.open_associations >= 0, "limits.open_associations", "0 or more")
     require(settings.limits.quarantine_hours >= 0, "limits.quarantine_hours", "hours, or 0: until somebody releases it")
     require(settings.limits.batch >= 1, "limits.batch", "1 or more")
+    require(
+        all(endpoint(written) for written in settings.headend.addresses), "headend.addresses", "HOST:PORT, each"
+    )
+    require(1 <= settings.headend.repeat <= 8, "headend.repeat", "1..8")
+    power = settings.power
+    require(power.hold_up > 0, "power.hold_up", "seconds, above 0")
+    require(0 <= power.commit <= 1, "power.commit", "a share of the time until switching off, 0..1")
+    require(power.off_before >= 0, "power.off_before", "seconds, 0 or more")
     for key in ("tcp", "udp"):
         written = getattr(settings.push, key)
         require(not written or endpoint(written) is not None, f"push.{key}", "HOST:PORT such as [::]:4060, or nothing")

@@ -140,6 +140,7 @@ class Api:
             "meters": (_Meters, self._meters),
             "meters.import": (_Import, self._import),
             "meters.release": (_Meter, self._release),
+            "meters.counter": (_Meter, self._counter),
             "objects": (_Objects, self._objects),
             "read": (_Read, self._read),
             "profile": (_Profile, self._profile),
@@ -221,8 +222,15 @@ class Api:
 
     async def _release(self, params: _Meter, actor: str) -> dict[str, Any]:
         meter = self._fleet.get(params.meter)
-        await self._services.store.audit(actor, "release", meter.name, meter.reason)
-        await meter.release()
+        if meter.state is State.QUARANTINED:  # else there is nothing to say, and nothing to write down
+            await self._services.store.audit(actor, "release", meter.name, meter.reason)
+            await meter.release()
+        return _meter(meter)
+
+    async def _counter(self, params: _Meter, actor: str) -> dict[str, Any]:
+        meter = self._fleet.get(params.meter)
+        await self._services.store.audit(actor, "counter", meter.name, "its counter object is to be believed once")
+        meter.believe_counter()
         return _meter(meter)
 
     async def _cancel(self, params: _Cancel, actor: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from dcu.collect.counters import Counters
 from dcu.collect.retry import Backoff
 from dcu.cosem.apdu import DataNotification
 from dcu.errors import (
@@ -224,6 +225,42 @@ async def test_a_counter_object_that_is_far_ahead_is_not_believed(tmp_path):
             await read(street.meter())
         assert await street.store.counter(street.meter().name) is None
         assert {seen.client for seen in street.seen} == {16}
+
+
+async def test_a_new_meter_whose_counter_is_high_is_taken(tmp_path):
+    """Some count from the UNIX time of their making."""
+    async with rig(tmp_path) as street:
+        street.simulated().heard.accept(b"another.", 1_763_640_000)
+        await read(street.meter())
+
+
+async def test_an_operator_can_have_a_counter_believed(tmp_path):
+    async with rig(tmp_path) as street:
+        meter = street.meter()
+        street.simulated().heard.accept(b"another.", 0xF8000000)
+        with pytest.raises(PolicyViolated, match="dcu meters counter"):
+            await read(meter)
+        meter.believe_counter()
+        await read(meter)
+        assert await street.store.counter(meter.name) > 0xF8000000
+
+
+async def test_no_counter_is_used_twice_after_the_store_was_lost(tmp_path, monkeypatch):
+    """The meter's counter object says what it has heard; what was sent and lost on the line, it does not know."""
+    used = []
+    take = Counters.take
+    monkeypatch.setattr(Counters, "take", lambda counters: used.append(take(counters)) or used[-1])
+    async with rig(tmp_path / "before", block=100) as street:
+        await read(street.meter())
+        heard = street.simulated().heard.highest
+        street.weather = lambda seen: LOSE_REQUEST
+        for _ in range(20):
+            with pytest.raises(LinkTimeout):
+                await read(street.meter())
+    async with rig(tmp_path / "after", block=100) as street:
+        street.simulated().heard.accept(b"another.", heard)
+        await read(street.meter())
+    assert len(used) == len(set(used))
 
 
 async def test_a_push_inside_an_association_reaches_the_outbox(tmp_path):

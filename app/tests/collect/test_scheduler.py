@@ -195,6 +195,36 @@ async def test_the_queue_is_bounded(tmp_path, monkeypatch):
             street.scheduler.submit("x", street.meter(), Priority.SCHEDULED, forever)
 
 
+async def test_a_queue_full_of_backfill_has_room_for_polls_and_one_full_of_polls_for_commands(tmp_path, monkeypatch):
+    monkeypatch.setattr("dcu.collect.scheduler.QUEUE_LIMIT", 100)
+    async with rig(tmp_path) as street:
+
+        async def forever(job):
+            await asyncio.sleep(1e6)
+
+        for priority, room in ((Priority.BACKFILL, 90), (Priority.SCHEDULED, 5), (Priority.COMMAND, 5)):
+            for _ in range(room):
+                street.scheduler.submit("x", street.meter(), priority, forever)
+            with pytest.raises(JobError, match="jobs are waiting"):
+                street.scheduler.submit("x", street.meter(), priority, forever)
+
+
+async def test_a_job_that_is_withdrawn_in_the_moment_in_which_it_fails_is_withdrawn(tmp_path):
+    async with rig(tmp_path) as street:
+        attempts = []
+
+        async def work(job):
+            attempts.append(job)
+            asyncio.get_running_loop().call_soon(street.scheduler.cancel, job.id)
+            raise LinkTimeout("silence")
+
+        job = street.scheduler.submit("x", street.meter(), Priority.ON_DEMAND, work, retry=Backoff(attempts=3))
+        with pytest.raises(JobCancelled):
+            await job.result
+        await asyncio.sleep(600)
+        assert len(attempts) == 1
+
+
 async def test_a_bug_in_a_job_ends_that_job_only(tmp_path, caplog):
     async with rig(tmp_path) as street:
 
