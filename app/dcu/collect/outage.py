@@ -113,9 +113,11 @@ class Outage:
     # --- what comes
 
     async def _read(self, open_line: Callable[[], PowerLine]) -> None:
+        complaint = ""
         while True:
             try:
                 self._line = line = open_line()
+                complaint = ""
                 try:
                     while True:
                         self._hear(await line.event())
@@ -123,7 +125,9 @@ class Outage:
                     self._line = None
                     line.close()
             except (OSError, DcuError) as error:
-                log.error("nobody tells us of the mains: %s", error)
+                if str(error) != complaint:
+                    complaint = str(error)
+                    log.warning("nobody tells us of the mains: %s", error)
             await asyncio.sleep(REOPEN)
 
     def _hear(self, event: PowerEvent) -> None:

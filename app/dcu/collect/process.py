@@ -5,11 +5,13 @@ Python copies bytes, so the process is the boundary of the meter keys (docs/adr/
 Source: prctl(2) PR_SET_DUMPABLE, mlockall(2), sd_notify(3).
 """
 
+import asyncio
 import ctypes
 import logging
 import os
 import resource
 import socket
+from collections.abc import Sequence
 
 PR_SET_DUMPABLE = 4
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
@@ -62,6 +64,15 @@ def notify(state: str) -> None:
             channel.sendto(state.encode(), address)
     except OSError as error:
         log.warning("systemd was not told %s: %s", state, error)
+
+
+async def switch_off(command: Sequence[str]) -> None:
+    """Run what switches the device off. Raises OSError: no such command."""
+    if not command:
+        log.warning("nothing is configured to switch off with: the device ends it by itself")
+        return
+    running = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+    log.warning("switching off: %s ended with %d", command[0], await running.wait())
 
 
 def watchdog_seconds() -> float | None:
