@@ -4,7 +4,7 @@ The contract is docs/control.md. Everything is bounded: a request line, a respon
 subscriber who does not read.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,6 +13,7 @@ from dcu import errors
 MAX_REQUEST = 4 << 20  # bytes in a line: a shipment of a thousand meters is 0.4 MB
 MAX_RESPONSE = 16 << 20
 MAX_EVENTS = 1_000  # that wait for one subscriber; beyond it they are dropped and counted
+MAX_EVENT_BYTES = 1 << 20  # the same
 DEFAULT_SOCKET = "/run/dcu/control.sock"
 
 
@@ -24,7 +25,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    id: int
+    id: Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]  # what every JSON parser keeps exactly
     method: str
     params: dict[str, Any] = {}
 

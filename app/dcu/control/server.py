@@ -1,7 +1,8 @@
 """The control socket's server: lines in, lines out; the methods are in `api` (contract: docs/control.md).
 
-A peer is local and permitted, yet not trusted to behave: lines are bounded, calls of one connection are bounded, and a
-subscriber who does not read loses events instead of filling the memory.
+A peer is local and permitted, yet not trusted to behave: lines are bounded, calls of one connection are bounded, and
+each holds its place until its answer is written. Who does not take an answer is cut off; who subscribed and does not
+read loses events. Answers that wait are bounded over all connections. Who does nothing at all makes way for others.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import logging
 import os
 import socket
 import struct
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,25 @@ from typing import Any
 import msgspec
 
 from dcu.collect.events import TOPICS, Events
-from dcu.control.messages import MAX_EVENTS, MAX_REQUEST, MAX_RESPONSE, Event, Fault, Request, Response, fault
+from dcu.control.messages import (
+    MAX_EVENT_BYTES,
+    MAX_EVENTS,
+    MAX_REQUEST,
+    MAX_RESPONSE,
+    Event,
+    Fault,
+    Request,
+    Response,
+    fault,
+)
 from dcu.errors import ConfigError, DcuError, DecodeError
 from dcu.total import from_json
 
 CONNECTIONS = 32
 CALLS = 64  # of one connection at a time
+UNWRITTEN = 2 * MAX_RESPONSE  # bytes of answers that wait for their readers, of all connections
+STALLED = 30.0  # seconds that a peer may take to read an answer
+IDLE = 600.0  # seconds without a call or a subscription, after which a connection is closed
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: SO_PEERCRED
 
 Handler = Callable[[str, str, dict[str, Any]], Awaitable[Any]]  # method, actor, parameters → result
@@ -36,6 +51,7 @@ class ControlServer:
         self.path = path
         self.handler = handler
         self.events = events
+        self.unwritten = 0
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self._closing = False
@@ -67,19 +83,37 @@ class ControlServer:
         self.path.unlink(missing_ok=True)
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._closing or len(self._connections) >= CONNECTIONS:
-            writer.close()
-            return
         task = asyncio.current_task()
         assert task is not None
         connection = _Connection(self, reader, writer, task)
+        if self._closing or not self._room_for(connection.uid):
+            text = f"{CONNECTIONS} connections are open: try again later"
+            writer.write(msgspec.json.encode(Response(0, error=Fault("JobError", text))) + b"\n")
+            writer.close()
+            return
         self._connections.add(connection)
         try:
             await connection.serve()
         except asyncio.CancelledError:
-            pass  # the collector stops
+            pass  # the collector stops, or somebody else needs the place
         finally:
             self._connections.discard(connection)
+
+    def _room_for(self, uid: int) -> bool:
+        """Whether one more may come. The longest idle makes way; for a user without any, one of the user with most."""
+        if len(self._connections) < CONNECTIONS:
+            return True
+        idle = [connection for connection in self._connections if connection.idle]
+        if not idle:
+            number = Counter(connection.uid for connection in self._connections)
+            most = max(number, key=lambda other: number[other])
+            if number[uid] or number[most] < 2:
+                return False
+            idle = [connection for connection in self._connections if connection.uid == most]
+        leaving = min(idle, key=lambda connection: connection.since)
+        self._connections.discard(leaving)
+        leaving.task.cancel()
+        return True
 
 
 class _Connection:
@@ -91,51 +125,90 @@ class _Connection:
         task: "asyncio.Task[None]",
     ) -> None:
         self.task = task
+        self.since = asyncio.get_running_loop().time()  # when it last asked for something
         self._server = server
         self._reader = reader
         self._writer = writer
-        self._actor = _actor(writer)
+        self.uid, self._actor = _peer(writer)
         self._calls: set[asyncio.Task[None]] = set()
-        self._outgoing: asyncio.Queue[bytes] = asyncio.Queue(MAX_EVENTS)
+        self._writing = asyncio.Lock()
+        self._events: deque[bytes] = deque()
+        self._event_bytes = 0
         self._dropped = 0
+        self._sender: asyncio.Task[None] | None = None
+        self._heard = asyncio.Event()
         self._stop_listening: Callable[[], None] | None = None
         self._topics: frozenset[str] = frozenset()
 
+    @property
+    def idle(self) -> bool:
+        return not self._calls and self._stop_listening is None
+
     async def serve(self) -> None:
-        sender = asyncio.create_task(self._send())
         try:
-            while line := await self._reader.readline():
-                if not line.endswith(b"\n"):
-                    break
+            while line := await self._line():
+                self.since = asyncio.get_running_loop().time()
                 await self._take(line)
         except (ValueError, asyncio.LimitOverrunError):
             text = f"a request has at most {MAX_REQUEST} bytes"
             self._writer.write(msgspec.json.encode(Response(0, error=Fault("ConfigError", text))) + b"\n")
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             pass
         finally:
             if self._stop_listening:
                 self._stop_listening()
-            for task in (*self._calls, sender):
+            tasks = [*self._calls, *([self._sender] if self._sender else [])]
+            for task in tasks:
                 task.cancel()
-            self._writer.close()  # before anything is awaited: the collector may be stopping
-            await asyncio.gather(*self._calls, sender, return_exceptions=True)
+            self._hang_up()  # before anything is awaited: the collector may be stopping
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _line(self) -> bytes:
+        """The next request; b"" at the end. Raises TimeoutError for a peer that has been idle for long."""
+        reading = asyncio.ensure_future(self._reader.readline())
+        try:
+            while True:
+                done, _ = await asyncio.wait([reading], timeout=max(1.0, IDLE / 10))
+                if done:
+                    line = reading.result()
+                    return line if line.endswith(b"\n") else b""
+                if self.idle and asyncio.get_running_loop().time() - self.since >= IDLE:
+                    raise TimeoutError
+        finally:
+            reading.cancel()
+
+    def _hang_up(self) -> None:
+        """Close; what a peer has not read by now would stay in our memory as long as it likes."""
+        transport = self._writer.transport
+        if transport.get_write_buffer_size():
+            transport.abort()
+        self._writer.close()
 
     async def _take(self, line: bytes) -> None:
         try:
             request = from_json(line, Request)
         except DecodeError as error:
-            await self._answer(Response(0, error=Fault("ConfigError", f"not a request: {error}")))
+            await self._write(self._encoded(Response(0, error=Fault("ConfigError", f"not a request: {error}"))))
             return
         if len(self._calls) >= CALLS:
             text = f"at most {CALLS} calls at a time on one connection"
-            await self._answer(Response(request.id, error=Fault("JobError", text)))
+            await self._write(self._encoded(Response(request.id, error=Fault("JobError", text))))
             return
         task = asyncio.create_task(self._call(request))
         self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        task.add_done_callback(self._called)
+
+    def _called(self, task: "asyncio.Task[None]") -> None:
+        self._calls.discard(task)
+        self.since = asyncio.get_running_loop().time()
+        if not task.cancelled() and task.exception():  # the peer has gone, or does not read: the reader need not wait
+            self._reader.feed_eof()
 
     async def _call(self, request: Request) -> None:
+        await self._write(await self._response(request))
+
+    async def _response(self, request: Request) -> bytes:
+        """The answer as it is written: what it was made of is larger, and not kept while a peer takes its time."""
         try:
             if request.method == "subscribe":
                 result = self._subscribe(request.params)
@@ -147,7 +220,7 @@ class _Connection:
         except Exception as error:  # a bug of ours: this call fails, the collector goes on
             log.exception("control: %s", request.method)
             response = Response(request.id, error=Fault("DcuError", f"internal error ({type(error).__name__})"))
-        await self._answer(response)
+        return self._encoded(response)
 
     def _subscribe(self, params: dict[str, Any]) -> dict[str, Any]:
         topics = params.get("topics") or TOPICS
@@ -156,33 +229,65 @@ class _Connection:
         self._topics = frozenset(topics)
         if self._stop_listening is None:
             self._stop_listening = self._server.events.listen(self._hear)
+            self._sender = asyncio.create_task(self._tell())
         return {"topics": sorted(self._topics)}
 
     def _hear(self, topic: str, data: dict[str, Any]) -> None:
         if topic not in self._topics:
             return
+        if len(self._events) >= MAX_EVENTS or self._event_bytes >= MAX_EVENT_BYTES:
+            self._dropped += 1
+            return
         if self._dropped:
             data = {**data, "dropped": self._dropped}
-        try:
-            self._outgoing.put_nowait(msgspec.json.encode(Event(topic, data)) + b"\n")
             self._dropped = 0
-        except asyncio.QueueFull:
-            self._dropped += 1
+        line = msgspec.json.encode(Event(topic, data)) + b"\n"
+        self._events.append(line)
+        self._event_bytes += len(line)
+        self._heard.set()
 
-    async def _answer(self, response: Response) -> None:
-        line = msgspec.json.encode(response)
+    async def _tell(self) -> None:
+        """Write events; the peer may take its time, it only loses the newest meanwhile."""
+        try:
+            while True:
+                while self._events:
+                    line = self._events.popleft()
+                    self._event_bytes -= len(line)
+                    async with self._writing:
+                        self._writer.write(line)
+                        await self._writer.drain()
+                self._heard.clear()
+                await self._heard.wait()
+        except ConnectionError:
+            self._reader.feed_eof()  # whoever asked has gone
+
+    async def _write(self, line: bytes) -> None:
+        """Write an answer. Raises ConnectionError where the peer does not take it in time."""
+        self._server.unwritten += len(line)
+        try:
+            async with asyncio.timeout(STALLED), self._writing:
+                self._writer.write(line)
+                await self._writer.drain()
+        except TimeoutError:
+            self._writer.transport.abort()
+            raise ConnectionAbortedError("answers are not read") from None
+        finally:
+            self._server.unwritten -= len(line)
+
+    def _encoded(self, response: Response) -> bytes:
+        try:
+            line = msgspec.json.encode(response)
+        except (OverflowError, TypeError, ValueError) as error:  # a bug of ours
+            log.exception("control: an answer that is none")
+            text = f"internal error ({type(error).__name__})"
+            return msgspec.json.encode(Response(response.id, error=Fault("DcuError", text))) + b"\n"
         if len(line) > MAX_RESPONSE - 1:
             text = f"the answer has {len(line)} bytes, more than {MAX_RESPONSE}: ask for less"
             line = msgspec.json.encode(Response(response.id, error=Fault("DcuError", text)))
-        await self._outgoing.put(line + b"\n")
-
-    async def _send(self) -> None:
-        try:
-            while True:
-                self._writer.write(await self._outgoing.get())
-                await self._writer.drain()
-        except ConnectionError:
-            self._reader.feed_eof()  # whoever asked has gone
+        elif self._server.unwritten + len(line) > UNWRITTEN:
+            text = f"{self._server.unwritten} bytes of answers wait for their readers: read them, then ask again"
+            line = msgspec.json.encode(Response(response.id, error=Fault("JobError", text)))
+        return line + b"\n"
 
 
 def _make_way(path: Path) -> None:
@@ -205,11 +310,11 @@ def _make_way(path: Path) -> None:
     raise ConfigError(f"control socket {path}: another collector listens there")
 
 
-def _actor(writer: asyncio.StreamWriter) -> str:
-    """Who is on the other side, for the audit log."""
+def _peer(writer: asyncio.StreamWriter) -> tuple[int, str]:
+    """Who is on the other side: the user id, and all that is known for the audit log."""
     peer = writer.get_extra_info("socket")
     try:
         pid, uid, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     except (OSError, AttributeError, struct.error):
-        return "control"
-    return f"uid {uid}, pid {pid}"
+        return -1, "control"
+    return uid, f"uid {uid}, pid {pid}"

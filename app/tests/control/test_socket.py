@@ -12,7 +12,7 @@ import pytest
 from dcu.collect.events import Events
 from dcu.control.client import ControlClient, ask, running
 from dcu.control.messages import MAX_EVENTS, Fault, revive
-from dcu.control.server import CALLS, ControlServer
+from dcu.control.server import CALLS, CONNECTIONS, UNWRITTEN, ControlServer
 from dcu.errors import AccessDenied, ConfigError, DcuError, LinkClosed, LinkError, LinkTimeout
 
 
@@ -33,6 +33,10 @@ class Served:
                 raise ZeroDivisionError
             case "large":
                 return "x" * (17 << 20)
+            case "long":
+                return "x" * (1 << 20)
+            case "none":
+                return object()
             case "forever":
                 try:
                     await self.release.wait()
@@ -119,6 +123,100 @@ async def test_a_request_without_end_ends_its_connection_only(server):
     writer.close()
     async with await ControlClient.connect(server.path) as client:
         assert await client.call("echo") == {}
+
+
+async def silent(server, line, seconds=0.3):
+    """A peer that sends and never reads; returns its socket."""
+    peer = socket.socket(socket.AF_UNIX)
+    peer.connect(str(server.path))
+    peer.setblocking(False)
+    until = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < until:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            peer.send(line)
+        await asyncio.sleep(0.001)
+    return peer
+
+
+async def gone(server, left=0):
+    async with asyncio.timeout(5):
+        while len(server._connections) > left:
+            await asyncio.sleep(0.01)
+
+
+async def test_peers_that_do_not_read_what_is_wrong_with_their_lines_leave_no_connection_behind(server):
+    for peer in await asyncio.gather(*(silent(server, b"x\n" * 1_000) for _ in range(CONNECTIONS))):
+        peer.close()
+    await gone(server)
+    async with await ControlClient.connect(server.path) as client:
+        assert await client.call("echo") == {}
+
+
+async def test_answers_that_nobody_reads_are_bounded_and_their_reader_is_cut_off(server, monkeypatch):
+    monkeypatch.setattr("dcu.control.server.STALLED", 1.0)
+    peer = await silent(server, b'{"id":1,"method":"long"}\n' * CALLS)
+    (connection,) = server._connections
+    assert len(connection._calls) <= CALLS
+    assert 0 < server.unwritten <= UNWRITTEN + CALLS * 200
+    await gone(server)
+    assert server.unwritten == 0
+    peer.close()
+
+
+async def test_answers_without_a_reader_do_not_keep_the_small_ones_of_others_from_going_out(server):
+    peer = await silent(server, b'{"id":1,"method":"long"}\n' * CALLS)
+    async with await ControlClient.connect(server.path) as client:
+        assert await client.call("echo") == {}
+    peer.close()
+
+
+async def test_an_idle_peer_makes_way_for_a_new_one_and_a_subscriber_does_not(server, events):
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(await ControlClient.connect(server.path)) for _ in range(CONNECTIONS)
+        ]
+        await clients[0].subscribe("alarm")
+        await asyncio.gather(*(client.call("echo") for client in clients))
+        await clients[1].call("echo")
+        late = await stack.enter_async_context(await ControlClient.connect(server.path))
+        assert await late.call("echo") == {}
+        assert await clients[1].call("echo") == {}
+        assert len(server._connections) == CONNECTIONS
+        events.tell("alarm", number=1)
+        assert (await anext(clients[0].events())).data == {"number": 1}
+
+
+async def test_where_all_are_at_work_a_new_user_gets_a_place_and_the_same_user_none(server, monkeypatch):
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            client = await stack.enter_async_context(await ControlClient.connect(server.path))
+            await client.subscribe("alarm")
+        turned_away = await stack.enter_async_context(await ControlClient.connect(server.path))
+        with pytest.raises(LinkClosed):
+            await turned_away.call("echo")
+        monkeypatch.setattr("dcu.control.server._peer", lambda writer: (4711, "another user"))
+        welcome = await stack.enter_async_context(await ControlClient.connect(server.path))
+        assert await welcome.call("echo") == {}
+
+
+async def test_a_peer_that_does_nothing_is_closed_and_a_subscriber_is_not(server, monkeypatch):
+    monkeypatch.setattr("dcu.control.server.IDLE", 0.5)
+    async with await ControlClient.connect(server.path) as idle, await ControlClient.connect(server.path) as subscriber:
+        await subscriber.subscribe("alarm")
+        await idle.call("echo")
+        await gone(server, 1)
+        with pytest.raises(LinkClosed):
+            await idle.call("echo")
+        assert await subscriber.call("echo") == {}
+
+
+async def test_what_no_answer_can_carry_and_an_id_beyond_all_numbers_are_errors(server, client):
+    with pytest.raises(DcuError, match="internal error"):
+        await client.call("none")
+    reader, writer = await asyncio.open_unix_connection(str(server.path))
+    writer.write(b'{"id": 18446744073709551616, "method": "echo"}\n')
+    assert json.loads(await reader.readline())["error"]["kind"] == "ConfigError"
+    writer.close()
 
 
 async def test_an_answer_that_is_too_large_is_an_error(client):
