@@ -63,3 +63,21 @@ lock: $(VENV)/ready ## Resolve the dependencies anew into hash-pinned locks (nee
 clean: ## Remove what was built
 	rm -rf $(VENV) .venv-bench ci/interop/jdlms/target app/*.egg-info app/*/*.egg-info app/build
 	find app ci -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: device-deps
+device-deps: ## Install what the device bench needs on this Debian host (root; ci/device/packages.txt)
+	@command -v apt-get >/dev/null || { echo "make device-deps needs a Debian host with apt-get" >&2; exit 1; }
+	@test "$$(id -u)" = 0 || { echo "make device-deps installs packages: run it as root" >&2; exit 1; }
+	apt-get install -y --no-install-recommends $$(grep -v '^#' ci/device/packages.txt)
+
+.PHONY: device
+device: $(VENV)/ready ## Build the bench's device: U-Boot, kernel, signed banks, disks (docs/bench.md; REFRESH=1: newer packages)
+	cd ci && export PYTHONPATH=$(CURDIR):$(CURDIR)/ci; $(if $(REFRESH),$(BIN)/python -m device refresh &&) $(BIN)/python -m device build
+
+.PHONY: device-run
+device-run: $(VENV)/ready ## Boot the device in QEMU with a console and a street to read (METERS=N, FRESH=1: new disks)
+	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(BIN)/python -m device run --meters $(METERS) $(if $(FRESH),--fresh)
+
+.PHONY: device-test
+device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expression: some of them)
+	cd ci && $(BIN)/python -m pytest -c device/tests/pytest.ini device/tests --durations=0 $(if $(TESTS),-k "$(TESTS)")

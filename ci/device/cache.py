@@ -1,9 +1,10 @@
 """Build steps whose outcome is kept by the content of what went in: the second build takes seconds.
 
-A step's directory is out/device/<step>/<hash>; the file .seconds in it appears last, so a directory that has it is whole.
-Two builders of the same step wait for each other.
+A step's directory is out/device/<step>/<hash>; the file .seconds in it appears last, so what has it is whole. Two
+builders of the same step wait for each other.
 """
 
+# ruff: noqa: S603  (it runs commands of this host: that is its work)
 import fcntl
 import hashlib
 import shutil
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from device.paths import OUT, ROOT
 
-KEPT = 3  # outcomes of one step that stay: what is built, what was built before it, and a branch beside
+KEPT = 3  # outcomes of one step that stay however old they are
+IN_USE = 3600  # seconds after its last use in which an outcome is never removed: a test may be holding it
 
 Input = str | Path
 
@@ -114,7 +116,8 @@ def _tail(log: Path) -> str:
 def _prune(step: Path) -> None:
     homes = sorted((each for each in step.iterdir() if each.is_dir()), key=_used, reverse=True)
     for old in homes[KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
+        if _used(old) < time.time() - IN_USE:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _used(home: Path) -> float:

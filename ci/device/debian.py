@@ -1,10 +1,11 @@
 """Debian's packages for the bench: trixie and its backports, from the mirror that this host's own apt uses.
 
-Nothing here names a mirror: the host's apt is asked (`apt-get indextargets`) and the suite is exchanged. apt's state for
-the guest (lists, downloads) is private, under out/device/apt. The lists stay as they were first fetched, so that the same
-tree builds the same device, until `refresh` is asked for or the mirror no longer has what they name.
+Nothing here names a mirror: the host's apt is asked (`apt-get indextargets`) and the suite is exchanged. apt's state
+for the guest (lists, downloads) is private, under out/device/apt. The lists stay as first fetched, so that the
+same tree builds the same device, until `refresh` is asked for or the mirror no longer has what they name.
 """
 
+# ruff: noqa: S603, S607  (it runs commands of this host: that is its work)
 import hashlib
 import os
 import re
@@ -52,7 +53,7 @@ def state() -> str:
 
 def binary(package: str) -> Path:
     """Download the .deb of `package` and return it."""
-    found = re.search(rf"^'\S+' (\S+) ", _uris("download", package), re.MULTILINE)
+    found = re.search(r"^'\S+' (\S+) ", _uris("download", package), re.MULTILINE)
     if not found:
         raise BuildError(f"{SUITE} has no package {package}")
     target = HOME / "downloads" / found[1].replace("%3a", ":")
@@ -90,12 +91,12 @@ def source(package: str) -> tuple[str, list[Path]]:
 def emulation() -> None:
     """Let this host run arm64 programs (in the guest's chroot), if it does not yet."""
     tool("arch-test")
-    if subprocess.run(["arch-test", "-n", "arm64"], capture_output=True).returncode == 0:
+    if subprocess.run(["arch-test", "arm64"], capture_output=True).returncode == 0:
         return
     if not Path("/proc/sys/fs/binfmt_misc/register").exists():
         subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", "/proc/sys/fs/binfmt_misc"], capture_output=True)
     subprocess.run(["update-binfmts", "--enable", "qemu-aarch64"], capture_output=True)
-    if subprocess.run(["arch-test", "-n", "arm64"], capture_output=True).returncode:
+    if subprocess.run(["arch-test", "arm64"], capture_output=True).returncode:
         raise BuildError("this host does not run arm64 programs: it needs qemu-user-static and binfmt_misc (root)")
 
 

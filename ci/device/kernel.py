@@ -2,11 +2,12 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from device import debian, keys
 from device.cache import BuildError, Run, built, tool
-from device.paths import KERNEL_FILES
+from device.paths import KERNEL_FILES, MODULE_FILES
 
 PACKAGE = "linux-source-6.12"
 FRAGMENTS = ("dcu.cfg", "dcu-qemu.cfg")
@@ -21,6 +22,23 @@ def build() -> Path:
     key = keys.module()
     inputs = [package.name, *(KERNEL_FILES / each for each in FRAGMENTS), key, "recipe 1"]
     return built("kernel", inputs, lambda home, run: _make(home, run, package, key))
+
+
+def lastgasp() -> Path:
+    """Return the directory with modules/ (lastgasp.ko, signed) for this kernel."""
+    home = build()
+    sources = sorted(each for each in MODULE_FILES.glob("*") if each.suffix in (".c", ".h") or each.name == "Kbuild")
+    return built("lastgasp", [home.name, *sources, "recipe 1"], lambda made, run: _module(made, run, home, sources))
+
+
+def _module(made: Path, run: Run, home: Path, sources: list[Path]) -> None:
+    work = made / "work"
+    work.mkdir()
+    for source in sources:
+        shutil.copy(source, work)
+    make = ["make", "-C", str(home / "build"), f"M={work}", "ARCH=arm64", f"CROSS_COMPILE={CROSS}"]
+    run(*make, "modules")
+    run(*make, f"INSTALL_MOD_PATH={made / 'modules'}", "modules_install")
 
 
 def _make(home: Path, run: Run, package: Path, key: Path) -> None:

@@ -1,9 +1,11 @@
 """The bench's signing keys: made per build directory, kept in out/device/keys (git-ignored), never part of an image.
 
-`fit`: U-Boot accepts only kernels signed with it. `module`: the kernel loads only modules signed with it. A release has
-its keys in an HSM; nothing here is a release key, and a key of the bench opens nothing but the bench.
+`fit`: U-Boot accepts only kernels signed with it. `module`: the kernel loads only modules signed with it. `update`:
+SWUpdate installs only what is signed under its authority. A release has its keys in an HSM; nothing here is a release
+key, and a key of the bench opens nothing but the bench.
 """
 
+# ruff: noqa: S603  (it runs commands of this host: that is its work)
 import fcntl
 import os
 import subprocess
@@ -22,6 +24,18 @@ def fit() -> Path:
     return HOME
 
 
+def update() -> Path:
+    """Return the directory with the keys of updates (ota.signing): update-ca.crt goes into the image."""
+    from ota.errors import OtaError
+    from ota.signing import make_keys
+
+    try:
+        make_keys(HOME / "update")
+    except OtaError as error:
+        raise BuildError(str(error)) from None
+    return HOME / "update"
+
+
 def module() -> Path:
     """Return the PEM file (key and certificate in one) that the kernel's build signs modules with."""
     pem = HOME / "module.pem"
@@ -37,12 +51,18 @@ def _pair(name: str, kind: str) -> tuple[Path, Path]:
     with (HOME / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (key.exists() and certificate.exists()):
-            done = subprocess.run(
-                ["openssl", "req", "-x509", "-newkey", kind, "-nodes", "-sha256", "-days", "3650"]
-                + ["-subj", f"/CN=Grid DCU bench {name}", "-keyout", str(key), "-out", str(certificate)],
-                capture_output=True,
-                text=True,
-            )
+            subject = [
+                "-days",
+                "3650",
+                "-subj",
+                f"/CN=Grid DCU bench {name}",
+                "-keyout",
+                str(key),
+                "-out",
+                str(certificate),
+            ]
+            command = ["openssl", "req", "-x509", "-newkey", kind, "-nodes", "-sha256", *subject]
+            done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise BuildError(f"openssl: {done.stderr[-500:]}")
             key.chmod(0o600)

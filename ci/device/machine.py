@@ -1,4 +1,4 @@
-"""The machine that QEMU plays: one description for the build (its device tree goes into U-Boot and the FIT) and the run."""
+"""The machine that QEMU plays: one description, for the build (its tree goes into U-Boot and the FIT) and the run."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The bench's U-Boot: Debian's source with our fragments, our boot logic compiled in, our public key in its device tree."""
+"""The bench's U-Boot: Debian's source, our fragments, our boot logic compiled in, our public key in its device tree."""
 
 import os
 import shutil
@@ -16,7 +16,8 @@ PAYLOAD = (*FRAGMENTS, "dcu.env", "dcu-env.h")
 
 EMPTY_FIT = """/dts-v1/;
 / { description = "carries the key into U-Boot's tree"; #address-cells = <1>;
-  images { nothing { data = [00]; type = "firmware"; arch = "arm64"; compression = "none"; hash { algo = "sha256"; }; }; };
+  images { nothing { data = [00]; type = "firmware"; arch = "arm64"; compression = "none";
+    hash { algo = "sha256"; }; }; };
   configurations { default = "conf"; conf { firmware = "nothing"; signature {
     algo = "sha256,rsa3072"; key-name-hint = "%s"; sign-images = "firmware"; }; }; };
 };

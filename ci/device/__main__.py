@@ -1,0 +1,59 @@
+"""The bench's command line: `python -m device build|run|path` (the Makefile's targets call it)."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from device import bank, debian, disk, qemu, street, system, uboot
+from device.cache import BuildError, tell
+from device.paths import OUT
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m device", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("build", help="build everything that is not built yet")
+    commands.add_parser("refresh", help="fetch Debian's package lists anew: the next build takes newer versions")
+    run = commands.add_parser("run", help="boot the device with a console and a street of meters to read")
+    run.add_argument("--meters", type=int, default=12)
+    run.add_argument("--fresh", action="store_true", help="begin with factory-new disks")
+    options = parser.parse_args()
+    try:
+        if options.command == "refresh":
+            debian.prepare(refresh=True)
+        elif options.command == "build":
+            began = time.monotonic()
+            firmware, disks = build()
+            tell(f"built in {time.monotonic() - began:.0f} s: {firmware / 'u-boot.bin'}, {disks}")
+        else:
+            return _run(options.meters, fresh=options.fresh)
+    except BuildError as error:
+        tell(str(error))
+        return 1
+    return 0
+
+
+def build() -> tuple[Path, Path]:
+    """Return the directories with u-boot.bin, and with sd.img and disk.img."""
+    firmware = uboot.build()
+    return firmware, disk.build(bank.build(system.build()))
+
+
+def _run(meters: int, *, fresh: bool) -> int:
+    firmware, disks = build()
+    home = OUT / "run"
+    if fresh or not (home / "disk.img").exists():
+        home.mkdir(exist_ok=True)
+        for name in ("sd.img", "disk.img"):
+            shutil.copyfile(disks / name, home / name)
+    tell(f"{meters} meters; Ctrl-A X ends it, Ctrl-A C is QEMU's monitor; the disks stay in {home} (FRESH=1: new ones)")
+    with street.Street(meters):
+        command = qemu.arguments(firmware, home / "sd.img", home / "disk.img")
+        return subprocess.run([*command, "-serial", "mon:stdio"]).returncode  # noqa: S603 - QEMU
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The built device, once for all tests; each test switches on its own copy of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from device import bank, disk, system, uboot
+from device.cache import Run
+from device.qemu import Device
+
+Switch = Callable[..., Device]
+
+
+@pytest.fixture(scope="session")
+def squashfs() -> Path:
+    return system.build()
+
+
+@pytest.fixture(scope="session")
+def good(squashfs: Path) -> Path:
+    """The bank as it is released: kernel.fit and rootfs.img."""
+    return bank.build(squashfs)
+
+
+@pytest.fixture(scope="session")
+def firmware() -> Path:
+    return uboot.build()
+
+
+@pytest.fixture
+def device(good: Path, firmware: Path) -> Switch:
+    """Make a device, switched off: the bank for each slot (the good one if not given), the environment's variables."""
+
+    def make(a: Path | None = None, b: Path | None = None, **variables: Any) -> Device:
+        made = Device(firmware, disk.build(a or good, b or good))
+        if variables:
+            texts = {name: str(value) for name, value in variables.items()}
+            disk.write_environment(
+                made.card, uboot.tools(), Run(made.home / "tools.log"), {**disk.ENVIRONMENT, **texts}
+            )
+        return made
+
+    return make
+
+
+@pytest.fixture
+def spoil() -> Callable[[Device, str, int], None]:
+    """Flip one byte of a partition of a device that is off."""
+
+    def flip(made: Device, partition: str, at: int) -> None:
+        start, _ = disk.partition(made.disk, partition, Run(made.home / "tools.log"))
+        with made.disk.open("r+b") as file:
+            file.seek(start + at)
+            old = file.read(1)[0]
+            file.seek(start + at)
+            file.write(bytes([old ^ 0xFF]))
+
+    return flip
