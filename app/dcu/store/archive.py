@@ -44,7 +44,7 @@ class Archive:
         self._given_up: int | None = None  # days up to this one went on a full disk
         self._told: set[int] = set()  # days that an alarm was raised for since the disk was full
         self._stuck = -_RETRY  # when a commit last found no room
-        self._refused = self._discarded = 0
+        self._refused = self._discarded = self._damaged_rows = 0
         critical.on_full = self._make_room
 
     @classmethod
@@ -54,7 +54,7 @@ class Archive:
         given_up: list[str] = []
         while True:
             try:
-                critical = salvage.open_critical(directory / CRITICAL, clock=clock, audit_rows=chosen.audit_rows)
+                critical = salvage.open_critical(directory / CRITICAL, clock=clock, settings=chosen)
                 break
             except files.FullError:
                 if not (what := _give_way(directory, first=not given_up)):
@@ -225,6 +225,8 @@ class Archive:
         had = self._ballast.present
         if self._ballast.restore() and not had and self._ballast.present:
             log.info("%s: ballast of %d bytes in place", self.directory, self._ballast.length)
+        if self._ballast.restore() and files.free(self.directory) >= _ROOM:
+            self.critical.relax()
         if self._given_up is not None and self._ballast.restore() and files.free(self.directory) >= self._room():
             self._given_up -= 1  # one day at a time: each is healed before the next is asked for
             if self._given_up < self._retained(now):
@@ -314,6 +316,8 @@ class Archive:
             refused=self._refused,
             discarded=self._discarded,
             set_aside=len(self._days.aside()),
+            damaged_rows=self._damaged_rows,
+            outbox_dropped=self.critical.outbox_dropped,
             ballast=self._ballast.present,
             free=files.free(self.directory),
         )

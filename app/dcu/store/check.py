@@ -15,6 +15,7 @@ from dcu.store.archive import BALLAST, CRITICAL
 from dcu.store.dayfiles import day_of
 from dcu.store.records import Finding, StoreReport
 from dcu.store.rows import DAY
+from dcu.store.salvage import READY
 
 _TRIGGERS = {"counters_only_grow", "counters_stay", "floors_only_grow", "floors_stay"}
 _CROSS_CHECKS = (
@@ -24,6 +25,10 @@ _CROSS_CHECKS = (
         "outbox items numbered above the sequence: numbers would be given twice",
         "SELECT count(*) FROM outbox WHERE seq >"
         " (SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox')",
+    ),
+    (
+        "meters in a state that is none: they count as quarantined",
+        "SELECT count(*) FROM meters WHERE state NOT IN ('ok', 'quarantined')",
     ),
     (
         "layouts of meters or profiles that are not registered",
@@ -70,6 +75,8 @@ class _Check:
         for path in sorted(self._directory.glob("readings-*.db")):
             if day_of(path.name) is not None and path.stat().st_size:
                 self._file(path, self._day)
+        if (ready := critical.with_name(CRITICAL + READY)).exists():
+            self._note(ready, "what was saved of a damaged file: the next start puts it in its place")
         for path in sorted(self._directory.glob("*.damaged")):
             self._note(path, "was set aside as damaged; its readings are collected again")
         self._ballast()

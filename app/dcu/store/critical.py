@@ -6,65 +6,80 @@ a write asks `on_full` to make room and tries again: alarms commit while there i
 
 import contextlib
 import logging
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from dcu.clock import Clock, SystemClock, epoch_seconds
-from dcu.errors import CounterReplayed, StoreError
-from dcu.model import AttributeRef, Column, Obis, Priority
-from dcu.store import files, schema
-from dcu.store.records import AuditEntry, MeterRecord, MeterState, OutboxItem
+from dcu.errors import StoreError
+from dcu.model import Column, Obis, Priority
+from dcu.store import counters, entries, files
+from dcu.store.auditing import Auditing
+from dcu.store.opening import open_file
+from dcu.store.outbox import Outbox
+from dcu.store.records import AuditEntry, MeterRecord, MeterState, OutboxItem, Settings
 
 R = TypeVar("R")
-COUNTER_END = 1 << 32  # an invocation counter has 32 bits
-_ROTATE_EVERY = 64  # audit entries between two rotations
-_PAGE = 1024  # bytes: rows are small, and each commit writes whole pages (measured: 10 kB an alarm against 19)
-_CHECKPOINT_PAGES = 256  # the write-ahead log stays about 256 kB: what a full disk must still hold
 log = logging.getLogger(__name__)
-
-
-class DamagedError(StoreError):
-    """The critical file is not readable as what it is."""
 
 
 class Critical:
     """The critical file, opened by its one writer. `on_full(attempt)` makes room, and says whether it did."""
 
-    def __init__(self, path: Path, lock: files.Lock, connection: sqlite3.Connection, clock: Clock, audit_rows: int):
+    def __init__(self, path: Path, lock: files.Lock, connection: sqlite3.Connection, clock: Clock, settings: Settings):
         self.path = path
         self.on_full: Callable[[int], bool] = lambda attempt: False
         self.gate = files.Gate()
         self._lock = lock
         self._db = connection
         self._clock = clock
-        self._audit_rows = audit_rows
+        self._auditing = Auditing(settings.audit_rows)
+        self._outbox = Outbox(settings.outbox_bytes)
         self._alarms: dict[tuple[str, str], str] = {}  # of the store itself: they go with the next commit
         self._ids: dict[str, int] = {}
         self._profiles: dict[bytes, int] = {}
         self.reload()
 
-    @classmethod
-    def open(
-        cls, path: Path, *, clock: Clock | None = None, audit_rows: int = 50_000, lock: files.Lock | None = None
-    ) -> "Critical":
-        """Open or create `path`; `lock`: where the caller holds it already. Raises StoreError."""
+    @staticmethod
+    def lock(path: Path) -> files.Lock:
+        """Become the one writer of `path`. Raises StoreError."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            held = lock or files.Lock(path.with_name(path.name + ".lock"))
+            files.make_directory(path.parent)
+            return files.Lock(files.lock_path(path))
         except OSError as error:
             raise StoreError(f"{path.parent}: cannot be written: {error.strerror}") from None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        clock: Clock | None = None,
+        settings: Settings | None = None,
+        lock: files.Lock | None = None,
+    ) -> "Critical":
+        """Open or create `path`; `lock`: where the caller holds it already. Raises StoreError."""
+        held = lock or cls.lock(path)
         try:
-            return cls(path, held, _open(path), clock or SystemClock(), audit_rows)
+            return cls(path, held, open_file(path), clock or SystemClock(), settings or Settings())
         except BaseException:
             if lock is None:
                 held.release()
             raise
+
+    def checkpoint(self) -> None:
+        """Bring everything into the one file, durably. Raises StoreError."""
+        try:
+            busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            if files.is_full(error, self.path.parent):
+                raise files.FullError(f"{self.path}: the disk is full: make room") from None
+            raise StoreError(f"{self.path}: {error}") from None
+        if busy:
+            raise StoreError(f"{self.path}: in use by another process")
 
     def close(self) -> None:
         with contextlib.suppress(StoreError):  # what could not be kept was logged
@@ -89,8 +104,14 @@ class Critical:
                     result = work(self._db)
                 self._alarms.clear()
                 return result
-            except sqlite3.Error as error:
+            except BaseException as error:
+                self._outbox.forget()
+                if not isinstance(error, sqlite3.Error):
+                    raise
                 full = files.is_full(error, self.path.parent)
+                if full and not self._outbox.tight:
+                    self._outbox.tight = True  # first of all the outbox takes less
+                    continue
                 if full and self.on_full(attempt):
                     attempt += 1
                     continue
@@ -106,6 +127,19 @@ class Critical:
 
     def _now(self) -> int:
         return epoch_seconds(self._clock.now())
+
+    def relax(self) -> None:
+        """The disk is no longer full: the outbox has all its room again."""
+        self._outbox.tight = False
+
+    @property
+    def outbox_dropped(self) -> int:
+        """Unacknowledged items that gave way since the start."""
+        return self._outbox.dropped
+
+    @property
+    def highest_meter(self) -> int:
+        return max(self._ids.values(), default=0)
 
     @property
     def store_id(self) -> int:
@@ -142,13 +176,13 @@ class Critical:
 
     def meters(self) -> list[MeterRecord]:
         """Return every registered meter in order of its id."""
-        return [_meter(row) for row in self._read(_METERS + " ORDER BY id")]
+        return [entries.meter(row) for row in self._read(entries.METERS + " ORDER BY id")]
 
     def meter(self, name: str) -> MeterRecord:
-        rows = self._read(_METERS + " WHERE name = ?", name)
+        rows = self._read(entries.METERS + " WHERE name = ?", name)
         if not rows:
             raise StoreError(f"meter {name!r} is not registered: import it, or see `dcu meters`")
-        return _meter(rows[0])
+        return entries.meter(rows[0])
 
     def meter_id(self, name: str) -> int:
         return self._ids.get(name) or self.meter(name).id
@@ -177,9 +211,7 @@ class Critical:
             return
         moment = self._now() if since is None else since
         number, load = self.meter_id(meter), self.profile_id(profile)
-        raw = msgspec.msgpack.encode(
-            [(c.attribute.class_id, c.attribute.obis.raw, c.attribute.attribute, c.scaler, c.unit) for c in columns]
-        )
+        raw = entries.packed(columns)
 
         def insert(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR IGNORE INTO layouts (columns) VALUES (?)", (raw,))
@@ -198,7 +230,7 @@ class Critical:
             self._profiles.get(profile.raw, 0),
             at if at is not None else 1 << 62,
         )
-        return _columns(rows[0][0]) if rows else None
+        return entries.columns(rows[0][0]) if rows else None
 
     def profiles(self, meter: str) -> list[Obis]:
         rows = self._read(
@@ -208,66 +240,72 @@ class Critical:
         )
         return [Obis(bytes(obis)) for (obis,) in rows]
 
-    # Counters
+    # Counters (counters.py says what `key` is)
 
-    def counter(self, meter: str) -> int | None:
+    def counter(self, meter: str, key: bytes = b"") -> int | None:
         """Return the next counter that was never reserved; None: not known, so nothing may be ciphered yet."""
-        rows = self._read("SELECT next FROM counters WHERE meter = ? AND known", meter)
-        return int(rows[0][0]) if rows else None
+        return counters.current(self._read(counters.QUERY, counters.identity(meter, key)))
 
-    def raise_counter(self, meter: str, floor: int) -> int:
-        """Set the next counter to max(persisted, `floor`), `floor` being the next one that the meter accepts."""
-        if not 0 <= floor <= COUNTER_END:
-            raise ValueError(f"an invocation counter has 32 bits: {floor} is outside")
+    def raise_counter(self, meter: str, floor: int, key: bytes = b"") -> int:
+        """Go on at `floor` at least; return the next counter."""
+        if not 0 <= floor <= counters.END:
+            raise ValueError(f"an invocation counter has 32 bits, {floor} does not fit")
+        known = self.counter(meter, key)
+        if known is not None and known >= floor:
+            return known
+        return self.write(lambda db: counters.raise_to(db, meter, key, floor))
 
-        def update(db: sqlite3.Connection) -> int:
-            db.execute(
-                "INSERT INTO counters VALUES (?, ?, 1) ON CONFLICT (meter) DO UPDATE"
-                " SET next = max(next, excluded.next), known = 1",
-                (meter, floor),
-            )
-            return int(db.execute("SELECT next FROM counters WHERE meter = ?", (meter,)).fetchone()[0])
+    def learn_counter(self, meter: str, last_used: int, margin: int = 0, key: bytes = b"") -> int:
+        """Go on above what the meter says was used; return the next counter. Raises StoreError: there is none.
 
-        known = self.counter(meter)
-        return known if known is not None and known >= floor else self.write(update)
+        margin: what may have been sent and never heard, for where no counter is known; known ones need none.
+        """
+        return self.write(lambda db: counters.learn(db, meter, key, last_used, margin))
 
-    def reserve_counters(self, meter: str, count: int) -> range:
+    def doubt_counters(self, why: str) -> int:
+        """This file is older than what was sent: every counter is read from its meter first. Return how many."""
+
+        def doubt(db: sqlite3.Connection) -> int:
+            changed = db.execute("UPDATE counters SET known = 0 WHERE known").rowcount
+            self._insert_alarm("counters-unknown", self.path.name, f"{changed} to be read from their meters: {why}")
+            return changed
+
+        log.error("%s: the counters are read from the meters anew: %s", self.path, why)
+        return self.write(doubt)
+
+    def reserve_counters(self, meter: str, count: int, key: bytes = b"") -> range:
         """Take `count` counters for good: whatever happens later, nobody is given them again."""
-        (result,) = self.reserve_each([(meter, count)])
+        (result,) = self.reserve_each([(meter, count, key)])
         if isinstance(result, BaseException):
             raise result
         return result
 
-    def reserve_each(self, wanted: Sequence[tuple[str, int]]) -> list[range | BaseException]:
+    def reserve_each(self, wanted: Sequence[tuple[str, int, bytes]]) -> list[range | BaseException]:
         """Reserve for many meters in one commit; what cannot be had stands as its error in the list."""
 
         def reserve(db: sqlite3.Connection) -> list[range | BaseException]:
-            return [_reserve(db, meter, count) for meter, count in wanted]
+            return [counters.reserve(db, *what) for what in wanted]
 
         return self.write(reserve)
 
-    def receive_floor(self, meter: str) -> int:
+    def receive_floor(self, meter: str, key: bytes = b"") -> int:
         """Return the highest counter of an accepted push, -1 where there was none."""
-        rows = self._read("SELECT floor FROM floors WHERE meter = ?", meter)
+        rows = self._read("SELECT floor FROM floors WHERE key = ?", counters.identity(meter, key))
         return int(rows[0][0]) if rows else -1
 
     def accept_push(
-        self, meter: str, counter: int, payload: bytes, kind: str = "push", priority: Priority = Priority.ALARM
+        self,
+        meter: str,
+        counter: int,
+        payload: bytes,
+        kind: str = "push",
+        priority: Priority = Priority.ALARM,
+        key: bytes = b"",
     ) -> int:
         """Raise the receive floor and put the outbox row in one transaction; return seq. Raises CounterReplayed."""
 
         def accept(db: sqlite3.Connection) -> int:
-            row = db.execute("SELECT floor FROM floors WHERE meter = ?", (meter,)).fetchone()
-            if row and counter <= row[0]:
-                raise CounterReplayed(
-                    f"push of {meter}: counter {counter} is not above {row[0]}: a replay, or the meter was reset",
-                    int(row[0]),
-                    counter,
-                )
-            db.execute(
-                "INSERT INTO floors VALUES (?, ?) ON CONFLICT (meter) DO UPDATE SET floor = excluded.floor",
-                (meter, counter),
-            )
+            counters.accept(db, meter, key, counter)
             return self._insert(kind, payload, priority, meter)
 
         return self.write(accept)
@@ -278,9 +316,14 @@ class Critical:
         return self.write(lambda db: self._insert(kind, payload, priority, meter))
 
     def _insert(self, kind: str, payload: bytes, priority: Priority, meter: str | None) -> int:
-        row = (self._now(), kind, int(priority), meter, payload)
-        cursor = self._db.execute("INSERT INTO outbox (at, kind, priority, meter, payload) VALUES (?,?,?,?,?)", row)
-        return cursor.lastrowid or 0
+        seq, dropped = self._outbox.insert(self._db, self._now(), kind, payload, priority, meter)
+        if dropped:
+            log.error("outbox-full: %s", dropped.text)
+            if kind == "alarm":  # not one more of them
+                self._insert_audit("store", "outbox-full", kind, dropped.text)
+            else:
+                self._insert_alarm("outbox-full", kind, dropped.text)
+        return seq
 
     def pending(self, limit: int = 100, kind: str | None = None) -> list[OutboxItem]:
         rows = self._read(
@@ -289,10 +332,11 @@ class Critical:
             kind,
             limit,
         )
-        return [replace(OutboxItem(*row), priority=Priority(row[3])) for row in rows]
+        return [entries.item(row) for row in rows]
 
     def ack(self, seqs: Iterable[int]) -> int:
         gone = [(seq,) for seq in seqs]
+        self._outbox.forget()
         return self.write(lambda db: db.executemany("DELETE FROM outbox WHERE seq = ?", gone).rowcount) if gone else 0
 
     def alarm(self, kind: str, subject: str, text: str) -> None:
@@ -315,16 +359,12 @@ class Critical:
         return self.write(lambda db: self._insert_audit(actor, action, subject, detail))
 
     def _insert_audit(self, actor: str, action: str, subject: str, detail: str) -> int:
-        row = (self._now(), actor, action, subject, detail)
-        cursor = self._db.execute("INSERT INTO audit (at, actor, action, subject, detail) VALUES (?,?,?,?,?)", row)
-        seq = cursor.lastrowid or 0
-        if seq % _ROTATE_EVERY == 0:
-            self._db.execute("DELETE FROM audit WHERE seq <= ?", (seq - self._audit_rows,))
-        return seq
+        return self._auditing.insert(self._db, self._now(), (actor, action, subject, detail))
 
     def audit_log(self, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
         rows = self._read(
-            "SELECT seq, at, actor, action, subject, detail FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?",
+            "SELECT seq, at, actor, action, subject, detail, count, max(at, last) FROM audit WHERE seq < ?"
+            " ORDER BY seq DESC LIMIT ?",
             before if before is not None else 1 << 62,
             limit,
         )
@@ -340,70 +380,3 @@ class Critical:
     def recall(self, key: str) -> bytes | None:
         rows = self._read("SELECT value FROM state WHERE key = ?", key)
         return bytes(rows[0][0]) if rows else None
-
-
-_METERS = "SELECT id, name, address, profile, system_title, state, reason, since FROM meters"
-
-
-def _meter(row: Sequence[Any]) -> MeterRecord:
-    return replace(MeterRecord(*row), state=MeterState(row[5]))
-
-
-def _columns(raw: bytes) -> tuple[Column, ...]:
-    rows = msgspec.msgpack.decode(raw, type=list[tuple[int, bytes, int, int, str]])
-    return tuple(
-        Column(AttributeRef(kind, Obis(obis), number), scaler, unit) for kind, obis, number, scaler, unit in rows
-    )
-
-
-def _reserve(db: sqlite3.Connection, meter: str, count: int) -> range | BaseException:
-    if count < 1:
-        return ValueError("at least one counter is reserved at a time")
-    row = db.execute("SELECT next FROM counters WHERE meter = ? AND known", (meter,)).fetchone()
-    if row is None:
-        return StoreError(f"no invocation counter is known of {meter}: read the meter's counter object first")
-    first = int(row[0])
-    if first + count > COUNTER_END:
-        return StoreError(f"the invocation counters of {meter} are used up: change its keys")
-    db.execute("UPDATE counters SET next = ? WHERE meter = ?", (first + count, meter))
-    return range(first, first + count)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = None
-    fresh = not path.exists()
-    try:
-        connection = files.connect(path)
-        found = schema.version(connection)
-        schema.require(found, schema.CRITICAL_VERSION, str(path))
-        connection.execute(f"PRAGMA page_size = {_PAGE}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        if not found:
-            schema.create(connection, schema.CRITICAL, schema.CRITICAL_VERSION)
-        connection.execute(
-            "INSERT OR IGNORE INTO state VALUES ('store.id', ?)", ((secrets.randbits(30) + 1).to_bytes(4, "big"),)
-        )
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise DamagedError(_damaged(path, verdict))
-        if fresh:
-            files.sync_directory(path.parent)
-    except sqlite3.Error as error:
-        if connection is not None:
-            connection.close()
-        if files.is_full(error, path.parent):
-            raise files.FullError(f"{path}: the disk is full: make room") from None
-        if files.is_damage(error):
-            raise DamagedError(_damaged(path, str(error))) from None
-        raise StoreError(f"{path}: cannot be opened: {error}") from None
-    except StoreError:
-        if connection is not None:
-            connection.close()
-        raise
-    return connection
-
-
-def _damaged(path: Path, why: str) -> str:
-    return f"{path}: damaged ({why}): move it away; counters are then read from the meters, and readings collected anew"

@@ -2,8 +2,10 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ _FULL = 256 << 10  # bytes: with less than this left, errors that do not name th
 _MARGIN = 512 << 10  # bytes that stay free when the ballast is taken again
 _UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
 _SIDE_FILES = ("-journal", "-wal", "-shm")
+log = logging.getLogger(__name__)
 
 
 class FullError(StoreError):
@@ -57,8 +60,12 @@ def unlink(path: Path) -> None:
 
 
 def rename(path: Path, target: Path) -> None:
-    """Rename a database with its side files, durably: SQLite finds a journal by its database's name."""
-    for suffix in (*_SIDE_FILES, ""):
+    """Rename a database with its side files, durably: SQLite finds a journal by its database's name.
+
+    The database goes first. In the other order a power cut between the two would leave it without its log: whole, and
+    as old as its last checkpoint. A log that is left without its database is ignored.
+    """
+    for suffix in ("", *_SIDE_FILES):
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{target}{suffix}")
     sync_directory(path.parent)
@@ -75,8 +82,8 @@ def size(path: Path) -> int:
 
 def free(directory: Path) -> int:
     """Bytes that may still be written there: without what the file system keeps for root and for itself."""
-    stat = os.statvfs(directory)
-    return stat.f_frsize * stat.f_bavail
+    held = os.statvfs(directory)
+    return held.f_frsize * held.f_bavail
 
 
 def is_full(error: sqlite3.Error, directory: Path) -> bool:
@@ -100,9 +107,33 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
     """Open a SQLite file without implicit transactions; `mode` is SQLite's: ro, rw, rwc."""
+    if mode == "rwc":
+        _for_owner_only(path)
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     # One thread at a time uses it (the writer thread), which need not be the one that opened it.
     return sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+
+
+def _for_owner_only(path: Path) -> None:
+    """Make the file, or narrow its mode; SQLite gives the same to its side files.
+
+    A file that is there is not opened: closing it would let go of the locks that this process has on it.
+    """
+    with contextlib.suppress(OSError):  # SQLite tells it better
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            if stat.S_IMODE(path.stat().st_mode) & 0o077:
+                path.chmod(0o600)
+
+
+def make_directory(directory: Path) -> None:
+    """Make the store's directory: readings tell when somebody is at home. Raises OSError."""
+    if not directory.is_dir():
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
+    elif stat.S_IMODE(directory.stat().st_mode) & 0o077:  # not narrowed: it may be more than the store's
+        log.warning("%s: other users of this machine may look into it: chmod 700 %s", directory, directory)
 
 
 @contextlib.contextmanager
@@ -126,12 +157,16 @@ def transaction(connection: sqlite3.Connection, gate: Gate | None = None) -> Ite
         raise
 
 
+def lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
 class Lock:
     """One writer at a time. The file says who; the kernel lets go of it when that process dies."""
 
     def __init__(self, path: Path) -> None:
         """Raises StoreError: somebody else holds it."""
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -14,13 +14,14 @@ class Settings:
     commit_every: int = 6 * 3600  # seconds a reading may wait in RAM
     commit_rows: int = 20_000  # and how many may: about 5 MB
     ballast: int = 8 << 20  # bytes kept aside for alarms on a full disk; 0: none
-    audit_rows: int = 50_000  # the oldest go beyond it
+    audit_rows: int = 50_000  # of commands and imports, and a fourth as many of each lesser class; the oldest go
+    outbox_bytes: int = 4 << 20  # of each kind: two kinds fit into the ballast
 
     def __post_init__(self) -> None:
         if self.retention_days < 1 or self.commit_every < 0 or self.commit_rows < 1:
             raise ValueError("a store keeps at least one day, and commits at least one row at a time")
-        if self.ballast < 0 or self.audit_rows < 1:
-            raise ValueError("neither ballast nor audit log can be negative")
+        if self.ballast < 0 or self.audit_rows < 1 or self.outbox_bytes < 1:
+            raise ValueError("neither ballast nor audit log nor outbox can be negative")
 
 
 class MeterState(StrEnum):
@@ -62,6 +63,8 @@ class AuditEntry:
     action: str
     subject: str
     detail: str
+    count: int = 1  # how often within an hour; `last` is when it was the last time
+    last: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class StoreStatus:
     refused: int  # rows dated in the future or before retention
     discarded: int  # rows given up on a full disk: they show as gaps
     set_aside: int  # damaged day files
+    damaged_rows: int  # dropped one by one, to be collected again
+    outbox_dropped: int  # unacknowledged items that gave way to newer ones of their kind
     ballast: bool
     free: int  # bytes
 

@@ -30,7 +30,7 @@ class Store:
         self.archive = archive
         self._critical = archive.critical
         self._thread = thread
-        self._wanted: list[tuple[str, int, asyncio.Future[range]]] = []
+        self._wanted: list[tuple[str, int, bytes, asyncio.Future[range]]] = []
         self._lock = threading.Lock()  # of _wanted, which both threads change
         self._thawed = asyncio.Event()
         self._thawed.set()
@@ -162,29 +162,40 @@ class Store:
 
     # Invocation counters (design decision 6)
 
-    async def counter(self, meter: str) -> int | None:
-        """Return the next counter that was never reserved, or None: read the meter's counter object, then raise it."""
-        return await self._run(self._critical.counter, meter)
+    # `key`: what `MeterKeys.fingerprint` gives, of our system title for what is sent, of the meter's for what is
+    # received; empty: the meter's name stands for its key.
 
-    async def raise_counter(self, meter: str, floor: int) -> int:
+    async def counter(self, meter: str, key: bytes = b"") -> int | None:
+        """Return the next counter that was never reserved, or None: read the meter's counter object, then learn it."""
+        return await self._run(self._critical.counter, meter, key)
+
+    async def raise_counter(self, meter: str, floor: int, key: bytes = b"") -> int:
         """Set the next counter to max(persisted, floor) and return it; durable when it returns."""
-        return await self._run(self._critical.raise_counter, meter, floor)
+        return await self._run(self._critical.raise_counter, meter, floor, key)
 
-    async def reserve_counters(self, meter: str, count: int) -> range:
+    async def learn_counter(self, meter: str, last_used: int, margin: int = 0, key: bytes = b"") -> int:
+        """Go on above what the meter says was used, with a margin where nothing was known; return the next counter."""
+        return await self._run(self._critical.learn_counter, meter, last_used, margin, key)
+
+    async def doubt_counters(self, why: str) -> int:
+        """An older store was put back: every counter is read from its meter first. Return how many."""
+        return await self._run(self._critical.doubt_counters, why)
+
+    async def reserve_counters(self, meter: str, count: int, key: bytes = b"") -> range:
         """Take `count` counters that nobody else ever gets, durable before this returns. StoreError: none known yet."""
         while True:
             try:
-                return await self._reserved(meter, count)
+                return await self._reserved(meter, count, key)
             except FrozenError:
                 await self._thawed.wait()
 
-    async def _reserved(self, meter: str, count: int) -> range:
+    async def _reserved(self, meter: str, count: int, key: bytes) -> range:
         if self._thread is None:
-            return self._critical.reserve_counters(meter, count)
+            return self._critical.reserve_counters(meter, count, key)
         loop = asyncio.get_running_loop()
         wanted: asyncio.Future[range] = loop.create_future()
         with self._lock:
-            self._wanted.append((meter, count, wanted))
+            self._wanted.append((meter, count, key, wanted))
             first = len(self._wanted) == 1
         if first:
             self._thread.submit(self._reserve, loop)
@@ -195,20 +206,26 @@ class Store:
             batch, self._wanted = self._wanted, []
         results: Sequence[range | BaseException]
         try:
-            results = self._critical.reserve_each([(meter, count) for meter, count, _ in batch])
+            results = self._critical.reserve_each([(meter, count, key) for meter, count, key, _ in batch])
         except BaseException as error:
             results = [error] * len(batch)
-        loop.call_soon_threadsafe(_settle, [future for _, _, future in batch], results)
+        loop.call_soon_threadsafe(_settle, [future for *_, future in batch], results)
 
-    async def receive_floor(self, meter: str) -> int:
-        """Return the highest counter that a push of this meter was accepted with, -1 where there was none."""
-        return await self._run(self._critical.receive_floor, meter)
+    async def receive_floor(self, meter: str, key: bytes = b"") -> int:
+        """Return the highest counter that a push was accepted with under this key, -1 where there was none."""
+        return await self._run(self._critical.receive_floor, meter, key)
 
     async def accept_push(
-        self, meter: str, counter: int, payload: bytes, kind: str = "push", priority: Priority = Priority.ALARM
+        self,
+        meter: str,
+        counter: int,
+        payload: bytes,
+        kind: str = "push",
+        priority: Priority = Priority.ALARM,
+        key: bytes = b"",
     ) -> int:
         """Raise the receive floor and put the outbox row, both or neither; return seq. Raises CounterReplayed."""
-        return await self._run(self._critical.accept_push, meter, counter, payload, kind, priority)
+        return await self._run(self._critical.accept_push, meter, counter, payload, kind, priority, key)
 
     # Outbox, audit, state
 

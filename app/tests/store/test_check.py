@@ -61,6 +61,7 @@ def test_a_store_in_use_is_read_and_left_alone(directory):
         ("readings-2025-03-02.db", "UPDATE readings SET row = x'c1' WHERE meter = 1", "24 readings that do not decode"),
         ("readings-2025-03-02.db", "PRAGMA application_id = 1", "belongs to another store"),
         ("readings-2025-03-02.db", "PRAGMA user_version = 5", "schema 5"),
+        ("critical.db", "UPDATE meters SET state = 'oj' WHERE id = 2", "1 meters in a state that is none"),
         ("critical.db", "DROP TRIGGER counters_only_grow", "nothing keeps counters from going back"),
         ("critical.db", "DELETE FROM state WHERE key = 'store.id'", "has no store id"),
         ("critical.db", "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'outbox'", "numbers would be given twice"),

@@ -2,9 +2,10 @@ import sqlite3
 
 import pytest
 
+from dcu.credentials import MeterKeys, Secret
 from dcu.errors import CounterReplayed, StoreError
 from dcu.model import Priority
-from dcu.store import Critical, MeterState
+from dcu.store import Critical, MeterState, Settings
 from tests.store.tools import COLUMNS, DAILY, HOURLY, START, HandClock
 
 
@@ -15,14 +16,14 @@ def clock():
 
 @pytest.fixture
 def critical(tmp_path, clock):
-    file = Critical.open(tmp_path / "critical.db", clock=clock, audit_rows=100)
+    file = Critical.open(tmp_path / "critical.db", clock=clock, settings=Settings(audit_rows=100))
     yield file
     file.close()
 
 
 def reopened(critical, clock):
     critical.close()
-    return Critical.open(critical.path, clock=clock, audit_rows=100)
+    return Critical.open(critical.path, clock=clock, settings=Settings(audit_rows=100))
 
 
 def test_a_meter_keeps_its_number_and_state_when_its_address_changes(critical, clock):
@@ -99,7 +100,7 @@ def test_counters_of_many_meters_are_reserved_in_one_commit(critical):
         critical.raise_counter(name, 1)
     commits = []
     critical._db.set_trace_callback(lambda statement: commits.append(statement) if statement == "COMMIT" else None)
-    a, unknown, b, again = critical.reserve_each([("A", 10), ("X", 1), ("B", 20), ("A", 5)])
+    a, unknown, b, again = critical.reserve_each([("A", 10, b""), ("X", 1, b""), ("B", 20, b""), ("A", 5, b"")])
     assert (a, b, again) == (range(1, 11), range(1, 21), range(11, 16))
     assert isinstance(unknown, StoreError)
     assert commits == ["COMMIT"]
@@ -117,8 +118,73 @@ def test_counters_of_many_meters_are_reserved_in_one_commit(critical):
 def test_not_even_sql_takes_a_counter_back(critical, statement):
     critical.raise_counter("A", 9)
     critical.accept_push("A", 9, b"")
+    critical.accept_push("A", 9, b"", key=b"another")
     with pytest.raises(sqlite3.IntegrityError, match="never"):
         critical._db.execute(statement)
+
+
+def fingerprint(seed, title):
+    return MeterKeys(title, Secret(bytes([seed] * 16)), Secret(bytes(16))).fingerprint(title)
+
+
+def test_a_fingerprint_tells_keys_and_titles_apart_and_does_not_show_the_key():
+    one = fingerprint(1, b"EXM\0\0\0\0\1")
+    assert one == fingerprint(1, b"EXM\0\0\0\0\1")
+    assert len({one, fingerprint(2, b"EXM\0\0\0\0\1"), fingerprint(1, b"EXM\0\0\0\0\2")}) == 3
+    assert len(one) == 16
+    assert bytes([1] * 4) not in one
+
+
+def test_new_keys_start_anew_and_keys_that_come_back_go_on_where_they_were(critical, clock):
+    first, second = fingerprint(1, b"DCU\0\0\0\0\1"), fingerprint(2, b"DCU\0\0\0\0\1")
+    critical.raise_counter("A", 2**32 - 2, first)
+    assert critical.reserve_counters("A", 2, first).stop == 2**32
+    with pytest.raises(StoreError, match="used up: change its keys"):
+        critical.reserve_counters("A", 1, first)
+    assert critical.counter("A", second) is None, "as it says: they were changed"
+    assert critical.learn_counter("A", 0, key=second) == 1
+    assert critical.reserve_counters("A", 10, second) == range(1, 11)
+    critical = reopened(critical, clock)
+    with pytest.raises(StoreError, match="used up"):
+        critical.reserve_counters("A", 1, first)
+    assert critical.reserve_counters("B", 1, second) == range(11, 12), "the same keys under another name"
+    assert critical.counter("A") is None, "the name stands for its own key only"
+    critical.close()
+
+
+def test_after_a_change_of_keys_alarms_are_accepted_and_old_ones_still_refused(critical):
+    first, second = fingerprint(1, b"EXM\0\0\0\0\1"), fingerprint(2, b"EXM\0\0\0\0\1")
+    critical.accept_push("A", 1_000_000, b"old", key=first)
+    assert critical.receive_floor("A", second) == -1
+    critical.accept_push("A", 1, b"new", key=second)
+    assert (critical.receive_floor("A", first), critical.receive_floor("A", second)) == (1_000_000, 1)
+    for key, counter in ((first, 999_999), (second, 1)):
+        with pytest.raises(CounterReplayed):
+            critical.accept_push("B", counter, b"replayed", key=key)
+
+
+def test_what_was_sent_and_never_heard_is_passed_over_where_nothing_is_known(critical):
+    assert critical.learn_counter("A", 500, margin=1000) == 1501
+    assert critical.learn_counter("A", 600, margin=1000) == 1501, "now it is known"
+    assert critical.learn_counter("A", 2000, margin=1000) == 2001
+    with pytest.raises(StoreError, match="used up: change its keys"):
+        critical.learn_counter("B", 2**32 - 10, margin=1000)
+    assert critical.counter("B") is None
+
+
+def test_a_store_that_is_older_than_what_was_sent_asks_the_meters_and_never_goes_back(critical, clock):
+    critical.raise_counter("A", 700)
+    critical.raise_counter("B", 9)
+    assert critical.doubt_counters("generation 7 of the keys, 5 was seen") == 2
+    assert critical.doubt_counters("again") == 0
+    critical = reopened(critical, clock)
+    assert critical.counter("A") is None
+    with pytest.raises(StoreError, match="read the meter's counter object first"):
+        critical.reserve_counters("A", 1)
+    assert critical.learn_counter("A", 650, margin=100) == 800
+    assert critical.learn_counter("B", 650, margin=100) == 751
+    assert any("generation 7" in entry.detail for entry in critical.audit_log())
+    critical.close()
 
 
 def test_a_push_is_accepted_once(critical, clock):
@@ -159,15 +225,28 @@ def test_the_outbox_goes_by_urgency_and_then_by_order_and_its_numbers_never_retu
     critical.close()
 
 
-def test_the_audit_log_is_bounded_and_the_outbox_is_not(critical):
-    for number in range(400):
-        critical.audit("operator", "disconnect", f"meter {number}", "done")
-        critical.put("push", b"")
-    entries = critical.audit_log(limit=1000)
-    assert 100 <= len(entries) < 200
-    assert entries[0].subject == "meter 399"
-    assert critical.audit_log(limit=1, before=entries[0].seq)[0].subject == "meter 398"
-    assert len(critical.pending(1000)) == 400
+def test_a_state_that_is_none_counts_as_quarantined_until_somebody_looks(critical, clock):
+    for name in ("A", "B"):
+        critical.add_meter(name, "", "generic", b"")
+    critical._db.execute("UPDATE meters SET state = 'oj' WHERE name = 'A'")
+    critical = reopened(critical, clock)
+    assert [meter.state for meter in critical.meters()] == [MeterState.QUARANTINED, MeterState.OK]
+    assert "'oj'" in critical.meter("A").reason
+    critical.release("A")
+    assert critical.meter("A").state is MeterState.OK
+    critical.close()
+
+
+def test_an_urgency_and_a_layout_that_are_none_keep_nobody_from_reading(critical):
+    critical.add_meter("A", "", "generic", b"")
+    critical.set_layout("A", HOURLY, COLUMNS)
+    critical.put("push", b"1", Priority.BACKFILL)
+    critical._db.execute("UPDATE outbox SET priority = 77")
+    critical._db.execute("UPDATE layouts SET columns = x'93'")
+    assert critical.pending()[0].priority is Priority.ALARM
+    assert critical.layout("A", HOURLY) is None
+    critical.set_layout("A", HOURLY, COLUMNS)
+    assert critical.layout("A", HOURLY) == COLUMNS
 
 
 def test_state_is_remembered(critical, clock):
