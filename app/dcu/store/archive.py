@@ -110,15 +110,29 @@ class Archive:
         number, load = self.critical.meter_id(meter), self.critical.profile_id(profile)
         found = self._days.read(number, load, start, end)
         found.update(self._buffer.read(number, load, start, end))
-        result = []
+        result, damaged = [], []
         for timestamp in sorted(found):
             try:
                 result.append(rows.unpack(timestamp, found[timestamp]))
-            except DecodeError as error:  # only a file can bring it: without that file, once more
-                self._days.set_aside(timestamp // DAY, str(error))
-                return self.readings(meter, profile, start, end)
+            except DecodeError as error:  # only a file can bring it
+                damaged.append(timestamp)
+                log.error("%s", error)
+        if damaged:
+            self._drop_rows(meter, [(timestamp, number, load) for timestamp in damaged])
         self._tell()
         return result
+
+    def _drop_rows(self, meter: str, keys: list[tuple[int, int, int]]) -> None:
+        """Remove rows that do not decode, so that they show as gaps and are collected again."""
+        self._damaged_rows += len(keys)
+        for day in sorted({timestamp // DAY for timestamp, _, _ in keys}):
+            own = [key for key in keys if key[0] // DAY == day]
+            self.critical.alarm("rows-damaged", day_name(day), f"{len(own)} of {meter} dropped, to be collected again")
+            try:
+                self._days.remove(day, own)
+            except StoreError as error:  # a full disk: they are dropped again with the next question
+                log.error("%s", error)
+            self._coverage.forget(day)
 
     def gaps(
         self, meter: str, profile: Obis, start: int, end: int, period: int, phase: int = 0
@@ -143,7 +157,7 @@ class Archive:
         return {name: gaps for name, gaps in found if gaps}
 
     def _keys(self, day: int, profile: int) -> list[tuple[int, int]]:
-        return [*self._days.keys(day, profile), *self._buffer.keys(day, profile)]
+        return [*self._days.keys(day, profile, self.critical.highest_meter), *self._buffer.keys(day, profile)]
 
     # Commit and retention
 

@@ -25,6 +25,7 @@ _CACHE = 1024  # kB a connection
 _EPOCH = date(1970, 1, 1)
 _NAME = re.compile(r"readings-(\d{4}-\d{2}-\d{2})\.db")
 _ASIDE = re.compile(r"readings-(\d{4}-\d{2}-\d{2})\.db\.damaged")
+_DATED = "ts >= ? AND ts < ? AND typeof(ts) = 'integer'"  # what a damaged file may hold is no moment of its day
 log = logging.getLogger(__name__)
 
 
@@ -98,13 +99,23 @@ class DayFiles:
         found: dict[int, bytes] = {}
         for day in self.days():
             if start // DAY <= day <= (end - 1) // DAY:
-                query = "SELECT ts, row FROM readings WHERE ts >= ? AND ts < ? AND meter = ? AND profile = ?"
-                found.update(self._query(day, query, start, end, meter, profile))
+                low, high = max(start, day * DAY), min(end, (day + 1) * DAY)
+                query = f"SELECT ts, row FROM readings WHERE {_DATED} AND meter = ? AND profile = ?"  # noqa: S608
+                found.update(self._query(day, query, low, high, meter, profile))
         return found
 
-    def keys(self, day: int, profile: int) -> list[tuple[int, int]]:
-        """Return (timestamp, meter) of every row of a day."""
-        return self._query(day, "SELECT ts, meter FROM readings WHERE profile = ?", profile)
+    def keys(self, day: int, profile: int, highest: int) -> list[tuple[int, int]]:
+        """Return (timestamp, meter) of every row of a day that is dated there and of a meter up to `highest`."""
+        query = f"SELECT ts, meter FROM readings WHERE {_DATED} AND profile = ? AND meter BETWEEN 1 AND ?"  # noqa: S608
+        query += " AND typeof(meter) = 'integer'"
+        return self._query(day, query, day * DAY, (day + 1) * DAY, profile, highest)
+
+    def remove(self, day: int, keys: Sequence[tuple[int, int, int]]) -> None:
+        """Delete single rows. Raises files.FullError, files.FrozenError, StoreError."""
+        with self._guarded(day):
+            if connection := self._connection(day, create=False):
+                with files.transaction(connection, self._gate):
+                    connection.executemany("DELETE FROM readings WHERE ts = ? AND meter = ? AND profile = ?", keys)
 
     def _query(self, day: int, query: str, *parameters: int) -> list[Any]:
         with self._guarded(day):
@@ -130,8 +141,9 @@ class DayFiles:
         self._gate.check()
         self._close(day)
         target = self.path(day).with_name(file_name(day) + ".damaged")
-        files.unlink(target)
-        files.rename(self.path(day), target)
+        if self.path(day).exists():  # else it is aside already, and must not be unlinked there
+            files.unlink(target)
+            files.rename(self.path(day), target)
         self._days.discard(day)
         self._on_damage(day, why)
 

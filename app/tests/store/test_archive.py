@@ -51,10 +51,22 @@ def test_every_scalar_comes_back_as_it_went_in_from_ram_and_from_the_file(tmp_pa
     archive.close()
 
 
-def test_a_value_beyond_64_bits_is_the_callers_mistake(tmp_path):
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(Reading(START, 0, (2**64,)), id="a value beyond 64 bits"),
+        pytest.param(Reading(START, -(2**63) - 1, ()), id="a status beyond 64 bits"),
+        pytest.param(Reading(START, True, (1,)), id="a status that is a bool"),
+        pytest.param(Reading(START, b"\x08", (1,)), id="a status in bytes"),
+        pytest.param(Reading(START, 0, ((1, 2),)), id="a value that is none"),
+        pytest.param(Reading(START, 0, ("\ud800",)), id="half a surrogate pair"),
+    ],
+)
+def test_what_would_not_come_back_is_the_callers_mistake_and_is_not_kept(tmp_path, row):
     archive = opened(tmp_path, HandClock(START), "A")
-    with pytest.raises(ValueError, match="64 bits"):
-        archive.add("A", HOURLY, [Reading(START, 0, (2**64,))])
+    with pytest.raises(ValueError, match=r"64 bits|scalars"):
+        archive.add("A", HOURLY, [reading(START - HOUR), row])
+    assert archive.readings("A", HOURLY, 0, START + DAY) == []
     archive.close()
 
 
@@ -205,15 +217,49 @@ def test_a_damaged_day_file_is_set_aside_loudly_and_shows_as_a_gap(tmp_path, cap
     archive.close()
 
 
-def test_a_damaged_row_costs_its_day_and_nothing_else(tmp_path):
-    archive = opened(tmp_path, HandClock(START + 2 * DAY), "A")
-    archive.add("A", HOURLY, hours(START, 48))
+@pytest.mark.parametrize("row", ["x'81c0'", "x'92c301'", "x'9200a0ff'", "x''", "7", "'text'", "x'920091c0'"])
+def test_a_damaged_row_costs_itself_and_is_collected_again(tmp_path, row):
+    archive = opened(tmp_path, HandClock(START + 2 * DAY), "A", "B")
+    for meter in ("A", "B"):
+        archive.add(meter, HOURLY, hours(START, 48))
     archive.close()
     with sqlite3.connect(tmp_path / "readings-2025-03-01.db") as db:
-        db.execute("UPDATE readings SET row = x'81c0' WHERE ts = ?", (START,))
+        db.execute(f"UPDATE readings SET row = {row} WHERE ts = ? AND meter = 1", (START,))
     db.close()
     archive = opened(tmp_path, HandClock(START + 2 * DAY))
-    assert archive.readings("A", HOURLY, START, START + 2 * DAY) == hours(START + DAY, 24)
+    assert archive.gaps("A", HOURLY, START, START + 2 * DAY, HOUR) == []
+    assert archive.readings("A", HOURLY, START, START + 2 * DAY) == hours(START + HOUR, 47)
+    assert archive.readings("B", HOURLY, START, START + 2 * DAY) == hours(START, 48)
+    assert (archive.status().set_aside, archive.status().damaged_rows) == (0, 1)
+    assert '"event":"rows-damaged","subject":"2025-03-01","text":"1 of A dropped' in alarms(archive)
+    assert archive.gaps("A", HOURLY, START, START + 2 * DAY, HOUR) == [(START, START + HOUR)]
+    archive.add("A", HOURLY, hours(START, 1))
+    archive.flush()
+    assert archive.readings("A", HOURLY, START, START + 2 * DAY) == hours(START, 48)
+    archive.close()
+
+
+@pytest.mark.parametrize("change", ["ts = 1e300", "ts = 'x'", "ts = ts - 864000", "meter = 1 << 60", "meter = 1.5"])
+def test_a_row_of_no_moment_of_its_day_or_of_no_meter_is_not_searched(tmp_path, change):
+    archive = opened(tmp_path, HandClock(START + 2 * DAY), "A")
+    archive.add("A", HOURLY, hours(START, 24))
+    archive.close()
+    with sqlite3.connect(tmp_path / "readings-2025-03-01.db") as db:
+        db.execute(f"UPDATE readings SET {change} WHERE ts = ?", (START,))
+    db.close()
+    archive = opened(tmp_path, HandClock(START + 2 * DAY))
+    assert archive.gaps("A", HOURLY, START, START + DAY, HOUR) == [(START, START + HOUR)]
+    assert archive.readings("A", HOURLY, 0, START + DAY) == hours(START + HOUR, 23)
+    archive.close()
+
+
+def test_a_day_is_set_aside_once_and_what_is_aside_is_not_lost_by_doing_it_again(tmp_path):
+    archive = opened(tmp_path, HandClock(START + DAY), "A")
+    archive.add("A", HOURLY, hours(START, 24))
+    archive.flush()
+    for _ in range(2):
+        archive._days.set_aside(START // DAY, "as a test")
+    assert (tmp_path / "readings-2025-03-01.db.damaged").stat().st_size > 0
     archive.close()
 
 
