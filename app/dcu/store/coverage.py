@@ -2,6 +2,7 @@
 
 A grid is a profile seen with a period: expected are the multiples of the period (plus a phase), and a reading counts
 for the nearest one, since a meter's clock drifts. A day's file is scanned once, when a grid first asks for it.
+A day of a grid is a list by the meter's number: 8 kB for 1,000 meters.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from dcu.store.rows import DAY
 
 MAX_SLOTS = 1_000_000  # of one question: eleven days of seconds
-_GRIDS = 8  # kept in RAM, each about 100 kB a day for 1,000 meters
+_CELLS = 2_000_000  # of all grids, 16 MB: a month of 1,000 meters in 60 grids
 Scan = Callable[[int, int], Iterable[tuple[int, int]]]  # (day, profile) -> (timestamp, meter) of every row
 
 
@@ -41,7 +42,7 @@ class Coverage:
 
     def __init__(self, scan: Scan) -> None:
         self._scan = scan
-        self._grids: dict[Grid, dict[int, dict[int, int]]] = {}
+        self._grids: dict[Grid, dict[int, list[int]]] = {}
 
     def add(self, meter: int, profile: int, timestamps: Iterable[int]) -> None:
         """Note new rows, in the days that are in RAM."""
@@ -53,7 +54,8 @@ class Coverage:
             for grid, days in grids:
                 if (meters := days.get(day)) is not None:
                     bit = 1 << grid.slot(timestamp) - grid.slot(day * DAY)
-                    meters[meter] = meters.get(meter, 0) | bit
+                    meters.extend([0] * (meter + 1 - len(meters)))
+                    meters[meter] |= bit
 
     def forget(self, day: int) -> None:
         """The day's file changed behind our back (dropped, set aside): scan it again when asked."""
@@ -87,21 +89,33 @@ class Coverage:
     def _present(self, meter: int, grid: Grid, first: int, last: int) -> int:
         days = self._grids.pop(grid, {})
         self._grids[grid] = days  # the last used is last
-        while len(self._grids) > _GRIDS:
-            del self._grids[next(iter(self._grids))]
         present = 0
         for day in range(grid.day(first), grid.day(last) + 1):
             if (meters := days.get(day)) is None:
                 meters = days[day] = self._load(grid, day)
+                self._bound()
             shift = grid.slot(day * DAY) - first
-            bits = meters.get(meter, 0)
+            bits = meters[meter] if meter < len(meters) else 0
             present |= bits << shift if shift >= 0 else bits >> -shift
         return present
 
-    def _load(self, grid: Grid, day: int) -> dict[int, int]:
-        meters: dict[int, int] = {}
+    def _bound(self) -> None:
+        """Let go of the grids that were not asked for longest; the one that is asked now stays whatever it takes."""
+        cells = {grid: sum(map(len, days.values())) for grid, days in self._grids.items()}
+        total = sum(cells.values())
+        for grid in list(self._grids)[:-1]:
+            if total <= _CELLS:
+                return
+            total -= cells[grid]
+            del self._grids[grid]
+
+    def _load(self, grid: Grid, day: int) -> list[int]:
+        found: dict[int, int] = {}
         base = grid.slot(day * DAY)
         for timestamp, meter in self._scan(day, grid.profile):
-            meters[meter] = meters.get(meter, 0) | 1 << grid.slot(timestamp) - base
+            found[meter] = found.get(meter, 0) | 1 << grid.slot(timestamp) - base
         shared: dict[int, int] = {}  # most meters of a day have the same bits: one integer serves them all
-        return {meter: shared.setdefault(bits, bits) for meter, bits in meters.items()}
+        meters = [0] * (max(found, default=-1) + 1)
+        for meter, bits in found.items():
+            meters[meter] = shared.setdefault(bits, bits)
+        return meters

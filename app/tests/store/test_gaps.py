@@ -109,10 +109,34 @@ def test_a_month_of_a_thousand_meters_is_searched_in_a_fraction_of_a_second():
     grid = Grid(1, HOUR, 0)
     first = START // DAY
     coverage.gaps(0, grid, START, START + 31 * DAY)
-    coverage._grids[grid] = {day: dict.fromkeys(range(1000), full) for day in range(first - 1, first + 32)}
+    coverage._grids[grid] = {day: [full] * 1000 for day in range(first - 1, first + 32)}
     before = time.process_time()
     assert not any(coverage.gaps(meter, grid, START, START + 31 * DAY) for meter in range(1000))
     assert time.process_time() - before < 1.0
+
+
+def test_forty_grids_asked_in_turn_scan_each_day_once():
+    scans = []
+
+    def scan(day, profile):
+        scans.append(day)
+        return [(day * DAY + hour * HOUR, meter) for hour in range(24) for meter in range(1, 101)]
+
+    coverage = Coverage(scan)
+    grids = [Grid(1, HOUR, 60 * phase) for phase in range(40)]
+    for _ in range(3):
+        assert not any(coverage.gaps(7, grid, START + DAY, START + 2 * DAY) for grid in grids)
+    assert len(scans) <= 3 * 40
+
+
+def test_what_the_grids_hold_is_bounded_and_the_one_that_is_asked_stays(monkeypatch):
+    monkeypatch.setattr("dcu.store.coverage._CELLS", 1000)
+    coverage = Coverage(lambda day, profile: [(day * DAY, meter) for meter in range(1, 100)])
+    for phase in range(50):
+        coverage.gaps(7, Grid(1, HOUR, phase), START, START + 5 * DAY)
+        assert sum(len(meters) for days in coverage._grids.values() for meters in days.values()) <= 1000
+    coverage.gaps(7, Grid(1, HOUR, 0), START, START + 20 * DAY)
+    assert list(coverage._grids) == [Grid(1, HOUR, 0)]
 
 
 @settings(deadline=None)  # the machine may be busy
