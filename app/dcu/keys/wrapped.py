@@ -11,10 +11,12 @@ twin elsewhere, written after it: when one of the two is damaged, the other take
 
 import hashlib
 import hmac
+import itertools
 import logging
 import os
 import secrets
 import stat
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -110,6 +112,7 @@ class WrappedKeys:
         self._cipher = AESGCM(_derived(kek, b"wrap"))
         self._generation = generation
         self._records = {(record.meter, record.type): record for record in records}
+        self._lock = threading.Lock()  # two shipments may be imported at a time, each on a thread of its own
 
     @classmethod
     def create(cls, path: Path, kek: Secret, twin: Path | None = None) -> "WrappedKeys":
@@ -161,6 +164,26 @@ class WrappedKeys:
             )
         return keys
 
+    @classmethod
+    def reset(
+        cls, path: Path, kek: Secret, newest: int = 0, twin: Path | None = None
+    ) -> tuple["WrappedKeys", list[Path]]:
+        """Start anew where no key can be had any more: an operator said so, and the caller audits it.
+
+        What is there is set aside, never overwritten; the new file's generation is above `newest`. Returns the keys and
+        where the old files are now. Raises KeysError: the keys are sound, or nothing can be written.
+        """
+        try:
+            sound = cls.open(path, kek, newest, twin)
+        except KeysError as error:
+            log.warning("%s; begun anew", error)
+        else:
+            raise KeysError(f"{path}: is sound and holds the keys of {len(sound.names())} meters: nothing is reset")
+        aside = [_set_aside(each) for each in (path, twin) if each and each.exists()]
+        keys = cls(path, kek, newest, [], twin)
+        keys._save({})
+        return keys, aside
+
     @property
     def generation(self) -> int:
         """Grows with each write. Kept elsewhere too, it tells when an older file is put back."""
@@ -190,20 +213,22 @@ class WrappedKeys:
 
     def put_all(self, meters: Mapping[str, MeterKeys]) -> None:
         """Keep or replace the keys of many meters in one durable rewrite. Raises KeysError; the old file then stays."""
-        records = dict(self._records)
-        for name, keys in meters.items():
-            for kind in KeyType:
-                secret = {KeyType.GUEK: keys.guek, KeyType.GAK: keys.gak, KeyType.PASSWORD: keys.password}[kind]
-                old = records.pop((name, kind), None)
-                if secret is not None:
-                    version = old.version + 1 if old else 1
-                    records[name, kind] = self._wrap(name, kind, version, keys, secret)
-        self._save(records)
+        with self._lock:
+            records = dict(self._records)
+            for name, keys in meters.items():
+                for kind in KeyType:
+                    secret = {KeyType.GUEK: keys.guek, KeyType.GAK: keys.gak, KeyType.PASSWORD: keys.password}[kind]
+                    old = records.pop((name, kind), None)
+                    if secret is not None:
+                        version = old.version + 1 if old else 1
+                        records[name, kind] = self._wrap(name, kind, version, keys, secret)
+            self._save(records)
 
     def remove(self, name: str) -> None:
         """Forget a meter's keys. Raises KeysError for a meter that is not there."""
-        self._record(name, KeyType.GUEK)
-        self._save({at: record for at, record in self._records.items() if record.meter != name})
+        with self._lock:
+            self._record(name, KeyType.GUEK)
+            self._save({at: record for at, record in self._records.items() if record.meter != name})
 
     def export(self) -> NoReturn:
         """Keys do not leave the DCU: no code writes them, wrapped or plain, anywhere but into this file."""
@@ -283,6 +308,19 @@ def _replace(path: Path, content: bytes) -> None:
         _sync_directory(path.parent)
     except OSError as error:
         raise KeysError(f"{path}: cannot be written: {error.strerror}: the keys it held are unchanged") from None
+
+
+def _set_aside(path: Path) -> Path:
+    for number in itertools.count(1):
+        target = path.with_name(f"{path.name}.damaged-{number}")
+        if not target.exists():
+            break
+    try:
+        path.rename(target)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise KeysError(f"{path}: cannot be set aside: {error.strerror}") from None
+    return target
 
 
 def _sync_directory(directory: Path) -> None:

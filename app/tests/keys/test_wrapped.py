@@ -1,5 +1,6 @@
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -201,3 +202,56 @@ def test_the_kek_is_a_systemd_credential_or_a_named_file(tmp_path, monkeypatch):
         load_kek(tmp_path / "short")
     with pytest.raises(KeysError, match="cannot be read"):
         load_kek(tmp_path / "none")
+
+
+def test_two_shipments_imported_at_a_time_are_both_kept(path):
+    store = WrappedKeys.open(path, KEK)
+    for round_ in range(5):
+        shipments = [{f"{letter}{round_}-{n}": keys(n) for n in range(100)} for letter in "XY"]
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(store.put_all, shipments))
+        assert {name for shipment in shipments for name in shipment} <= set(store.names())
+    assert WrappedKeys.open(path, KEK, newest=store.generation).names() == store.names()
+
+
+@pytest.mark.parametrize("lost", ["damaged", "gone", "another kek", "older"])
+def test_keys_that_are_lost_are_begun_anew_when_somebody_says_so(path, lost):
+    newest = WrappedKeys.open(path, KEK).generation
+    kek = Secret(bytes(32)) if lost == "another kek" else KEK
+    if lost == "damaged":
+        path.write_bytes(b"\xc1")
+    elif lost == "gone":
+        path.unlink()
+    elif lost == "older":
+        newest += 3
+    held = path.read_bytes() if path.exists() else None
+    with pytest.raises(KeysError):
+        WrappedKeys.open(path, kek, newest)
+    store, aside = WrappedKeys.reset(path, kek, newest)
+    assert store.names() == []
+    assert store.generation > newest
+    assert [each.read_bytes() for each in aside] == ([held] if held else [])
+    store.put("A", keys(1))
+    assert WrappedKeys.open(path, kek, store.generation).meter("A") == keys(1)
+
+
+def test_sound_keys_are_not_reset_and_nothing_that_is_aside_is_overwritten(path):
+    with pytest.raises(KeysError, match="is sound and holds the keys of 3 meters"):
+        WrappedKeys.reset(path, KEK)
+    found = []
+    for content in (b"first", b"second"):
+        path.write_bytes(content)
+        found += WrappedKeys.reset(path, KEK)[1]
+    assert [each.read_bytes() for each in found] == [b"first", b"second"]
+
+
+def test_keys_are_begun_anew_in_both_files_and_restored_from_the_twin_where_it_is_sound(path):
+    twin = path.with_name("twin")
+    WrappedKeys.open(path, KEK, twin=twin)
+    path.write_bytes(b"damaged")
+    with pytest.raises(KeysError, match="is sound"):
+        WrappedKeys.reset(path, KEK, twin=twin)
+    for each in (path, twin):
+        each.write_bytes(b"damaged")
+    assert len(WrappedKeys.reset(path, KEK, twin=twin)[1]) == 2
+    assert twin.read_bytes() == path.read_bytes()
