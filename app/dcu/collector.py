@@ -7,17 +7,22 @@ commands under way are followed up, associations closed, and what is buffered is
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import SystemRandom
+from typing import TYPE_CHECKING, Any
 
-from dcu.clock import Clock, SystemClock
+from dcu.clock import Clock, SystemClock, epoch_seconds
 from dcu.collect import process, settings
 from dcu.collect.events import Events
 from dcu.collect.fleet import Connect, Fleet, Media
+from dcu.collect.mains import open_line
 from dcu.collect.meter_profile import Families
+from dcu.collect.outage import Outage
 from dcu.collect.polling import Polling
 from dcu.collect.pushes import Pushes
 from dcu.collect.retry import Backoff
@@ -30,6 +35,7 @@ from dcu.control.server import ControlServer
 from dcu.credentials import Secret
 from dcu.errors import ConfigError
 from dcu.keys import shipment
+from dcu.keys.base import HEAD_END
 from dcu.keys.wrapped import WrappedKeys, load_kek
 from dcu.link import tcp, udp
 from dcu.link.channel import DatagramChannel, StreamChannel
@@ -40,8 +46,13 @@ from dcu.store.records import Settings, StoreReport
 from dcu.store.store import Store
 from dcu.streams import Channel
 
+if TYPE_CHECKING:
+    from dcu.uplink.notifier import Notifier
+
 UPKEEP_EVERY = 60.0  # seconds: commits by age, retention, quarantines that end
+UPLINK_WITHIN = 300.0  # seconds: the notifier looks every minute, and may wait for a name service
 GENERATION_KEY = "keys.generation"
+COUNTERS_SINCE = 1_577_836_800  # 2020-01-01: what is sent to the head-end is far less than one packet a second
 
 log = logging.getLogger("dcu.collector")
 
@@ -82,6 +93,7 @@ class Collector:
         self.pushes = pushes
         air = max((table.longest_answer / table.duty for table in config.medium if table.bitrate), default=0.0)
         self.vitals = Vitals(services.store, self.scheduler, fleet.media, air=air)
+        self.notifier: Notifier | None = None
         self._keys = keys
 
     @classmethod
@@ -126,6 +138,8 @@ class Collector:
         stack.push_async_callback(self.fleet.close)
         stack.push_async_callback(self.scheduler.close)
         await self._listen_for_pushes(stack)
+        if self.config.headend.addresses:
+            self._tell_the_head_end(stack)
         api = Api(self.services, self.fleet, self.scheduler, self.polling, self)
         server = await ControlServer.start(Path(self.config.control.socket), api.handle, self.services.events)
         stack.push_async_callback(server.close)
@@ -133,6 +147,14 @@ class Collector:
             self.polling.start()
         stack.push_async_callback(self.polling.stop)
         log.info("collecting from %d meters, control socket %s", len(self.fleet), self.config.control.socket)
+
+    def _tell_the_head_end(self, stack: AsyncExitStack) -> None:
+        from dcu.uplink.notifier import Notifier, UdpSender  # memory: only where there is a head-end
+
+        where = map(settings.endpoint, self.config.headend.addresses)
+        sender = UdpSender([address for address in where if address])
+        stack.callback(sender.close)
+        self.notifier = Notifier(self.services, sender, repeat=self.config.headend.repeat)
 
     async def _listen_for_pushes(self, stack: AsyncExitStack) -> None:
         push = self.config.push
@@ -151,10 +173,7 @@ class Collector:
 
     async def import_shipment(self, text: str, transport_key: str, actor: str) -> list[str]:
         """Take the meters of a shipment: keys first, so that no meter is registered without."""
-        try:
-            key = Secret(bytes.fromhex(transport_key))
-        except ValueError:
-            raise ConfigError("transport_key: hexadecimal digits") from None
+        key = _transport(transport_key)
         shipped = (await asyncio.to_thread(shipment.parse, text.encode(), "shipment")).meters
         for item in shipped:
             self.fleet.media.of(item.address)
@@ -173,6 +192,30 @@ class Collector:
             self.polling.poll_now(taken)
         return [record.name for record in records]
 
+    async def import_head_end(self, text: str, transport_key: str, actor: str) -> tuple[str, int]:
+        """Take the head-end's keys; return its system title and the first invocation counter that we send with.
+
+        Where the file names no counter it begins at the seconds since 2020: the same file, imported again after the
+        store was lost, then still spends no counter twice.
+        """
+        shipped = await asyncio.to_thread(shipment.parse_head_end, text.encode(), "head-end file")
+        keys = shipment.unwrap(shipped.keys, _transport(transport_key))
+        store, clock = self.services.store, self.services.clock
+        if shipped.counter is None and not clock.trusted:
+            raise ConfigError(
+                "head-end file: our clock is not synchronised: say by `counter` the first invocation counter that we "
+                "never sent with under this key (0: it is new)"
+            )
+        first = epoch_seconds(clock.now()) - COUNTERS_SINCE if shipped.counter is None else shipped.counter
+        first = await store.raise_counter(HEAD_END, max(0, first))
+        await asyncio.to_thread(self._keys.put, HEAD_END, keys)
+        await store.remember(GENERATION_KEY, self._keys.generation.to_bytes(8, "big"))
+        title = keys.system_title.hex()
+        await store.audit(actor, "import", "head-end", f"system title {title}, invocation counters from {first}")
+        if self.notifier:
+            await self.notifier.prepare()
+        return title, first
+
     async def check_store(self) -> StoreReport:
         return await asyncio.to_thread(check, Path(self.config.store.directory))
 
@@ -185,6 +228,25 @@ class Collector:
 
     def progress(self) -> tuple[Progress, ...]:
         return self.vitals.look()
+
+    def duties(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on for as long as the collector runs."""
+        found = [self.keep_up(), self.vitals.keep()]
+        if self.notifier:
+            found.append(self.notifier.keep(self.vitals.liveness.beating("uplink", UPLINK_WITHIN)))
+        power = self.config.power
+        if power.device:
+            guard = Outage(
+                self.services,
+                self.fleet,
+                self.scheduler,
+                lambda: process.switch_off(power.off),
+                terms=power.terms,
+                hold_up=power.hold_up,
+                notifier=self.notifier,
+            )
+            found.append(guard.watch(lambda: open_line(Path(power.device))))
+        return found
 
 
 async def run(config_path: Path) -> None:
@@ -203,13 +265,16 @@ async def run(config_path: Path) -> None:
     async with AsyncExitStack() as stack:
         collector = await Collector.open(stack, config)
         gc.freeze()  # what is there now stays: do not walk it again and again
-        tasks = [asyncio.create_task(collector.keep_up()), asyncio.create_task(collector.vitals.keep())]
+        tasks = [asyncio.create_task(duty) for duty in collector.duties()]
         if every := process.watchdog_seconds():
             tasks.append(asyncio.create_task(collector.vitals.feed(every)))
         process.notify("READY=1")
         waiting = asyncio.create_task(stop.wait())
         await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
         process.notify("STOPPING=1")
+        if collector.services.store.frozen:
+            log.warning("stopped while the mains are away: nothing more is written")
+            os._exit(0)  # to end in good order would close files, and that writes
         log.info("stopping")
         for task in (waiting, *tasks):
             task.cancel()
@@ -219,6 +284,13 @@ async def run(config_path: Path) -> None:
         if isinstance(outcome, Exception):
             raise outcome  # upkeep failed: better to be started anew than to run without
     log.info("stopped")
+
+
+def _transport(key: str) -> Secret:
+    try:
+        return Secret(bytes.fromhex(key))
+    except ValueError:
+        raise ConfigError("transport_key: hexadecimal digits") from None
 
 
 def _clock(config: CollectorConfig) -> Clock:

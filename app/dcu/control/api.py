@@ -39,6 +39,8 @@ class Upkeep(Protocol):
 
     async def import_shipment(self, text: str, transport_key: str, actor: str) -> list[str]: ...
 
+    async def import_head_end(self, text: str, transport_key: str, actor: str) -> tuple[str, int]: ...
+
     async def check_store(self) -> StoreReport: ...
 
     def progress(self) -> tuple[Progress, ...]: ...
@@ -58,6 +60,11 @@ class _Meters(_Params, frozen=True):
 
 class _Import(_Params, frozen=True):
     shipment: str
+    transport_key: str
+
+
+class _HeadEnd(_Params, frozen=True):
+    file: str
     transport_key: str
 
 
@@ -139,6 +146,7 @@ class Api:
             "status": (_Nothing, self._status),
             "meters": (_Meters, self._meters),
             "meters.import": (_Import, self._import),
+            "headend.import": (_HeadEnd, self._import_head_end),
             "meters.release": (_Meter, self._release),
             "meters.counter": (_Meter, self._counter),
             "objects": (_Objects, self._objects),
@@ -219,6 +227,10 @@ class Api:
 
     async def _import(self, params: _Import, actor: str) -> dict[str, Any]:
         return {"imported": await self._upkeep.import_shipment(params.shipment, params.transport_key, actor)}
+
+    async def _import_head_end(self, params: _HeadEnd, actor: str) -> dict[str, Any]:
+        title, counter = await self._upkeep.import_head_end(params.file, params.transport_key, actor)
+        return {"system_title": title, "counter": counter}
 
     async def _release(self, params: _Meter, actor: str) -> dict[str, Any]:
         meter = self._fleet.get(params.meter)

@@ -148,6 +148,16 @@ def parse_head_end(raw: bytes, where: str) -> ShippedHeadEnd:
     return ShippedHeadEnd(ShippedMeter(HEAD_END, title, "", "", 0, wrapped), item.counter)
 
 
+def read_head_end(path: Path) -> str:
+    """Return the text of a file with the head-end's keys, once it is proven to be one. Raises ConfigError."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    parse_head_end(raw, str(path))
+    return raw.decode("utf-8")
+
+
 def write_head_end(
     path: Path, transport_key_id: str, transport_key: Secret, keys: MeterKeys, counter: int | None = None
 ) -> None:
