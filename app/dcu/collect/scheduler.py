@@ -24,6 +24,7 @@ from dcu.model import Priority
 
 QUEUE_LIMIT = 20_000  # jobs that have not ended: a thousand meters with a backlog of several profiles each
 _SHARE = {Priority.BACKFILL: 0.9, Priority.SCHEDULED: 0.95}  # of it; the rest is for what is more urgent
+FOLLOWED_UP = 20.0  # seconds that a command under way has when the collector stops
 ENDED_KEPT = 200  # for `dcu` to look at
 
 log = logging.getLogger(__name__)
@@ -177,11 +178,16 @@ class Scheduler:
         for medium in self._queues:
             self._admit(medium)
 
-    async def close(self) -> None:
-        """Cancel every job; those that must be followed up are waited for."""
+    async def close(self, within: float = FOLLOWED_UP) -> None:
+        """Cancel every job; those that must be followed up are waited for, as long as time is left."""
         self._closing = True
         for job in list(self._jobs.values()):
             self._withdraw(job, JobCancelled("the collector is stopping"))
+        if self._jobs:
+            await asyncio.wait([job.result for job in self._jobs.values()], timeout=within)
+        for job in list(self._jobs.values()):
+            text = f"{job.kind} of {job.meter.name}: the collector is stopping; whether it took effect is unknown"
+            self._withdraw(job, JobCancelled(text), committed=True)
         await asyncio.gather(*(job.result for job in self._jobs.values()), return_exceptions=True)
 
     # --- a job's way
@@ -273,8 +279,8 @@ class Scheduler:
     def _expire(self, job: Job, deadline: float) -> None:
         self._withdraw(job, JobExpired(f"{job.kind} of {job.meter.name} did not end within {deadline:g} s"))
 
-    def _withdraw(self, job: Job, why: JobError) -> None:
-        if job.ended or job.committed:
+    def _withdraw(self, job: Job, why: JobError, *, committed: bool = False) -> None:
+        if job.ended or (job.committed and not committed):
             return
         job._ending = why
         if job._task:

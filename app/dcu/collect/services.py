@@ -5,13 +5,15 @@ import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from dcu.clock import Clock
 from dcu.collect.events import Events
 from dcu.collect.layout import Layouts
 from dcu.keys.base import KeyStore
 from dcu.store.store import Store
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,21 @@ class Services:
         if not task.cancelled() and (error := task.exception()):
             log.warning("%s", error)
 
-    async def settled(self) -> None:
-        """Wait for what was put aside."""
+    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` to its end, also where who waits for it is cancelled."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    async def settled(self, within: float = 5.0) -> None:
+        """Wait for what was put aside, and give up what takes too long."""
+        until = asyncio.get_running_loop().time() + within
         while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            left = until - asyncio.get_running_loop().time()
+            if left <= 0:
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                return
+            await asyncio.wait(self._tasks, timeout=left)

@@ -6,7 +6,7 @@ higher invocation counter, so a copy of the first request that is still on its w
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -61,6 +61,21 @@ async def accomplish(services: Services, job: Job, deed: Deed[V]) -> Effect[V]:
         return (yield from deed.send(session))
 
     await audit("asked")
+    try:
+        return await _accomplish(services, job, deed, sent, audit)
+    except asyncio.CancelledError:
+        services.aside(audit("given up; whether it took effect is unknown" if job.committed else "withdrawn: not sent"))
+        raise
+
+
+async def _accomplish(
+    services: Services,
+    job: Job,
+    deed: Deed[V],
+    sent: Callable[[ClientSession], Exchange[Any]],
+    audit: Callable[[str], Coroutine[Any, Any, None]],
+) -> Effect[V]:
+    meter = job.meter
     for attempt in range(1, ATTEMPTS + 1):
         trouble = await _send(services, job, deed, sent, audit)
         try:

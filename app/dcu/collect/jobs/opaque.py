@@ -3,6 +3,8 @@
 A SET or ACTION is sent once and audited, whatever comes back: only who made it knows how to read its effect back.
 """
 
+import asyncio
+
 from dcu.collect.dialogue import Exchange
 from dcu.collect.scheduler import Job
 from dcu.collect.services import Services
@@ -38,6 +40,9 @@ async def pass_through(services: Services, job: Job, apdu: bytes, actor: str) ->
         answer = await job.meter.run(exchange, job.priority, repeatable=not changes)
     except DcuError as error:
         await audit(f"failed: {error}")
+        raise
+    except asyncio.CancelledError:
+        services.aside(audit("given up; whether it took effect is unknown" if job.committed else "withdrawn: not sent"))
         raise
     await audit("answered")
     return answer
