@@ -1,7 +1,8 @@
 """The collector: wires configuration, keys, store, media, links, push listener, scheduler and control socket together.
 
 `run` is the dcu-collector service: it hardens its process, starts everything, and stops cleanly on SIGTERM and SIGINT:
-commands under way are followed up, associations closed, and what is buffered is committed.
+what is buffered is committed, commands under way are followed up, associations closed. Each has a bound, half a minute
+in all, so that systemd's patience is never tried.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from dcu.collect import process, settings
 from dcu.collect.events import Events
 from dcu.collect.fleet import Connect, Fleet, Media
 from dcu.collect.mains import open_line
+from dcu.collect.meter import State
 from dcu.collect.meter_profile import Families
 from dcu.collect.outage import Outage
 from dcu.collect.polling import Polling
@@ -33,7 +35,7 @@ from dcu.collect.vitals import Vitals
 from dcu.control.api import Api
 from dcu.control.server import ControlServer
 from dcu.credentials import Secret
-from dcu.errors import ConfigError
+from dcu.errors import ConfigError, StoreError
 from dcu.keys import shipment
 from dcu.keys.base import HEAD_END
 from dcu.keys.wrapped import WrappedKeys, load_kek
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 UPKEEP_EVERY = 60.0  # seconds: commits by age, retention, quarantines that end
 UPLINK_WITHIN = 300.0  # seconds: the notifier looks every minute, and may wait for a name service
 GENERATION_KEY = "keys.generation"
+AUDITED_NAMES = 50  # of the meters of a shipment
 COUNTERS_SINCE = 1_577_836_800  # 2020-01-01: what is sent to the head-end is far less than one packet a second
 
 log = logging.getLogger("dcu.collector")
@@ -95,6 +98,7 @@ class Collector:
         self.vitals = Vitals(services.store, self.scheduler, fleet.media, air=air)
         self.notifier: Notifier | None = None
         self._keys = keys
+        self._importing = asyncio.Lock()
 
     @classmethod
     async def open(
@@ -146,6 +150,7 @@ class Collector:
         if self.config.poll:
             self.polling.start()
         stack.push_async_callback(self.polling.stop)
+        stack.push_async_callback(self._keep)
         log.info("collecting from %d meters, control socket %s", len(self.fleet), self.config.control.socket)
 
     def _tell_the_head_end(self, stack: AsyncExitStack) -> None:
@@ -155,6 +160,14 @@ class Collector:
         sender = UdpSender([address for address in where if address])
         stack.callback(sender.close)
         self.notifier = Notifier(self.services, sender, repeat=self.config.headend.repeat)
+
+    async def _keep(self) -> None:
+        """The first thing when the collector stops: what takes long after it may be cut off."""
+        try:
+            if not self.services.store.frozen:
+                await self.services.store.flush()
+        except StoreError as error:
+            log.error("%s", error)
 
     async def _listen_for_pushes(self, stack: AsyncExitStack) -> None:
         push = self.config.push
@@ -172,8 +185,17 @@ class Collector:
                 raise ConfigError(f"push listener {written}: {error.strerror or error}") from None
 
     async def import_shipment(self, text: str, transport_key: str, actor: str) -> list[str]:
-        """Take the meters of a shipment: keys first, so that no meter is registered without."""
+        """Take the meters of a shipment, one shipment at a time and to its end, also where who asked has gone."""
         key = _transport(transport_key)
+
+        async def one_at_a_time() -> list[str]:
+            async with self._importing:
+                return await self._import(text, key, actor)
+
+        return await self.services.finish(one_at_a_time())
+
+    async def _import(self, text: str, key: Secret, actor: str) -> list[str]:
+        """Keys first, so that no meter is registered without."""
         shipped = (await asyncio.to_thread(shipment.parse, text.encode(), "shipment")).meters
         for item in shipped:
             self.fleet.media.of(item.address)
@@ -185,12 +207,17 @@ class Collector:
         records = await store.add_meters(
             [(item.name, item.address, item.profile, item.system_title) for item in shipped]
         )
-        await store.audit(actor, "import", f"{len(records)} meters", "")
+        names = [record.name for record in records]
+        more = f" and {len(names) - AUDITED_NAMES} more" if len(names) > AUDITED_NAMES else ""
+        await store.audit(actor, "import", f"{len(names)} meters", ", ".join(names[:AUDITED_NAMES]) + more)
         taken = [meter for record in records if (meter := self.fleet.take(record))]
+        for meter in taken:
+            if meter.state is State.QUARANTINED:  # with new keys, or another address, it may answer sense
+                await meter.release()
         await self.pushes.know(records)
         if self.config.poll:
             self.polling.poll_now(taken)
-        return [record.name for record in records]
+        return names
 
     async def import_head_end(self, text: str, transport_key: str, actor: str) -> tuple[str, int]:
         """Take the head-end's keys; return its system title and the first invocation counter that we send with.

@@ -163,9 +163,7 @@ def _check(settings: CollectorConfig, where: str) -> None:
     require(settings.limits.open_associations >= 0, "limits.open_associations", "0 or more")
     require(settings.limits.quarantine_hours >= 0, "limits.quarantine_hours", "hours, or 0: until somebody releases it")
     require(settings.limits.batch >= 1, "limits.batch", "1 or more")
-    require(
-        all(endpoint(written) for written in settings.headend.addresses), "headend.addresses", "HOST:PORT, each"
-    )
+    require(all(endpoint(written) for written in settings.headend.addresses), "headend.addresses", "HOST:PORT, each")
     require(1 <= settings.headend.repeat <= 8, "headend.repeat", "1..8")
     power = settings.power
     require(power.hold_up > 0, "power.hold_up", "seconds, above 0")
