@@ -1,8 +1,10 @@
 """The registry: every parser of dcu that takes bytes from the world, each with its seeds and what it may raise."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from dcu.collect import mains
 from dcu.cosem import acse, apdu, axdr, objects, pushed, security
 from dcu.cosem.apdu import initiate
 from dcu.cosem.apdu.wire import Reader
@@ -15,6 +17,7 @@ from dcu.cosem.selection import Selection
 from dcu.errors import ConfigError, DcuError, DecodeError, KeysError, SecurityError
 from dcu.link import hdlc, segments, wrapper
 from dcu.model import AttributeRef, Obis
+from dcu.uplink import packet
 
 from . import seeds, sessions, written
 from .engine import Target
@@ -170,6 +173,21 @@ def interpreted(data):
     return type(objects.interpret(ref, axdr.decode(data[3:])))
 
 
+def power_events(data):
+    return tuple(event.failing for event in mains.decode(data)), bool(data)
+
+
+def power_event(kind):
+    return mains.EVENT.pack(mains.VERSION, kind, 7, 100 * 10**9, 1_763_640_123_450_000_000, 20_000, 16_000)
+
+
+def last_gasp(data):
+    said = packet.decode(data)
+    assert packet.decode(packet.encode(said, 1)) == said
+    return said.status.value == 1, said.doubtful
+
+
+LAST_GASP = packet.encode(packet.LastGasp(b"DCU0000000001", datetime(2025, 11, 20, 12, 2, 3, tzinfo=UTC), 19.0), 7)
 _TYPED = (
     objects.decode_scaler_unit,
     objects.decode_clock,
@@ -341,4 +359,17 @@ WRITTEN = (
     ),
 )
 
-TARGETS = (*LINK, *COSEM, *SESSIONS, *WRITTEN)
+MAINS = (
+    Target("power-events", power_events, (power_event(1), power_event(2) * 3), ("dcu.collect.mains.decode",)),
+    Target("last-gasp", last_gasp, (LAST_GASP, sessions.NOTIFICATION), ("dcu.uplink.packet.decode",)),
+    Target(
+        "head-end-keys",
+        written.head_end,
+        (written.head_end_seed(),),
+        ("dcu.keys.shipment.parse_head_end",),
+        _TOML,
+        _TOML_TOKENS,
+    ),
+)
+
+TARGETS = (*MAINS, *LINK, *COSEM, *SESSIONS, *WRITTEN)

@@ -70,6 +70,11 @@ def shipped(data):
     return tuple(shipment.unwrap(meter, TRANSPORT).suite for meter in meters)
 
 
+def head_end(data):
+    shipped = shipment.parse_head_end(data, "fuzz")
+    return shipment.unwrap(shipped.keys, TRANSPORT).suite, shipped.counter is None
+
+
 def wrapped(data):
     keys = WrappedKeys.open(filed(data), KEK)
     return tuple(keys.meter(name).suite for name in keys.names())
@@ -106,6 +111,12 @@ def shipment_seed():
     path = folder() / "shipment.toml"
     meters = [(shipment.NewMeter("EXM1", "tcp://192.0.2.42:4059", "generic"), KEYS)]
     shipment.write(path, "Example Meters Ltd", "TK-1", TRANSPORT, meters)
+    return path.read_bytes()
+
+
+def head_end_seed():
+    path = folder() / "headend.toml"
+    shipment.write_head_end(path, "TK-1", TRANSPORT, KEYS, 7)
     return path.read_bytes()
 
 
