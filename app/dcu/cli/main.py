@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "headend": ("dcu.cli.headend:headend", "Import the head-end's keys."),
     "profile": ("dcu.cli.profile:profile", "Show what was collected from a meter."),
     "store": ("dcu.cli.store:store", "Check the store."),
+    "device": ("dcu.cli.device:device", "The device itself: state, health, update."),
 }
 
 

@@ -23,6 +23,7 @@ class Machine:
     template: Path = Path("/usr/share/dcu/collector.toml")
     hawkbit: Path = Path("/etc/dcu/hawkbit.toml")
     recreated: Path = Path("/run/dcu-recreated")
+    scratch: Path = Path("/var/lib/dcu/update")
 
     def twice(self, name: str) -> Doubly:
         """A file of ours on persist, for instance `identity`."""

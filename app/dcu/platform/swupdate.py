@@ -6,10 +6,15 @@ refused; it loses its last lines now and then, so that each cause is known by an
 Source: SWUpdate 2022.12 to 2026.05: core/parser.c, core/stream_interface.c, core/cpio_utils.c, corelib and crypto CMS.
 """
 
+import os
 import re
+import selectors
+import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dcu.errors import UpdateError
 from dcu.platform.bootenv import Slot
@@ -18,7 +23,11 @@ from dcu.platform.version import Version
 PROGRAM = "swupdate"
 CONFIGURATION = "/etc/swupdate.cfg"
 SELECTION = "stable"
+CONTROL = Path("/run/swupdate/sockinstctrl")
+SILENT = 600.0  # seconds without a word, after which it is taken for hung: it writes 100 MB in less
+LINGERS = 10.0  # and after its last
 _KEPT = 400  # lines of its output, from the end
+_LONGEST = 1_000  # bytes of a line
 _LINE = re.compile(r"\[(?P<level>[A-Z]+) *\] : SWUPDATE \S+ (?:\[\d+\] )?(?:ERROR [^:]*: |: )*(?P<text>.*)")
 
 
@@ -67,43 +76,82 @@ _SIGNS = tuple(
 
 def local(path: str, target: Slot, oldest: Version, *, check: bool = False) -> tuple[str, ...]:
     """The command that installs a local file; check: only looks whether it would."""
-    return (*_common(target, oldest), *(("-c",) if check else ()), "-i", path)
+    return (*common(target, oldest), *(("-c",) if check else ()), "-i", path)
 
 
 def download(url: str, target: Slot, oldest: Version) -> tuple[str, ...]:
     """The command that fetches and installs. Raises UpdateError: not HTTPS, or it would be taken for options."""
     if not re.fullmatch(r"https://[!-~]+", url) or any(sign in url for sign in " '\"\\"):
         raise UpdateError(f"{url}: an update comes from a file or from https://…", "state")
-    return (*_common(target, oldest), "-d", f"-u {url} -r 3")
+    return (*common(target, oldest), "-d", f"-u {url} -r 3")
 
 
-def _common(target: Slot, oldest: Version) -> tuple[str, ...]:
+def common(target: Slot, oldest: Version, configuration: str = CONFIGURATION) -> tuple[str, ...]:
+    """What every start of it has: into which bank, and how old at most."""
     selection = f"{SELECTION},{target.value}"
-    return (PROGRAM, "-v", "-f", CONFIGURATION, "-e", selection, "-N", str(oldest))
+    return (PROGRAM, "-v", "-f", configuration, "-e", selection, "-N", str(oldest))
 
 
-def install(command: Sequence[str], tell: Callable[[str], None]) -> None:
-    """Run SWUpdate to its end; `tell` hears each line it says to people. Raises UpdateError."""
-    said: list[str] = []
+def install(command: Sequence[str], tell: Callable[[str], None], *, scratch: Path | None = None) -> None:
+    """Run SWUpdate to its end, unpacking in `scratch`; `tell` hears each line it says to people. Raises UpdateError."""
+    environment = {**os.environ, "TMPDIR": str(scratch)} if scratch and scratch.is_dir() else None
+    said: deque[str] = deque(maxlen=_KEPT)
     try:
         with subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace"
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
         ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                said.append(line[:1000])
-                del said[:-_KEPT]
-                if (shown := _LINE.match(line)) and shown["level"] in ("INFO", "WARN", "ERROR"):
-                    tell(shown["text"].strip())
-            code = process.wait()
+            try:
+                for line in _lines(process):
+                    said.append(line)
+                    if (shown := _LINE.match(line)) and shown["level"] in ("INFO", "WARN", "ERROR"):
+                        tell(shown["text"].strip())
+                code = process.wait(LINGERS)
+            except (TimeoutError, subprocess.TimeoutExpired):
+                code = -1
+            finally:
+                process.kill()
     except OSError as error:
         raise UpdateError(f"{command[0]}: {error.strerror}: is this the device?", "state") from None
     if code != 0:
         raise refusal(said)
 
 
-def refusal(said: Sequence[str]) -> UpdateError:
+def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
+    """What it says, as it says it. Raises TimeoutError where it says nothing more and does not end.
+
+    Older versions now and then hang after they have refused: from then on they have little time.
+    """
+    assert process.stdout is not None
+    rest, patience = b"", SILENT
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            if not selector.select(patience):
+                raise TimeoutError
+            chunk = os.read(process.stdout.fileno(), 65536)
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[:_LONGEST]
+            for raw in lines:
+                if b"SWUPDATE failed [1]" in raw:
+                    patience = LINGERS
+                yield raw[:_LONGEST].decode(errors="replace") + "\n"
+            if not chunk:
+                return
+
+
+def busy(control: Path = CONTROL) -> bool:
+    """Whether another SWUpdate listens: two would write into each other's banks."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(control))
+        except OSError:
+            return False
+    return True
+
+
+def refusal(said: Iterable[str]) -> UpdateError:
     """What SWUpdate's words mean, as an error."""
+    said = list(said)
     text = "".join(line if line.endswith("\n") else f"{line}\n" for line in said)
     for sign in _SIGNS:
         if found := sign.pattern.search(text):

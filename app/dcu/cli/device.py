@@ -1,0 +1,240 @@
+"""`dcu device`: the device that the collector runs on: what state it is in, whether it is well, its software's update.
+
+Run as root; the services dcu-provision, dcu-health, dcu-confirm and dcu-hawkbit are these commands.
+"""
+
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcu.cli import exits, output
+from dcu.cli.collector import ask, socket_option
+from dcu.cli.terminal import line
+from dcu.errors import DcuError, UpdateError
+
+if TYPE_CHECKING:
+    from dcu.platform.health import Health
+    from dcu.platform.machine import Machine
+    from dcu.platform.update import Updates
+
+EVERY = 5.0  # seconds between two looks while waiting
+
+wait_option = click.option(
+    "--wait", type=click.FloatRange(0, 86400), default=0.0, metavar="SECONDS", help="Give it so long to become healthy."
+)
+
+
+def _machine() -> "Machine":
+    from dcu.platform.machine import Machine
+
+    return Machine()
+
+
+@click.group()
+def device() -> None:
+    """Look after the device itself."""
+
+
+@device.command()
+@output.json_option
+def status(as_json: bool) -> int:
+    """Show which software runs from which bank, what became of the last update, and whether persist is whole.
+
+    Exit code 1 when something there needs somebody.
+    """
+    shown = _status(_machine())
+    if as_json:
+        output.show_json(shown)
+    else:
+        _show_status(shown)
+    return exits.OK if shown["ok"] else exits.FAILED
+
+
+@device.command()
+@click.option("--good-boot", is_flag=True, help="Tell U-Boot, once the collector answers, that this boot went well.")
+@wait_option
+@socket_option
+@output.json_option
+def health(good_boot: bool, wait: float, socket: Path, as_json: bool) -> int:
+    """Check that collector, store, links and watchdog do their work.
+
+    Exit code 1 when one does not, with the reason.
+    """
+    from dcu.platform.health import as_json as plain
+
+    updates = _machine().updates() if good_boot else None
+    seen = _examined(socket, wait, updates)
+    if as_json:
+        output.show_json(plain(seen))
+    else:
+        for check in seen.checks:
+            mark = click.style("ok   ", fg="green") if check.ok else click.style("WRONG", fg="red")
+            click.echo(f"{mark}  {check.name}: {line(check.reason)}")
+    return exits.OK if seen.ok else exits.FAILED
+
+
+@device.command()
+@click.option("--or-roll-back", is_flag=True, help="Leave the bank at the next boot if it does not become healthy.")
+@wait_option
+@socket_option
+def confirm(or_roll_back: bool, wait: float, socket: Path) -> None:
+    """Confirm the running bank if it is on trial and healthy.
+
+    Exit code 11 when it is not healthy.
+    """
+    from dcu.platform.update import Phase
+
+    machine = _machine()
+    updates = machine.updates()
+    state = updates.status()
+    if state.phase is not Phase.TRIAL:
+        click.echo(f"nothing to confirm: {state.why}")
+        return
+    seen = _examined(socket, wait)
+    if seen.ok:
+        updates.confirm(report=machine.hawkbit.exists())
+        click.echo(f"version {updates.version} in bank {updates.running} is confirmed")
+        return
+    reasons = "; ".join(seen.reasons)
+    if not or_roll_back:
+        raise UpdateError(f"not confirmed: {reasons}", "health")
+    updates.roll_back(seen.why)
+    raise UpdateError(f"bank {updates.running} gives way to bank {updates.running.other}: {reasons}", "health")
+
+
+@device.command()
+@click.argument("source", metavar="FILE|URL")
+@click.option("--check", is_flag=True, help="Only look whether it would be installed.")
+@click.option("--reboot", is_flag=True, help="Try it at once.")
+@click.option("--verbose", is_flag=True, help="Show what SWUpdate says.")
+def update(source: str, check: bool, reboot: bool, verbose: bool) -> None:
+    """Install an update into the other bank; the next boot tries it.
+
+    A file, or https://… Refused are: unsigned, changed, for other hardware, older than what was confirmed here. Exit
+    code 11 then.
+    """
+    from dcu.platform import swupdate
+    from dcu.platform.update import Phase
+
+    machine = _machine()
+    updates = machine.updates()
+    target, oldest = updates.target()
+    if swupdate.busy():
+        raise UpdateError("SWUpdate is at work for a server: let it, or stop dcu-hawkbit.service first", "state")
+    if "://" in source:
+        if check:
+            raise click.UsageError("--check looks at a file.")
+        command = swupdate.download(source, target, oldest)
+    else:
+        if not Path(source).is_file():
+            raise UpdateError(f"{source}: no such file", "image")
+        command = swupdate.local(str(Path(source).absolute()), target, oldest, check=check)
+    swupdate.install(command, (lambda said: output.note(said)) if verbose else _quiet, scratch=machine.scratch)
+    if check:
+        click.echo(f"{source}: would be installed into bank {target}")
+        return
+    state = updates.status()
+    if state.phase is not Phase.INSTALLED:
+        raise UpdateError(f"SWUpdate ended well, and yet {state.why}: look into its log", "environment")
+    click.echo(f"installed into bank {target}; " + ("rebooting" if reboot else "the next boot tries it"))
+    if reboot:
+        os.execvp("systemctl", ["systemctl", "reboot"])  # noqa: S606, S607
+
+
+@device.command()
+@click.option("--again", is_flag=True, help="Make a lost identity anew: the meters must then be imported again.")
+def provision(again: bool) -> None:
+    """Make the identity of this device on its first boot; restore what is damaged on every other.
+
+    Exit code 10 when both copies are lost.
+    """
+    from dcu.platform.provision import Provisioning
+
+    done = Provisioning(_machine()).run(again=again)
+    for note in done.notes:
+        click.echo(line(note))
+    click.echo(f"this is {line(done.identity.serial)}, system title {done.identity.system_title}")
+
+
+@device.command()
+def follow() -> None:
+    """Take updates from the hawkBit server that /etc/dcu/hawkbit.toml names, until stopped."""
+    from dcu.platform import hawkbit
+    from dcu.platform.provision import Provisioning
+
+    machine = _machine()
+    server = hawkbit.load(machine.hawkbit)
+    target, oldest = machine.updates().target()
+    identity = Provisioning(machine).identity()
+    hawkbit.merge(server, identity.serial if identity else "")
+    command = hawkbit.command(target, oldest)
+    os.execvp(command[0], command)  # noqa: S606
+
+
+def _examined(socket: Path, wait: float, updates: "Updates | None" = None) -> "Health":
+    """Look until all is well or `wait` seconds have passed. updates: a confirmed bank that is told of a good boot."""
+    from dcu.platform import health as check
+    from dcu.platform.update import Phase
+
+    machine = _machine()
+    deadline = time.monotonic() + wait
+    while True:
+        seen = check.examine(lambda method: ask(socket, method), watchdogs=machine.watchdogs)
+        if updates and seen.checks[0].ok and updates.status().phase is not Phase.TRIAL:
+            updates.confirm()
+            updates = None
+        if seen.ok or time.monotonic() >= deadline:
+            return seen
+        time.sleep(min(EVERY, max(0.0, deadline - time.monotonic())))
+
+
+def _status(machine: "Machine") -> dict[str, Any]:
+    from dcu.platform.provision import Provisioning, State
+    from dcu.platform.update import Phase
+
+    provisioning = Provisioning(machine)
+    persist, identity = provisioning.state(), provisioning.identity()
+    shown: dict[str, Any] = {
+        "serial": identity.serial if identity else None,
+        "system_title": identity.system_title if identity else None,
+        "persist": str(persist),
+        "data_recreated": machine.recreated.exists(),
+    }
+    try:
+        state = machine.updates().status()
+    except DcuError as error:
+        return {**shown, "phase": "unknown", "why": str(error), "ok": False}
+    environment = {**asdict(state.environment), "update_state": state.environment.update_state.name.lower()}
+    return {
+        **shown,
+        "phase": str(state.phase),
+        "why": state.why,
+        "version": str(state.version),
+        "slot": str(state.running),
+        "oldest": str(state.index) if state.index else None,
+        "rollback_reason": state.environment.rollback_reason or None,
+        "environment": environment,
+        "ok": persist in (State.WHOLE, State.NEW) and state.phase not in (Phase.ROLLED_BACK, Phase.FAILED),
+    }
+
+
+def _show_status(shown: dict[str, Any]) -> None:
+    identity = f"{shown['serial']}, system title {shown['system_title']}" if shown["serial"] else "none"
+    rows = [("device", identity), ("persist", shown["persist"])]
+    if shown["data_recreated"]:
+        rows.append(("data", "made anew at this boot: readings are collected again"))
+    if "version" in shown:
+        rows.append(("software", f"version {shown['version']}, bank {shown['slot']}"))
+        if shown["oldest"]:
+            rows.append(("oldest", f"version {shown['oldest']}: nothing older is installed"))
+    rows.append(("update", f"{shown['phase']}: {shown['why']}"))
+    for name, text in rows:
+        click.echo(f"{name:<9} {line(str(text))}")
+
+
+def _quiet(said: str) -> None:
+    """SWUpdate's words are for those who ask; why it refused comes as an error."""

@@ -1,0 +1,275 @@
+"""`dcu device` on a machine made of files: fakes of U-Boot's tools and of SWUpdate, and a collector that is asked."""
+
+import json
+import stat
+
+import pytest
+
+from dcu.cli import device, main
+from dcu.errors import LinkError
+from dcu.platform import swupdate
+from dcu.platform.bootenv import Environment, FwEnv, Slot, UpdateState
+from dcu.platform.machine import Machine
+
+WELL = {
+    "status": {"uptime": 99, "meters": {"ok": 2}, "jobs": {"done": 5}, "subsystems": [{"name": "loop", "alive": True}]},
+    "store.check": {"ok": True, "findings": []},
+}
+TRIAL = Environment(Slot.B, upgrade_available=True, bootcount=1, update_state=UpdateState.INSTALLED)
+
+
+class Board:
+    """A device in a folder. answers: what the collector says."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.answers = dict(WELL)
+        for name in ("env", "persist/dcu", "run", "watchdogs/watchdog0"):
+            (folder / name).mkdir(parents=True)
+        (folder / "watchdogs/watchdog0/state").write_text("active\n")
+        (folder / "template").write_text('system_title = "@SYSTEM_TITLE@"\n')
+        (folder / "os-release").write_text("IMAGE_VERSION=1.1\n")
+        printenv = self.script("fw_printenv", f'for n; do echo "$n=$(cat {folder}/env/$n 2>/dev/null)"; done')
+        setenv = f'while IFS="=" read -r n v; do echo "$v" > {folder}/env/$n; done < "$2"'
+        self.machine = Machine(
+            bootenv=FwEnv(printenv=printenv, setenv=self.script("fw_setenv", setenv)),
+            cmdline=folder / "cmdline",
+            os_release=folder / "os-release",
+            persist=folder / "persist",
+            credentials=folder / "run",
+            watchdogs=folder / "watchdogs",
+            serial=folder / "serial",
+            template=folder / "template",
+            hawkbit=folder / "hawkbit.toml",
+            recreated=folder / "recreated",
+            scratch=folder / "scratch",
+        )
+
+    def script(self, name, text):
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(stat.S_IRWXU)
+        return str(path)
+
+    def runs(self, slot, environment):
+        (self.folder / "cmdline").write_text(f"quiet dcu.slot={slot}\n")
+        self.machine.bootenv.write(environment.variables())
+
+    def ask(self, socket, method, **params):
+        answer = self.answers[method]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def board(tmp_path, monkeypatch):
+    made = Board(tmp_path)
+    made.runs("b", Environment(Slot.B))
+    monkeypatch.setattr(device, "_machine", lambda: made.machine)
+    monkeypatch.setattr(device, "ask", made.ask)
+    monkeypatch.setattr(swupdate, "PROGRAM", str(tmp_path / "swupdate"))
+    monkeypatch.setattr(swupdate, "CONTROL", tmp_path / "control")
+    return made
+
+
+@pytest.fixture
+def dcu(capfd):
+    def run(*arguments):
+        code = main.run(["device", *arguments])
+        shown = capfd.readouterr()
+        return code, shown.out, shown.err
+
+    return run
+
+
+# --- status
+
+
+def test_status_says_what_runs_and_that_all_is_well(board, dcu):
+    assert dcu("provision")[0] == 0
+    code, out, _ = dcu("status")
+    assert code == 0
+    assert "software  version 1.1, bank b" in out
+    assert "update    confirmed: bank b is confirmed" in out
+    assert "persist   whole" in out
+
+
+def test_status_shows_why_an_update_was_rolled_back(board, dcu):
+    dcu("provision")
+    gone = Environment(Slot.B, update_state=UpdateState.FAILED, rollback_reason="health:store")
+    board.runs("b", gone)
+    code, out, _ = dcu("status", "--json")
+    shown = json.loads(out)
+    assert code == 1
+    assert (shown["phase"], shown["rollback_reason"]) == ("rolled back", "health:store")
+    assert shown["why"] == "bank a gave way: health:store"
+
+
+def test_status_says_that_persist_is_lost_and_that_data_was_made_anew(board, dcu):
+    dcu("provision")
+    for path in board.machine.persist.rglob("identity"):
+        path.write_bytes(b"noise")
+    board.machine.recreated.write_text("data\n")
+    code, out, _ = dcu("status")
+    assert code == 1
+    assert "persist   lost" in out
+    assert "data      made anew at this boot" in out
+    assert dcu("provision")[0] == 10
+    assert dcu("provision", "--again")[0] == 0
+    assert dcu("status")[0] == 0
+
+
+def test_status_where_there_is_no_device_says_so_and_goes_on(board, dcu):
+    (board.folder / "cmdline").write_text("quiet\n")
+    code, out, _ = dcu("status")
+    assert code == 1
+    assert "unknown: the kernel's command line does not say dcu.slot" in out
+
+
+# --- health
+
+
+def test_health_lists_every_check_and_fails_with_the_reason(board, dcu):
+    assert dcu("health")[0] == 0
+    board.answers["store.check"] = {"ok": False, "findings": [{"file": "x.db", "text": "torn", "serious": True}]}
+    code, out, _ = dcu("health")
+    assert code == 1
+    assert "WRONG  store: x.db: torn" in out
+    code, out, _ = dcu("health", "--json")
+    assert json.loads(out)["why"] == "health:store"
+
+
+def test_a_good_boot_is_told_to_u_boot_as_soon_as_the_collector_answers(board, dcu):
+    """In a street without power the links are ill, and that is no reason to change the bank."""
+    board.runs("b", Environment(Slot.B, boot_failures=3))
+    board.answers["status"] = {**WELL["status"], "meters": {"unreachable": 2}}
+    assert dcu("health", "--good-boot")[0] == 1
+    assert board.machine.bootenv.read().boot_failures == 0
+
+
+def test_a_bad_boot_is_not(board, dcu):
+    board.runs("b", Environment(Slot.B, boot_failures=3))
+    board.answers["status"] = LinkError("no collector")
+    assert dcu("health", "--good-boot")[0] == 1
+    assert board.machine.bootenv.read().boot_failures == 3
+
+
+def test_a_trial_is_not_confirmed_by_a_health_check(board, dcu):
+    board.runs("b", TRIAL)
+    assert dcu("health", "--good-boot")[0] == 0
+    assert board.machine.bootenv.read() == TRIAL
+
+
+# --- confirm
+
+
+def test_a_healthy_trial_is_confirmed_and_raises_the_oldest_version(board, dcu):
+    board.runs("b", TRIAL)
+    code, out, _ = dcu("confirm")
+    assert (code, out) == (0, "version 1.1 in bank b is confirmed\n")
+    assert board.machine.bootenv.read() == Environment(Slot.B)
+    assert str(board.machine.updates().status().index) == "1.1"
+    assert "nothing to confirm" in dcu("confirm")[1]
+
+
+def test_with_a_server_the_outcome_waits_to_be_reported(board, dcu):
+    board.machine.hawkbit.write_text("")
+    board.runs("b", TRIAL)
+    assert dcu("confirm")[0] == 0
+    assert board.machine.bootenv.read().update_state is UpdateState.TESTING
+
+
+def test_an_unhealthy_trial_is_left_alone_by_hand_and_rolled_back_by_the_service(board, dcu):
+    board.runs("b", TRIAL)
+    board.answers["store.check"] = {"ok": False}
+    code, _, err = dcu("confirm")
+    assert code == 11
+    assert "not confirmed: store: damaged" in err
+    assert board.machine.bootenv.read() == TRIAL
+    code, _, err = dcu("confirm", "--or-roll-back")
+    assert code == 11
+    assert "bank b gives way to bank a: store: damaged" in err
+    after = board.machine.bootenv.read()
+    assert (after.slot, after.rollback_reason, after.upgrade_available) == (Slot.A, "health:store", False)
+
+
+def test_it_waits_for_a_collector_that_takes_its_time(board, dcu, monkeypatch):
+    board.runs("b", TRIAL)
+    board.answers["status"] = LinkError("not yet")
+
+    def sleep(seconds):
+        board.answers["status"] = WELL["status"]
+
+    monkeypatch.setattr(device.time, "sleep", sleep)
+    assert dcu("confirm", "--or-roll-back", "--wait", "60")[0] == 0
+
+
+# --- update
+
+
+@pytest.fixture
+def swu(board):
+    path = board.folder / "new.swu"
+    path.write_bytes(b"")
+    return str(path)
+
+
+def test_an_update_goes_into_the_other_bank(board, dcu, swu):
+    arguments = board.folder / "arguments"
+    switch = f'echo "$@" > {arguments}; cd {board.folder}/env; echo a > slot; echo 1 > upgrade_available'
+    board.script("swupdate", switch)
+    code, out, _ = dcu("update", swu)
+    assert (code, out) == (0, "installed into bank a; the next boot tries it\n")
+    assert f"-e stable,a -N 1.1 -i {swu}" in arguments.read_text()
+    code, _, err = dcu("update", swu)
+    assert code == 11
+    assert "reboot" in err
+
+
+def test_only_a_look_changes_nothing(board, dcu, swu):
+    board.script("swupdate", 'case "$*" in *" -c "*) exit 0;; esac; exit 1')
+    code, out, _ = dcu("update", "--check", swu)
+    assert code == 0
+    assert "would be installed into bank a" in out
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("ERROR : Signature verification failed", "signature does not hold"),
+        ("ERROR : SW not compatible with hardware", "other hardware"),
+        ("ERROR : No downgrading allowed: new version 0.9 < installed 1.1", "version 0.9 is older than 1.1"),
+        ("ERROR : HASH mismatch : a <--> b", "damaged"),
+    ],
+)
+def test_a_refusal_is_one_line_with_the_reason(board, dcu, swu, said, reason):
+    board.script("swupdate", f"echo '[ERROR] : SWUPDATE failed [0] {said}'; exit 1")
+    code, _, err = dcu("update", swu)
+    assert code == 11
+    assert reason in err
+    assert err.count("\n") == 1
+
+
+def test_no_update_during_a_trial(board, dcu, swu):
+    board.runs("b", TRIAL)
+    code, _, err = dcu("update", swu)
+    assert code == 11
+    assert "bank b is on trial" in err
+
+
+def test_success_that_switched_nothing_is_not_believed(board, dcu, swu):
+    board.script("swupdate", "exit 0")
+    code, _, err = dcu("update", swu)
+    assert code == 11
+    assert "and yet" in err
+
+
+def test_only_https_and_files_that_are_there(board, dcu):
+    assert "no such file" in dcu("update", "/nowhere.swu")[2]
+    assert "https" in dcu("update", "http://x/y.swu")[2]
+
+
+def test_verbose_shows_what_swupdate_says(board, dcu, swu):
+    board.script("swupdate", "echo '[INFO ] : SWUPDATE running :  [main] : hello'; exit 1")
+    assert "hello" in dcu("update", "--verbose", swu)[2]

@@ -1,0 +1,140 @@
+"""What SWUpdate's refusals mean: the words of two real versions, and any words at all."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dcu.errors import UpdateError
+from dcu.platform import swupdate
+from dcu.platform.bootenv import Slot
+from dcu.platform.version import Version
+
+CAUSES = {
+    "tampered-description": "signature",
+    "foreign": "signature",
+    "garbage-signature": "signature",
+    "unsigned": "signature",
+    "older": "version",
+    "other-board": "hardware",
+    "other-revision": "hardware",
+    "tampered-image": "image",
+    "missing-image": "image",
+    "truncated": "image",
+    "noise": "image",
+}
+
+
+def recorded():
+    text = Path(__file__).with_name("swupdate-refusals.txt").read_text().partition("\n== ")[2]
+    for part in text.split("\n== "):
+        head, _, lines = part.partition("\n")
+        yield pytest.param(head.split()[1], lines.splitlines(keepends=True), id=head.replace(" ", "-"))
+
+
+@pytest.mark.parametrize(("case", "said"), list(recorded()))
+def test_the_cause_is_found_in_what_a_real_swupdate_said(case, said):
+    assert swupdate.refusal(said).cause == CAUSES[case]
+
+
+def test_both_versions_are_there_with_every_cause():
+    assert sorted(each.id for each in recorded()) == sorted(f"{v}-{c}" for v in ("2022.12", "2026.05") for c in CAUSES)
+
+
+def test_an_older_version_is_named_with_the_way_out():
+    said = next(each.values[1] for each in recorded() if each.id == "2026.05-older")
+    assert str(swupdate.refusal(said)) == (
+        "the update is refused: version 1.2.0 is older than 1.3.0, which was confirmed on this device: to go back on "
+        "purpose, release the old software again under a higher version"
+    )
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_last_line_does_not_lose_the_cause(lost):
+    """SWUpdate's process ends before its log is written out, now and then."""
+    for each in recorded():
+        case, said = each.values
+        kept = said[: len(said) - lost] if case != "tampered-image" else said
+        assert swupdate.refusal(kept).cause == CAUSES[case]
+
+
+@given(st.lists(st.text(max_size=60), max_size=10))
+def test_whatever_it_says_is_an_update_error(said):
+    error = swupdate.refusal(said)
+    assert isinstance(error, UpdateError)
+    assert error.cause
+
+
+def test_commands_name_the_other_bank_and_the_oldest_version():
+    command = swupdate.local("/tmp/x.swu", Slot.B, Version.parse("1.2"), check=True)
+    assert " ".join(command) == "swupdate -v -f /etc/swupdate.cfg -e stable,b -N 1.2 -c -i /tmp/x.swu"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://x/y.swu", "ftp://x", "https://x y", "https://x -k /tmp/mine", 'https://"x', "https://"]
+)
+def test_only_https_is_fetched_and_nothing_is_taken_for_an_option(url):
+    with pytest.raises(UpdateError, match="https"):
+        swupdate.download(url, Slot.A, Version.parse("1"))
+
+
+def program(tmp_path, script):
+    path = tmp_path / "swupdate"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return (str(path),)
+
+
+def test_a_run_that_ends_well_is_told_line_by_line(tmp_path):
+    heard = []
+    line = "[INFO ] : SWUPDATE running :  [main] : Running on grid-dcu"
+    swupdate.install(program(tmp_path, f"echo '{line}'; echo '[TRACE] : SWUPDATE running : x'"), heard.append)
+    assert heard == ["[main] : Running on grid-dcu"]
+
+
+def test_it_unpacks_where_it_is_told(tmp_path):
+    swupdate.install(program(tmp_path, f'test "$TMPDIR" = {tmp_path}'), print, scratch=tmp_path)
+
+
+def test_a_run_that_fails_is_a_refusal(tmp_path):
+    line = "[ERROR] : SWUPDATE failed [0] ERROR : SW not compatible with hardware"
+    with pytest.raises(UpdateError, match="other hardware") as refused:
+        swupdate.install(program(tmp_path, f"echo '{line}' >&2; exit 1"), lambda said: None)
+    assert refused.value.cause == "hardware"
+
+
+def test_one_that_hangs_after_it_refused_is_ended(tmp_path, monkeypatch):
+    """Seen of 2022.12 with an unsigned update, one time in some."""
+    monkeypatch.setattr(swupdate, "LINGERS", 0.2)
+    said = "echo 'ERROR : Signature verification failed'; echo '[ERROR] : SWUPDATE failed [1] Not installing ...'"
+    with pytest.raises(UpdateError, match="signature does not hold"):
+        swupdate.install(program(tmp_path, f"{said}; exec sleep 60"), lambda said: None)
+
+
+def test_one_that_says_nothing_at_all_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(swupdate, "SILENT", 0.2)
+    with pytest.raises(UpdateError, match="did not say why"):
+        swupdate.install(program(tmp_path, "exec sleep 60"), print)
+
+
+def test_a_flood_without_a_line_end_is_bounded(tmp_path):
+    with pytest.raises(UpdateError):
+        swupdate.install(program(tmp_path, "head -c 3000000 /dev/zero; exit 1"), print)
+
+
+def test_no_swupdate_is_said(tmp_path):
+    with pytest.raises(UpdateError, match="is this the device"):
+        swupdate.install((str(tmp_path / "none"),), print)
+
+
+def test_another_swupdate_is_seen(tmp_path):
+    import socket
+
+    assert not swupdate.busy(tmp_path / "control")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "control"))
+        listener.listen()
+        assert swupdate.busy(tmp_path / "control")
+    assert not swupdate.busy(tmp_path / "control")
