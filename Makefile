@@ -32,7 +32,7 @@ test: $(VENV)/ready ## Run all tests (30 s of fuzzing, the kills and the full di
 
 .PHONY: lint
 lint: $(VENV)/ready ## ruff, mypy --strict, import-linter
-	cd app && $(BIN)/ruff check . ../ci && $(BIN)/ruff format --check . ../ci
+	cd app && $(BIN)/ruff check . ../ci ../ota && $(BIN)/ruff format --check . ../ci ../ota
 	cd app && $(BIN)/mypy
 	cd app && $(BIN)/lint-imports --no-cache
 

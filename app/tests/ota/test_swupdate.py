@@ -1,0 +1,201 @@
+"""What a real SWUpdate makes of our updates: takes the good ones, refuses the others, each for its reason.
+
+It is found in PATH, or in a root directory named by DCU_SWUPDATE_ROOT (entered by chroot, so that needs root); there
+an update is also installed for good, into files in the banks' places.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dcu.errors import UpdateError
+from dcu.platform import swupdate
+from dcu.platform.bootenv import Environment, Slot, decode, parse
+from ota import packing, signing
+from ota.packing import FILES
+
+from .forge import TAMPERED, Forge
+
+ROOT = os.environ.get("DCU_SWUPDATE_ROOT", "")
+entered = bool(ROOT) and os.geteuid() == 0
+
+pytestmark = pytest.mark.skipif(
+    not entered and not (shutil.which("swupdate") and os.geteuid() == 0),
+    reason="needs root, and swupdate in PATH or in the root directory DCU_SWUPDATE_ROOT",
+)
+
+
+class Device:
+    """SWUpdate with the payload's configuration, the authority of a forge, and /tmp of its own."""
+
+    def __init__(self, forge, scratch):
+        self.forge = forge
+        self.inside = Path("/dcu-test") if entered else scratch
+        self.outside = Path(ROOT) / "dcu-test" if entered else scratch
+        self.prefix = ("chroot", ROOT) if entered else ()
+        shutil.rmtree(self.outside, ignore_errors=True)
+        (self.outside / "tmp").mkdir(parents=True)
+        for folder in ("run/swupdate", "run/lock"):
+            (Path(ROOT or "/") / folder).mkdir(parents=True, exist_ok=True)
+        (self.outside / "ca.crt").write_bytes(forge.authority.read_bytes())
+        (self.outside / "aes").write_bytes(forge.aes.read_bytes())
+        shutil.copy(FILES / "swupdate.cfg", self.outside)
+
+    def run(self, path, *options, check=True, oldest="1.0", hardware="grid-dcu:1.0", bank="b"):
+        shutil.copy(path, self.outside / "given.swu")
+        command = (
+            *self.prefix,
+            *("env", f"TMPDIR={self.inside}/tmp", "swupdate", "-v", "-f", f"{self.inside}/swupdate.cfg"),
+            *("-k", f"{self.inside}/ca.crt", "-H", hardware, "-e", f"stable,{bank}", "-N", oldest),
+            *(("-c",) if check else ()),
+            *(*options, "-i", f"{self.inside}/given.swu"),
+        )
+        swupdate.install(command, lambda said: None)
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory):
+    made = Device(Forge.made(tmp_path_factory.mktemp("forge")), tmp_path_factory.mktemp("device"))
+    yield made
+    shutil.rmtree(made.outside, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def good(device):
+    return device.forge.pack("good")
+
+
+@pytest.mark.parametrize("bank", ["a", "b"])
+def test_a_good_update_is_taken_for_either_bank(device, good, bank):
+    device.run(good, bank=bank)
+
+
+def test_an_encrypted_one_is_taken_with_the_key(device):
+    device.run(device.forge.pack("encrypted", encrypted=True), "-K", f"{device.inside}/aes")
+
+
+def test_the_same_version_again_is_taken(device, good):
+    device.run(good, oldest="1.2.0")
+
+
+CAUSES = {"a changed image": "image", "a changed script": "image", "a missing image": "image"}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_a_tampered_one_is_refused(device, good, how):
+    with pytest.raises(UpdateError) as refused:
+        device.run(device.forge.repacked(good, "bad", TAMPERED[how]))
+    assert refused.value.cause == CAUSES.get(how, "signature")
+
+
+@pytest.mark.parametrize("signer", ["foreign", "authority"])
+def test_one_that_somebody_else_signed_is_refused(device, signer):
+    forge = device.forge
+    signing.make_keys(forge.folder / "theirs")
+    key = forge.signer("theirs") if signer == "foreign" else forge.signer(name="update-ca")
+    with pytest.raises(UpdateError, match="signature does not hold"):
+        device.run(forge.pack(signer, signer=key))
+
+
+@pytest.mark.parametrize("hardware", ["other-board:1.0", "grid-dcu:2.0"])
+def test_one_for_other_hardware_is_refused(device, good, hardware):
+    with pytest.raises(UpdateError) as refused:
+        device.run(good, hardware=hardware)
+    assert refused.value.cause == "hardware"
+
+
+@pytest.mark.parametrize("oldest", ["1.2.1", "1.10", "2.0"])
+def test_an_older_one_is_refused(device, good, oldest):
+    with pytest.raises(UpdateError, match=rf"version 1\.2\.0 is older than {oldest}"):
+        device.run(good, oldest=oldest)
+
+
+def test_an_unencrypted_kernel_under_the_wrong_key_is_refused(device):
+    other = device.outside / "other.aes"
+    other.write_text(f"{'00' * 32} {'00' * 16}\n")
+    with pytest.raises(UpdateError):
+        device.run(device.forge.pack("encrypted", encrypted=True), "-K", f"{device.inside}/other.aes")
+
+
+# --- for good, where files may stand in the banks' places
+
+
+@pytest.fixture
+def banks(device, tmp_path):
+    if not entered:
+        pytest.skip("needs a root directory of its own: DCU_SWUPDATE_ROOT")
+    root = Path(ROOT)
+    labels = root / "dev/disk/by-partlabel"
+    labels.mkdir(parents=True, exist_ok=True)
+    for name in ("kernel_a", "kernel_b", "rootfs_a", "rootfs_b"):
+        (labels / name).write_bytes(bytes(1 << 20))
+    (root / "usr/lib/dcu").mkdir(parents=True, exist_ok=True)
+    shutil.copy(FILES / "update-allowed", root / "usr/lib/dcu")
+    disk = device.outside / "env"
+    text = "".join(f"{name}={value}\n" for name, value in ENVIRONMENT.variables().items() if value)
+    (tmp_path / "text").write_text(text)
+    subprocess.run(["mkenvimage", "-r", "-s", "0x4000", "-o", tmp_path / "copy", tmp_path / "text"], check=True)
+    disk.write_bytes((tmp_path / "copy").read_bytes() * 2)
+    config = f"{device.inside}/env 0x0 0x4000\n{device.inside}/env 0x4000 0x4000\n"
+    (root / "etc/fw_env.config").write_text(config)
+    yield labels
+    shutil.rmtree(root / "dev/disk")
+
+
+ENVIRONMENT = Environment(Slot.A, rollback_reason="health:store", boot_failures=1)
+
+
+def environment(*names):
+    said = subprocess.run(["chroot", ROOT, "fw_printenv", *names], capture_output=True, check=True).stdout
+    return parse(said, names)
+
+
+def test_an_installation_writes_the_other_bank_and_then_switches_in_the_environment(device, banks, good):
+    device.run(good, check=False)
+    for image, name in (("kernel_b", "kernel.fit"), ("rootfs_b", "rootfs.img")):
+        wanted = (device.forge.folder / name).read_bytes()
+        assert (banks / image).read_bytes()[: len(wanted)] == wanted
+    assert not any((banks / image).read_bytes().strip(b"\0") for image in ("kernel_a", "rootfs_a"))
+    after = environment(*ENVIRONMENT.variables())
+    assert decode(after) == Environment(Slot.B, upgrade_available=True, update_state=decode(after).update_state)
+    assert after["ustate"] == "1"
+    assert environment("recovery_status")["recovery_status"] == ""
+
+
+def test_during_a_trial_nothing_is_written(device, banks, good):
+    device.run(good, check=False)
+    with pytest.raises(UpdateError):
+        device.run(good, check=False, bank="a")
+    assert not (banks / "kernel_a").read_bytes().strip(b"\0")
+    assert environment("slot") == {"slot": "b"}
+
+
+def test_a_refused_one_writes_nothing(device, banks, good):
+    for how in TAMPERED:
+        with pytest.raises(UpdateError):
+            device.run(device.forge.repacked(good, "bad", TAMPERED[how]), check=False)
+    assert not any(path.read_bytes().strip(b"\0") for path in banks.iterdir())
+    assert environment("slot", "upgrade_available") == {"slot": "a", "upgrade_available": "0"}
+
+
+def test_a_bank_that_cannot_be_flushed_is_not_switched_to(device, banks, good):
+    """/dev/null takes every write and refuses fsync. Only the update's own script asks for it."""
+    (banks / "rootfs_b").unlink()
+    (banks / "rootfs_b").symlink_to("/dev/null")
+    with pytest.raises(UpdateError):
+        device.run(good, check=False)
+    assert environment("slot", "upgrade_available") == {"slot": "a", "upgrade_available": "0"}
+
+
+def test_canary_without_that_script_swupdate_switches_to_a_bank_that_is_not_on_the_medium(device, banks, monkeypatch):
+    script = device.forge.folder / "toothless" / "dcu-flush.sh"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\n")
+    monkeypatch.setattr(packing, "SCRIPTS", (script,))
+    (banks / "rootfs_b").unlink()
+    (banks / "rootfs_b").symlink_to("/dev/null")
+    device.run(device.forge.pack("toothless"), check=False)
+    assert environment("slot", "upgrade_available") == {"slot": "b", "upgrade_available": "1"}
