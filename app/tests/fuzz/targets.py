@@ -17,6 +17,7 @@ from dcu.cosem.selection import Selection
 from dcu.errors import ConfigError, DcuError, DecodeError, KeysError, SecurityError
 from dcu.link import hdlc, segments, wrapper
 from dcu.model import AttributeRef, Obis
+from dcu.platform import doubly
 from dcu.uplink import packet
 
 from . import seeds, sessions, written
@@ -359,6 +360,14 @@ WRITTEN = (
     ),
 )
 
+DEVICE = (
+    Target("version", written.version, (b"1.2.3", b"0.65535"), ("dcu.platform.version.Version.parse",)),
+    Target(
+        "u-boot", written.u_boot, (written.U_BOOT,), tuple(f"dcu.platform.bootenv.{f}" for f in ("parse", "decode"))
+    ),
+    Target("doubly", written.written_doubly, (doubly.encode(3, b"1.2.0"),), ("dcu.platform.doubly.decode",)),
+)
+
 MAINS = (
     Target("power-events", power_events, (power_event(1), power_event(2) * 3), ("dcu.collect.mains.decode",)),
     Target("last-gasp", last_gasp, (LAST_GASP, sessions.NOTIFICATION), ("dcu.uplink.packet.decode",)),
@@ -372,4 +381,4 @@ MAINS = (
     ),
 )
 
-TARGETS = (*MAINS, *LINK, *COSEM, *SESSIONS, *WRITTEN)
+TARGETS = (*MAINS, *LINK, *COSEM, *SESSIONS, *WRITTEN, *DEVICE)

@@ -15,6 +15,8 @@ from dcu.errors import DcuError, DecodeError
 from dcu.keys import keysfile, shipment
 from dcu.keys.wrapped import WrappedKeys
 from dcu.model import AttributeRef, Obis
+from dcu.platform import bootenv, doubly
+from dcu.platform.version import Version
 from dcu.total import from_json
 
 from .sessions import KEYS, METER_TITLE
@@ -159,3 +161,23 @@ LINES = (
     b'{"id": 2, "error": {"kind": "DecodeError", "message": "x"}}',
     json.dumps({"topic": "reading", "data": {"meter": "EXM1"}}).encode(),
 )
+
+
+# --- the device: what U-Boot's tools answer, what lies on persist
+
+
+def version(data):
+    text = data.decode("latin-1")
+    assert Version.parse(str(Version.parse(text))) == Version.parse(text)
+
+
+def u_boot(data):
+    return bootenv.decode(bootenv.parse(data)).slot
+
+
+def written_doubly(data):
+    generation, content = doubly.decode(data)
+    assert doubly.encode(generation, content) == data
+
+
+U_BOOT = b"slot=b\nupgrade_available=1\nbootcount=2\nustate=1\nrollback_reason=health:store\nboot_failures=0\n"
