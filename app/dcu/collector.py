@@ -220,13 +220,23 @@ class Collector:
         return names
 
     async def import_head_end(self, text: str, transport_key: str, actor: str) -> tuple[str, int]:
-        """Take the head-end's keys; return its system title and the first invocation counter that we send with.
+        """Take the head-end's keys; return its system title and the first invocation counter that we send with."""
+        key = _transport(transport_key)
+
+        async def one_at_a_time() -> tuple[str, int]:
+            async with self._importing:
+                return await self._import_head_end(text, key, actor)
+
+        return await self.services.finish(one_at_a_time())
+
+    async def _import_head_end(self, text: str, key: Secret, actor: str) -> tuple[str, int]:
+        """The counter first, so that no key is there without.
 
         Where the file names no counter it begins at the seconds since 2020: the same file, imported again after the
         store was lost, then still spends no counter twice.
         """
         shipped = await asyncio.to_thread(shipment.parse_head_end, text.encode(), "head-end file")
-        keys = shipment.unwrap(shipped.keys, _transport(transport_key))
+        keys = shipment.unwrap(shipped.keys, key)
         store, clock = self.services.store, self.services.clock
         if shipped.counter is None and not clock.trusted:
             raise ConfigError(
