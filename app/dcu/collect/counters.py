@@ -17,24 +17,31 @@ MARGIN = 4  # blocks that are skipped then
 
 
 class Counters:
-    """The counters of one meter."""
+    """The counters of one meter, under the key that it has now (`use`)."""
 
-    __slots__ = ("_block", "_meter", "_reserved", "_store")
+    __slots__ = ("_block", "_key", "_meter", "_reserved", "_store")
 
     def __init__(self, store: Store, meter: str, block: int) -> None:
         self._store = store
         self._meter = meter
         self._block = block
+        self._key = b""
         self._reserved: list[range] = []  # one block, two when it runs low
+
+    def use(self, key: bytes) -> None:
+        """Go on with the counters of this key (`MeterKeys.fingerprint`): a nonce is a key and a counter."""
+        if key != self._key:
+            self._key = key
+            self._reserved.clear()
 
     async def known(self) -> bool:
         """Whether there is a floor to start from."""
-        return bool(self._reserved) or await self._store.counter(self._meter) is not None
+        return bool(self._reserved) or await self._store.counter(self._meter, self._key) is not None
 
     async def ensure(self) -> None:
         """See to it that the next step of an exchange finds counters at hand. Raises StoreError: none are left."""
         while sum(map(len, self._reserved)) < AT_HAND:
-            self._reserved.append(await self._store.reserve_counters(self._meter, self._block))
+            self._reserved.append(await self._store.reserve_counters(self._meter, self._block, self._key))
 
     def take(self) -> int:
         """The next counter, never given before."""
@@ -52,19 +59,15 @@ class Counters:
 
         believe: however far ahead it is. Raises PolicyViolated.
         """
-        known = await self._store.counter(self._meter)
-        floor = last_used + 1
-        if known is None:
-            credible = floor <= LARGEST - LEAST_LEFT
-            floor = min(floor + MARGIN * self._block, LARGEST)
-        else:
-            credible = floor - known <= LARGEST_JUMP
-        if not (credible or believe):
+        known = await self._store.counter(self._meter, self._key)
+        most = LARGEST - LEAST_LEFT if known is None else known + LARGEST_JUMP
+        if last_used >= most and not believe:
             raise PolicyViolated(
                 f"{self._meter}: its counter object says {last_used}, {known or 'nothing'} is what we know: not "
                 "believed; if it is right, say so (`dcu meters counter`)"
             )
-        floor = await self._store.raise_counter(self._meter, floor)
+        margin = max(0, min(MARGIN * self._block, LARGEST - last_used - AT_HAND))
+        floor = await self._store.learn_counter(self._meter, last_used, margin, self._key)
         if self._reserved and self._reserved[0][0] <= last_used:
             self._reserved.clear()
         return floor

@@ -85,10 +85,7 @@ class Fleet:
         return self._families.get(name)
 
     def take(self, record: MeterRecord) -> Meter | None:
-        """Have the meter of a record, moved where that is changed; None where it cannot be placed (logged)."""
-        known = self._meters.get(record.name)
-        if known and known.placed == (record.address, record.profile):
-            return known
+        """Have the meter of a record; one that is known goes where it says. None where it cannot be placed (logged)."""
         try:
             profile = self._families.get(record.profile)
             medium = self.media.of(record.address)
@@ -100,8 +97,8 @@ class Fleet:
             return await self._connect(record.address, client, profile.addresses.server, profile.session.timeout)
 
         place = Place(record.address, profile, medium, dial)
-        if known:  # its jobs go on, and its exchanges stay one after the other
-            known.move(place)
+        if known := self._meters.get(record.name):
+            known.move(place)  # its jobs go on, and its exchanges stay one after the other
             return known
         meter = Meter(record.name, place, self._services)
         if record.state is MeterState.QUARANTINED:

@@ -26,7 +26,7 @@ from dcu.collect.parting import part
 from dcu.collect.services import Services
 from dcu.cosem import apdu
 from dcu.cosem.apdu import DataNotification
-from dcu.cosem.association import StaleAnswer
+from dcu.cosem.association import Association, StaleAnswer
 from dcu.cosem.client import ClientSession
 from dcu.errors import (
     AssociationRefused,
@@ -146,13 +146,6 @@ class Meter:
         """Whether its answers are authenticated."""
         return associations.authenticated(self.profile)
 
-    @property
-    def placed(self) -> tuple[str, str]:
-        """Its address and its family, also where it is about to move there."""
-        if self._moving:
-            return self._moving.address, self._moving.profile.name
-        return self.address, self.profile.name
-
     async def run(
         self,
         make: Callable[[ClientSession], Exchange[T]],
@@ -247,7 +240,7 @@ class Meter:
             await self.quarantine(str(error))
 
     def move(self, place: Place) -> None:
-        """Be somewhere else from the next exchange on; the one that is under way ends where it began."""
+        """Be at `place` from the next exchange on, in a new association; what is under way ends as it began."""
         self._moving = place
 
         async def go() -> None:
@@ -281,7 +274,6 @@ class Meter:
             self.address, self.profile, self._dial = place.address, place.profile, place.dial
             if place.medium is not lane.medium:
                 self.lane = Lane(place.medium)  # who waits at the old one comes after us
-            log.info("meter %s: from now on at %s, profile %s", self.name, self.address, self.profile.name)
         return lane is self.lane
 
     # --- an exchange
@@ -335,14 +327,16 @@ class Meter:
     async def _prepare(self, turn: Turn) -> None:
         """Do the next step towards an association: learn the counter where it is in doubt, else open."""
         self._drop()
-        if self.profile.security.ciphered and (self._doubted or not await self._counters.known()):
-            await self._learn_counter(turn)
-            self._doubted = False
-        else:
-            await self._open(turn)
-
-    async def _open(self, turn: Turn) -> None:
         settings = associations.secured(self.name, self.profile, self._services)
+        if self.profile.security.ciphered and settings.keys:
+            self._counters.use(settings.keys.fingerprint(self._services.client_title))
+            if self._doubted or not await self._counters.known():
+                await self._learn_counter(turn)
+                self._doubted = False
+                return
+        await self._open(settings, turn)
+
+    async def _open(self, settings: Association, turn: Turn) -> None:
         await self._ready_counters()
         channel = await self._dial(self.profile.addresses.client)
         session = ClientSession(settings, counter=self._counters.take, lossy=channel.lossy)

@@ -21,8 +21,10 @@ class Pushes:
 
     def __init__(self, services: Services, *, plain: bool) -> None:
         self._services = services
-        self._names: dict[bytes, str] = {}
-        self._floors: dict[bytes, int] = {}
+        self._names: dict[bytes, str] = {}  # by system title
+        self._titles: dict[str, bytes] = {}
+        self._keys: dict[bytes, bytes] = {}  # by system title: the fingerprint of the key that floors belong to
+        self._floors: dict[bytes, int] = {}  # by that: a first look, the store's commit decides
         self._receiver = PushReceiver(self._source, self._floor, plain=plain)
         self.accepted = 0
 
@@ -31,12 +33,18 @@ class Pushes:
         return self._receiver.refused.total
 
     async def know(self, records: Iterable[MeterRecord]) -> None:
-        """Accept pushes of these meters from now on."""
+        """Accept pushes of these meters from now on, and no longer under another system title."""
         for record in records:
-            if record.system_title:
-                floor = await self._services.store.receive_floor(record.name)
-                self._floors[record.system_title] = max(floor, self._floors.get(record.system_title, -1))
-                self._names[record.system_title] = record.name
+            if old := self._titles.pop(record.name, None):
+                self._names.pop(old, None)
+            if not record.system_title:
+                continue
+            self._titles[record.name] = record.system_title
+            self._names[record.system_title] = record.name
+            if self._source(record.system_title):
+                key = self._keys[record.system_title]
+                floor = await self._services.store.receive_floor(record.name, key)
+                self._floors[key] = max(floor, self._floors.get(key, -1))
 
     async def received(self, peer: str, source: int, destination: int, apdu: bytes) -> None:
         """Take one APDU. Raises what is wrong with it: the listener counts that."""
@@ -50,12 +58,13 @@ class Pushes:
         if name is None or push.counter is None:
             seq = await store.put("push", push.payload, Priority.ALARM, None)
         else:
+            key = self._keys[push.title]
             try:
-                seq = await store.accept_push(name, push.counter, push.payload)
+                seq = await store.accept_push(name, push.counter, push.payload, key=key)
             except CounterReplayed as error:  # a copy that came in while the first was being kept
                 self._receiver.refused.add(error)
                 raise
-            self._floors[push.title] = max(push.counter, self._floor(push.title))
+            self._floors[key] = max(push.counter, self._floors.get(key, -1))
         self.accepted += 1
         text = f"push of {len(push.payload)} bytes, outbox {seq}" + ("" if name else f", unprotected, from {peer}")
         self._services.events.tell("alarm", meter=name, kind="push", message=text)
@@ -63,10 +72,14 @@ class Pushes:
     def _source(self, title: bytes) -> PushSource | None:
         name = self._names.get(title)
         try:
-            return PushSource(self._services.keys.meter(name)) if name else None
+            keys = self._services.keys.meter(name) if name else None
         except KeysError as error:
             log.warning("push of %s: %s", name, error)
             return None
+        if keys is None:
+            return None
+        self._keys[title] = keys.fingerprint(title)
+        return PushSource(keys)
 
     def _floor(self, title: bytes) -> int:
-        return self._floors.get(title, -1)
+        return self._floors.get(self._keys[title], -1)

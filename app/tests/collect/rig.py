@@ -80,6 +80,11 @@ class Rig:
     def simulated(self, index=0):
         return self.street.meters[index]
 
+    async def counter(self, index=0):
+        """The next invocation counter that we send with, under the meter's key; None where it is not known."""
+        name = self.meter(index).name
+        return await self.store.counter(name, self.services.keys.meter(name).fingerprint(OUR_TITLE))
+
     def events(self, topic):
         return [data for name, data in self.heard if name == topic]
 

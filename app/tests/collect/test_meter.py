@@ -1,12 +1,14 @@
 """A meter's association and counters: opened when needed, kept while it saves air, never a counter twice."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from dcu.collect.counters import Counters
 from dcu.collect.retry import Backoff
 from dcu.cosem.apdu import DataNotification
+from dcu.credentials import Secret
 from dcu.errors import (
     AccessDenied,
     AuthenticationFailed,
@@ -17,7 +19,7 @@ from dcu.errors import (
 )
 from dcu.model import AttributeRef, Priority
 from neighbourhood.faults import Fault
-from tests.collect.rig import AARQ, ANSWER, GLO_GET, LOSE_ANSWER, LOSE_REQUEST, family, rig
+from tests.collect.rig import AARQ, ANSWER, GET, GLO_GET, LOSE_ANSWER, LOSE_REQUEST, family, rig
 
 pytestmark = pytest.mark.looptime
 
@@ -77,7 +79,7 @@ async def test_a_meter_that_complains_of_the_counter_has_its_own_read_once(tmp_p
         street.seen.clear()
         await read(street.meter())
         assert [seen.client for seen in street.seen].count(16) == 2
-        assert await street.store.counter(street.meter().name) > street.simulated().heard.highest
+        assert await street.counter() > street.simulated().heard.highest
 
 
 async def test_the_hint_of_a_complaint_is_never_believed(tmp_path):
@@ -85,11 +87,11 @@ async def test_the_hint_of_a_complaint_is_never_believed(tmp_path):
     async with rig(tmp_path) as street:
         await read(street.meter())
         street.meter()._drop()
-        before = await street.store.counter(street.meter().name)
+        before = await street.counter()
         street.weather = lambda seen: complaint if seen.tag == AARQ and seen.client == 1 else ANSWER
         with pytest.raises(ServiceRefused):
             await read(street.meter())
-        assert await street.store.counter(street.meter().name) <= before + 2_000
+        assert await street.counter() <= before + 2_000
         assert street.tags().count(AARQ) <= 8  # bounded: once again, and no more
 
 
@@ -223,7 +225,7 @@ async def test_a_counter_object_that_is_far_ahead_is_not_believed(tmp_path):
         street.simulated().heard.accept(b"liar....", 0xFFFFFFF0)
         with pytest.raises(PolicyViolated, match="not believed"):
             await read(street.meter())
-        assert await street.store.counter(street.meter().name) is None
+        assert await street.counter() is None
         assert {seen.client for seen in street.seen} == {16}
 
 
@@ -242,7 +244,29 @@ async def test_an_operator_can_have_a_counter_believed(tmp_path):
             await read(meter)
         meter.believe_counter()
         await read(meter)
-        assert await street.store.counter(meter.name) > 0xF8000000
+        assert await street.counter() > 0xF8000000
+
+
+async def test_counters_belong_to_a_key_whatever_the_meter_is_called(tmp_path, monkeypatch):
+    used = []
+    take = Counters.take
+    monkeypatch.setattr(Counters, "take", lambda counters: used.append(take(counters)) or used[-1])
+    async with rig(tmp_path) as street:
+        meter = street.meter()
+        await read(meter)
+        first, mine = list(used), street.simulated().shipped_keys()
+        street.services.keys._keys[meter.name] = replace(mine, guek=Secret(b"n" * 16))
+        meter.hang_up()
+        await street.services.settled()
+        street.seen.clear()
+        with pytest.raises(AuthenticationFailed):  # it is not the meter's, this time
+            await read(meter)
+        assert GET in street.tags()  # nothing is known of the new key: the meter was asked
+        street.services.keys._keys[meter.name] = mine
+        meter.hang_up()
+        used.clear()
+        await read(meter)
+        assert not set(first) & set(used)
 
 
 async def test_no_counter_is_used_twice_after_the_store_was_lost(tmp_path, monkeypatch):

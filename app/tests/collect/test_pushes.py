@@ -8,18 +8,19 @@ from dcu.collect.pushes import Pushes
 from dcu.cosem import apdu, axdr, security
 from dcu.cosem.apdu import DataNotification
 from dcu.cosem.security import Cipher, Framing, Protection
-from dcu.errors import CounterReplayed, StoreError
+from dcu.credentials import MeterKeys, Secret
+from dcu.errors import CounterReplayed, KeysError, StoreError, TagMismatch
 
 from .rig import rig
 
 
-def pushed(meter, counter):
+def pushed(meter, counter, title=None):
     keys = meter.shipped_keys()
     return security.protect(
         Cipher(keys.guek, keys.gak),
         apdu.encode(DataNotification(1, b"", axdr.encode(axdr.u32(counter)))),
         protection=Protection.BOTH,
-        title=meter.system_title,
+        title=title or meter.system_title,
         counter=counter,
         framing=Framing.GENERAL_GLOBAL,
     )
@@ -37,7 +38,7 @@ async def test_a_push_that_the_store_could_not_keep_is_kept_when_it_is_sent_agai
         pushes = await receiving(street)
         frame = pushed(street.simulated(), 7)
 
-        async def full(*arguments):
+        async def full(*arguments, **key):
             raise StoreError("the disk is full")
 
         with monkeypatch.context() as broken:
@@ -58,9 +59,9 @@ async def test_of_two_copies_at_the_same_moment_one_is_kept(tmp_path):
         gate = asyncio.Event()
         accept = street.store.accept_push
 
-        async def slow(*arguments):
+        async def slow(*arguments, **key):
             await gate.wait()
-            return await accept(*arguments)
+            return await accept(*arguments, **key)
 
         street.store.accept_push = slow
         both = [asyncio.create_task(pushes.received("peer", 1, 1, frame)) for _ in range(2)]
@@ -69,3 +70,23 @@ async def test_of_two_copies_at_the_same_moment_one_is_kept(tmp_path):
         outcomes = await asyncio.gather(*both, return_exceptions=True)
         assert sorted(map(type, outcomes), key=str) == sorted((type(None), CounterReplayed), key=str)
         assert (pushes.accepted, pushes.refused, len(await street.store.pending())) == (1, 1, 1)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("title", [None, b"NEWMETER"], ids=["another key", "another meter under the same name"])
+async def test_with_another_key_counters_begin_anew(tmp_path, title):
+    async with rig(tmp_path) as street:
+        pushes, meter = await receiving(street), street.simulated()
+        old = pushed(meter, 1_000_000)
+        await pushes.received("peer", 1, 1, old)
+        keys = MeterKeys(title or meter.system_title, Secret(b"n" * 16), Secret(b"m" * 16))
+        meter.given = street.services.keys._keys[meter.serial] = keys
+        await pushes.know(
+            await street.store.add_meters([(meter.serial, f"mem://{meter.serial}", "generic", keys.system_title)])
+        )
+        new = pushed(meter, 1, keys.system_title)
+        await pushes.received("peer", 1, 1, new)
+        for frame in (new, old):
+            with pytest.raises((CounterReplayed, TagMismatch, KeysError)):
+                await pushes.received("peer", 1, 1, frame)
+        assert pushes.accepted == 2
