@@ -2,15 +2,18 @@
 
 A frame is a length of 4 bytes and that much JSON; the worker's first frame says what confines it. Whatever goes wrong
 with it — it hangs, dies, answers nonsense or too much — ends in a WorkerError and a dead process, and the next request
-starts a fresh one. This module imports nothing of the worker: it is another program, under another licence.
+starts a fresh one. On a device systemd starts it, as a user of its own, for each who connects to a socket; elsewhere we
+do, and it is our child. This module imports nothing of the worker: it is another program, under another licence.
 """
 
 import os
 import selectors
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -25,6 +28,7 @@ MAX_ANSWER = 4 << 20
 TIMEOUT = 10.0  # seconds a request; the slowest honest one takes half a second
 START_TIMEOUT = 20.0  # a small device, with cold caches
 
+SERVED = Path("/run/dcu-gurux.sock")  # dcu-gurux.socket of the device
 _COMMAND = (sys.executable, "-I", "-m", "dcu_gurux")  # -I: neither our environment nor the current folder
 
 T = TypeVar("T")
@@ -65,7 +69,7 @@ class Worker:
     def __init__(self, command: Sequence[str] = _COMMAND, *, timeout: float = TIMEOUT) -> None:
         self._command = tuple(command)
         self._timeout = timeout
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: _Process | None = None
         self._number = 0
         self.walls: tuple[str, ...] = ()  # what confines it, by its own word
         self.started = 0  # how many processes it took so far
@@ -140,7 +144,7 @@ class Worker:
         self.close()
         raise WorkerError(f"{verb}: the gurux worker {reason} and was ended; the next request starts a new one")
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> "_Process":
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.close()
@@ -156,9 +160,9 @@ class Worker:
         self.started += 1
         return process
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> "_Process":
         try:
-            process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
+            process = self._served() or subprocess.Popen(  # noqa: S603 -- our own interpreter and module
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -175,8 +179,40 @@ class Worker:
             os.set_blocking(pipe.fileno(), False)
         return process
 
+    def _served(self) -> "_Served | None":
+        return _Served(SERVED) if self._command == _COMMAND and SERVED.is_socket() else None
 
-def _write(process: subprocess.Popen[bytes], data: bytes, deadline: float) -> None:
+
+class _Served:
+    """The worker that systemd started for this connection: its standard input and output are the other end."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError."""
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
+        self.stdin = self._socket.makefile("wb", buffering=0)
+        self.stdout = self._socket.makefile("rb", buffering=0)
+
+    def poll(self) -> int | None:
+        """Whether it still lives shows when it is asked."""
+        return None
+
+    def kill(self) -> None:
+        """It ends when its connection does; one that hangs is ended by systemd."""
+        self._socket.close()
+
+    def wait(self) -> int:
+        return 0
+
+
+_Process = subprocess.Popen[bytes] | _Served
+
+
+def _write(process: _Process, data: bytes, deadline: float) -> None:
     assert process.stdin is not None
     view = memoryview(data)
     while view:
@@ -184,7 +220,7 @@ def _write(process: subprocess.Popen[bytes], data: bytes, deadline: float) -> No
         view = view[os.write(process.stdin.fileno(), view) :]
 
 
-def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+def _read(process: _Process, deadline: float) -> bytes:
     """Return the next frame's body. Raises OSError (TimeoutError among them) or DecodeError when it is too long."""
     size = int.from_bytes(_read_exactly(process, 4, deadline), "big")
     if size > MAX_ANSWER:
@@ -192,7 +228,7 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
     return _read_exactly(process, size, deadline)
 
 
-def _read_exactly(process: subprocess.Popen[bytes], size: int, deadline: float) -> bytes:
+def _read_exactly(process: _Process, size: int, deadline: float) -> bytes:
     assert process.stdout is not None
     data = bytearray()
     while len(data) < size:
