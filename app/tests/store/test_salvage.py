@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -103,10 +104,6 @@ def test_where_numbers_are_lost_day_files_are_nobodys(directory, table):
     archive.close()
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing below catches it, and nothing is cleaned up."""
-
-
 def steps(monkeypatch, last):
     """Let the process die at the `last`-th step of a salvage."""
     count = [0]
@@ -125,8 +122,8 @@ def steps(monkeypatch, last):
         (salvage, "_carry"),
         (salvage, "_sequence"),
         (Critical, "checkpoint"),
-        (files, "unlink"),
-        (files, "rename"),
+        (Path, "unlink"),
+        (Path, "rename"),
         (files, "sync_directory"),
     ):
         monkeypatch.setattr(owner, name, step(getattr(owner, name)))
@@ -135,16 +132,10 @@ def steps(monkeypatch, last):
 
 def test_a_salvage_killed_at_any_step_loses_nothing(directory, tmp_path_factory, monkeypatch):
     """With a log beside the file: what stands only there must survive, too."""
-    pid = os.fork()
-    if not pid:  # killed with counters and an alarm that are in the log only
-        critical = Critical.open(directory / "critical.db", clock=CLOCK)
-        critical.raise_counter("M1", 5000, bytes([1] * 16))
-        os._exit(9)
-    os.waitpid(pid, 0)
-    assert (directory / "critical.db-wal").stat().st_size
+    killed_with_a_log(directory)
     damaged_by(directory)
     files_ = {path.name: path.read_bytes() for path in directory.iterdir()}
-    for last in range(1, 60):
+    for last in range(1, 100):
         copy = tmp_path_factory.mktemp("killed")
         for name, raw in files_.items():
             (copy / name).write_bytes(raw)
@@ -162,7 +153,29 @@ def test_a_salvage_killed_at_any_step_loses_nothing(directory, tmp_path_factory,
         if status == 0:
             break
         assert status == 9
-    assert 10 < last < 59
+    assert 30 < last < 99
+
+
+def killed_with_a_log(directory):
+    """A counter that stands in the log only."""
+    pid = os.fork()
+    if not pid:
+        critical = Critical.open(directory / "critical.db", clock=CLOCK)
+        critical.raise_counter("M1", 5000, bytes([1] * 16))
+        os._exit(9)
+    os.waitpid(pid, 0)
+    assert (directory / "critical.db-wal").stat().st_size
+
+
+def test_a_log_that_a_swap_cut_short_left_behind_is_not_taken_for_the_new_files(directory):
+    killed_with_a_log(directory)
+    path = directory / "critical.db"
+    log = (directory / "critical.db-wal").read_bytes()
+    damaged_by(directory)
+    salvage._build(path, "as a test", CLOCK, Settings())
+    path.rename(directory / "critical.db.damaged")
+    (directory / "critical.db-wal").write_bytes(log)
+    assert whole(directory, but={"bound"}) == {"layouts"}
 
 
 def damaged_by(directory):
@@ -198,6 +211,35 @@ def test_a_salvage_that_meets_a_full_disk_lets_go_of_the_lock_and_goes_on_when_t
     monkeypatch.setattr(salvage, "_carry", full_once)
     assert whole(directory, but={"readings"}) == {"layouts"}, "the day gave way"
     assert len(attempts) == 2
+
+
+def test_what_was_built_takes_no_name_before_it_is_all_in_the_one_file(directory, monkeypatch):
+    damaged(directory)
+
+    def full(critical):
+        raise files.FullError("full")
+
+    monkeypatch.setattr(Critical, "checkpoint", full)
+    with pytest.raises(files.FullError):
+        salvage.open_critical(directory / "critical.db", clock=CLOCK, settings=Settings())
+    assert not (directory / "critical.db.salvaged").exists()
+    assert not (directory / "critical.db.damaged").exists()
+
+
+def test_a_rename_that_is_cut_short_never_leaves_a_file_without_its_log(tmp_path, monkeypatch):
+    path = tmp_path / "critical.db"
+    rename, left = Path.rename, []
+
+    def watched(self, target):
+        rename(self, target)
+        left.append({each.name for each in tmp_path.iterdir() if each.name.startswith("critical.db")})
+
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").touch()
+    monkeypatch.setattr(Path, "rename", watched)
+    files.rename(path, tmp_path / "aside")
+    assert [names for names in left if "critical.db" in names and "critical.db-wal" not in names] == []
+    assert left[-1] == set()
 
 
 @pytest.mark.parametrize(
