@@ -7,7 +7,7 @@ import pytest
 
 from dcu.collect.jobs.absent import FORGOTTEN_AFTER, Absent, merged
 from dcu.collect.jobs.discovery import layout_key, profile_layout
-from dcu.collect.jobs.poll import MOST
+from dcu.collect.jobs.poll import FRUITLESS
 from dcu.collect.polling import Polling
 from dcu.collect.retry import Backoff
 from dcu.model import Obis, Priority
@@ -69,7 +69,7 @@ async def test_another_capture_period_is_noticed_and_costs_no_storm(tmp_path):
             await asyncio.sleep(HOUR)
             exchanges.append(street.medium.exchanges - before)
         assert street.services.layouts.decoded(await street.store.recall(key)).period == HOUR
-        assert max(exchanges) <= 2 * MOST + 4
+        assert max(exchanges) <= 2 * FRUITLESS + 10
         assert max(exchanges[4:]) == 3  # two to associate, one for the row
         await schedule.stop()
 
@@ -88,17 +88,25 @@ async def test_a_capture_period_that_changes_is_noticed_within_a_day(tmp_path, p
         await schedule.stop()
 
 
-async def test_one_poll_reads_so_many_pieces_and_leaves_the_rest_to_the_next(tmp_path):
+async def test_a_poll_that_brings_nothing_ends_before_it_has_asked_for_everything(tmp_path):
+    profile = family(quirks={"rows_per_exchange": 1}, clock=NO_CLOCKS)
+    async with rig(tmp_path, habits=Habits(period=900, capacity=12), delay=0.01, profile=profile) as street:
+        schedule = polling(street)
+        await profile_layout(street.services, street.meter(), OBIS, Priority.SCHEDULED)
+        street.seen.clear()
+        (job,) = schedule.poll_now([street.meter()])
+        await job.result
+        assert len(street.seen) == 12 + FRUITLESS
+        await schedule.stop()
+
+
+async def test_a_poll_that_brings_something_goes_on_to_the_end(tmp_path):
     profile = family(quirks={"rows_per_exchange": 1}, clock=NO_CLOCKS)
     async with rig(tmp_path, habits=Habits(period=900), delay=0.01, profile=profile) as street:
-        schedule = polling(street)
+        schedule, end = polling(street), street.second() // 900 * 900
         (job,) = schedule.poll_now([street.meter()])
         await job.result
-        end = street.second()
-        assert len(await stored(street, end - DAY, end)) == MOST
-        (job,) = schedule.poll_now([street.meter()])
-        await job.result
-        assert len(await stored(street, end - DAY, end)) == DAY // 900
+        assert len(await stored(street, end - DAY + 1, end + 1)) == DAY // 900
         await schedule.stop()
 
 

@@ -13,8 +13,8 @@ KILLS = int(os.environ.get("DCU_CRASH_KILLS", "100"))
 DRAW = int(os.environ.get("DCU_CRASH_SEED", "1"))
 BLIND = """
 from dcu.store.store import Store
-async def reserve(store, meter, count, known={}):
-    first = known.get(meter) or await store.counter(meter)
+async def reserve(store, meter, count, key, known={}):
+    first = known.get(meter) or await store.counter(meter, key)
     known[meter] = first + count
     return range(first, first + count)
 Store.reserve_counters = reserve

@@ -28,7 +28,7 @@ from dcu.model import Obis, Priority, Reading
 FRESH = 2  # periods: rows so young may still be captured, where the meter's clock is behind
 log = logging.getLogger(__name__)
 
-MOST = 64  # pieces that one poll reads; what is left is for the next, so that no meter is asked without end
+FRUITLESS = 16  # pieces of a poll that brought nothing new; the rest is for the next: no meter is asked without end
 NEAR = 8  # rows: gaps closer to each other are read as one, which costs less than another exchange
 VERIFIED_EVERY = 86400.0  # seconds: a layout is compared with the meter's
 DOUBTED_AFTER = 3600.0  # seconds: the same, where the rows do not look like it
@@ -149,7 +149,7 @@ class Poller:
         reader = ProfileReader(services, meter, profile, layout, job.priority)
         asked_for = merged(gaps, min(NEAR, reader.rows_at_once // 4) * period)
         left = wanted = _rows(asked_for, period)
-        pieces = 0
+        fruitless = 0
         async with aclosing(reader.read(asked_for)) as answers:
             async for asked, readings in answers:
                 self._learn(meter, profile, asked, readings, period)
@@ -159,8 +159,8 @@ class Poller:
                 job.progress = 1 - left / wanted
                 if job.priority is Priority.SCHEDULED:
                     self._progress(meter, 0, len(lacked))
-                pieces += 1
-                if pieces == MOST and left and not again:
+                fruitless += not lacked
+                if fruitless == FRUITLESS and left and not again:
                     log.info("meter %s: %d rows of %s are left for the next poll", meter.name, left, profile)
                     return
 
