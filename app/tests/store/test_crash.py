@@ -57,7 +57,8 @@ class Promises:
 def killed(directory: Path, seed: int, after: float, *options: str) -> list[str]:
     """Run a child, kill it `after` seconds from its first promise, return every whole line it said."""
     command = [sys.executable, "-m", "tests.store.crash_child", str(directory), str(seed), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=APP) as child:
+    # Unbuffered: what came in with the first line would not be seen by communicate().
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=APP, bufsize=0) as child:
         first = child.stdout.readline()
         time.sleep(after)
         child.kill()
