@@ -32,6 +32,7 @@ class Kind(Enum):
     I = 0x00  # noqa: E741 - the standard's name
     RR = 0x01
     RNR = 0x05
+    REJ = 0x09  # of ISO/IEC 13239; IEC 62056-46 has none, a server answers it with FRMR
     SNRM = 0x83
     DISC = 0x43
     UA = 0x63
@@ -42,7 +43,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """The control byte. `send` is N(S), of I frames only; `receive` is N(R), of I, RR and RNR; `final` is P/F."""
+    """The control byte. `send` is N(S), of I frames only; `receive` is N(R), of I, RR, RNR and REJ; `final` is P/F."""
 
     kind: Kind
     final: bool = False
@@ -160,6 +161,12 @@ class Decoder:
         """Forget an unfinished frame: the line fell silent for longer than the inter-octet time-out."""
         self._pending.clear()
 
+    def abandon(self) -> Iterator[Frame]:
+        """As `reset()`, but yield the whole frames that stand behind the unfinished one, which had swallowed them."""
+        while self._pending:
+            del self._pending[0]
+            yield from self.feed(b"")
+
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames that `data` completes. Iterate to the end before the next call."""
         pending = self._pending
@@ -271,14 +278,14 @@ def _address(raw: bytearray) -> Address:
     return Address(raw[0] >> 1 << 7 | raw[1] >> 1, raw[2] >> 1 << 7 | raw[3] >> 1, 4)
 
 
-_SUPERVISED = (Kind.I, Kind.RR, Kind.RNR)
+_SUPERVISED = (Kind.I, Kind.RR, Kind.RNR, Kind.REJ)
 
 
 def _control(byte: int) -> Control | None:
     final, receive = bool(byte & 0x10), byte >> 5
     if not byte & 1:
         return Control(Kind.I, final, byte >> 1 & 7, receive)
-    if byte & 0x0F in (0x01, 0x05):
+    if byte & 0x0F in (0x01, 0x05, 0x09):
         return Control(Kind(byte & 0x0F), final, 0, receive)
     try:
         return Control(Kind(byte & 0xEF), final)

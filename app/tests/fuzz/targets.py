@@ -20,7 +20,7 @@ from dcu.model import AttributeRef, Obis
 from dcu.platform import doubly
 from dcu.uplink import packet
 
-from . import seeds, sessions, written
+from . import links, seeds, sessions, written
 from .engine import Target
 
 RIYADH = TimeZoneRule(ZoneInfo("Asia/Riyadh"))
@@ -263,6 +263,10 @@ LINK = (
     Target("wrapper-datagram", wrapper_datagram, (seeds.WRAPPED,), ("dcu.link.wrapper.decode",)),
     Target("hdlc", hdlc_frames, _HDLC, ("dcu.link.hdlc.Decoder.feed",), (), (seeds.SNRM, seeds.AARQ_FRAME), 4096),
     Target("hdlc-messages", hdlc_messages, _HDLC, ("dcu.link.segments.Listener.feed",), (), (seeds.SEGMENTS,)),
+    Target("hdlc-parameters", links.terms, links.PARAMETERS, ("dcu.link.hdlc_parameters.decode_parameters",)),
+    Target("hdlc-frmr", links.rejection, links.REJECTIONS, ("dcu.link.hdlc_parameters.decode_rejection",)),
+    Target("hdlc-station", links.station, links.STATION_SEEDS, ("dcu.link.hdlc_server.Station.feed",), (), links.UP),
+    Target("hdlc-client", links.client, links.CLIENT_SEEDS, ("dcu.link.hdlc_client.ClientLink.feed",), (), links.DOWN),
 )
 COSEM = (
     Target("axdr", axdr_value, seeds.VALUES, ("dcu.cosem.axdr.decode",)),

@@ -1,0 +1,94 @@
+"""HDLC links as fuzz targets: what arrives at a client in the middle of a session, and at a meter's station."""
+
+from dcu.link import hdlc, hdlc_parameters
+from dcu.link.hdlc import LLC_COMMAND, LLC_RESPONSE, Address, Control, Frame, Kind
+from dcu.link.hdlc_client import ClientLink, Setup
+from dcu.link.hdlc_parameters import Parameters, Reason, Rejection
+from dcu.link.hdlc_server import Station, Terms
+
+CLIENT, SERVER = Address(16), Address(1, 17, 2)
+_TERMS = Parameters(64, 64, 7, 7)
+
+
+def _up(kind, information=b"", *, final=True, send=0, receive=0, segmented=False):
+    return hdlc.encode(Frame(SERVER, CLIENT, Control(kind, final, send, receive), information, segmented))
+
+
+def _down(kind, information=b"", *, final=True, send=0, receive=0, segmented=False):
+    return hdlc.encode(Frame(CLIENT, SERVER, Control(kind, final, send, receive), information, segmented))
+
+
+def terms(data):
+    decoded = hdlc_parameters.decode_parameters(data)
+    assert hdlc_parameters.decode_parameters(hdlc_parameters.encode_parameters(decoded)) == decoded
+    return hdlc_parameters.agree(decoded, hdlc_parameters.DEFAULT) == hdlc_parameters.DEFAULT
+
+
+def rejection(data):
+    decoded = hdlc_parameters.decode_rejection(data)
+    assert hdlc_parameters.decode_rejection(decoded.encode()) == decoded
+    return decoded.reason
+
+
+def station(data):
+    """A meter hears pieces as long as their first byte says, a tenth of a second apart."""
+    meter = Station(lambda client, server, apdu: apdu, physical=17, terms=Terms(_TERMS, max_apdu=4096), clients=4)
+    spoken = set()
+    now = 0.0
+    for part in _pieces(data):
+        now += 0.1
+        wire = meter.feed(part, now) + meter.tick(now)
+        spoken |= {frame.control.kind.name for frame in hdlc.Decoder().feed(wire)}
+    assert len(meter.links) <= 4
+    return tuple(sorted(spoken))
+
+
+def client(data):
+    """The same for a client that has just asked something and wants its answer."""
+    link = ClientLink(Setup(CLIENT, SERVER, _TERMS, max_apdu=4096))
+    link.connect()
+    link.output(0.0)
+    link.feed(_down(Kind.UA), 0.0)
+    link.send(bytes(100))
+    link.listening = True
+    now = 0.0
+    for part in _pieces(data):
+        now += 0.1
+        link.output(now)
+        link.feed(part, now)
+        link.tick(now)
+    return link.state.name, bool(link.received), bool(link.notifications), type(link.error).__name__
+
+
+def _pieces(data):
+    size = data[0] % 64 + 1 if data else 1
+    return [data[at : at + size] for at in range(1, len(data), size)]
+
+
+_PARAMETERS = hdlc_parameters.encode_parameters(_TERMS)
+_REJECTED = Rejection(0x19, 1, 2, Reason.CONTROL).encode()
+PARAMETERS = (_PARAMETERS, hdlc_parameters.encode_parameters(Parameters(1024, 2030, 3, 1)), b"\x81\x80\x00")
+REJECTIONS = (_REJECTED,)
+UP = (
+    _up(Kind.SNRM, _PARAMETERS),
+    _up(Kind.SNRM),
+    _up(Kind.I, LLC_COMMAND + b"ask"),
+    _up(Kind.I, LLC_COMMAND + bytes(50), segmented=True) + _up(Kind.I, b"end", send=1),
+    _up(Kind.RR, receive=1),
+    _up(Kind.RNR),
+    _up(Kind.REJ),
+    _up(Kind.UI, LLC_COMMAND + b"ask"),
+    _up(Kind.DISC),
+)
+DOWN = (
+    _down(Kind.I, LLC_RESPONSE + b"answer", receive=2),
+    _down(Kind.I, LLC_RESPONSE + bytes(50), segmented=True, final=False) + _down(Kind.I, b"end", send=1),
+    _down(Kind.RR, receive=1),
+    _down(Kind.RNR, receive=2),
+    _down(Kind.REJ),
+    _down(Kind.UI, LLC_RESPONSE + b"\x0fpush", final=False),
+    _down(Kind.FRMR, _REJECTED),
+    _down(Kind.DM),
+)
+STATION_SEEDS = (b"\x3f" + b"".join(UP), b"\x3f" + UP[0] + UP[6], b"\x10" + UP[0] + UP[2] * 3)
+CLIENT_SEEDS = (b"\x3f" + b"".join(DOWN[:5]), b"\x10" + DOWN[0] * 2, *(b"\x3f" + wire for wire in DOWN))
