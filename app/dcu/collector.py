@@ -17,10 +17,13 @@ from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dcu.clock import Clock, SystemClock, epoch_seconds
 from dcu.collect import process, settings
 from dcu.collect.events import Events
 from dcu.collect.fleet import Connect, Fleet, Media
+from dcu.collect.keyring import Keyring
 from dcu.collect.mains import open_line
 from dcu.collect.meter import State
 from dcu.collect.meter_profile import Families
@@ -38,7 +41,6 @@ from dcu.credentials import Secret
 from dcu.errors import ConfigError, StoreError
 from dcu.keys import shipment
 from dcu.keys.base import HEAD_END
-from dcu.keys.wrapped import WrappedKeys, load_kek
 from dcu.link import tcp, udp
 from dcu.link.channel import DatagramChannel, StreamChannel
 from dcu.link.push import PushListener
@@ -84,7 +86,7 @@ class Collector:
     """Everything that one collector runs; made by `open`, undone by the stack given to it."""
 
     def __init__(
-        self, config: CollectorConfig, services: Services, fleet: Fleet, keys: WrappedKeys, pushes: Pushes
+        self, config: CollectorConfig, services: Services, fleet: Fleet, keys: Keyring, pushes: Pushes
     ) -> None:
         retry = config.retry
         self.config = config
@@ -114,7 +116,7 @@ class Collector:
             ),
         )
         stack.push_async_callback(store.close)
-        keys = await _open_keys(config, store)
+        keys = await _open_keys(config.keys, store)
         limits = config.limits
         services = Services(
             clock,
@@ -218,6 +220,15 @@ class Collector:
         if self.config.poll:
             self.polling.poll_now(taken)
         return names
+
+    async def reset_keys(self, actor: str) -> list[str]:
+        """Begin an empty key file in place of a damaged or lost one. Raises KeysError where it is sound."""
+        async with self._importing:
+            aside = [str(path) for path in await asyncio.to_thread(self._keys.reset)]
+            store = self.services.store
+            await store.remember(GENERATION_KEY, self._keys.generation.to_bytes(8, "big"))
+            await store.audit(actor, "keys", "reset", f"set aside: {', '.join(aside) or 'nothing, it was lost'}")
+            return aside
 
     async def import_head_end(self, text: str, transport_key: str, actor: str) -> tuple[str, int]:
         """Take the head-end's keys; return its system title and the first invocation counter that we send with."""
@@ -336,15 +347,17 @@ def _clock(config: CollectorConfig) -> Clock:
     return _TrustedByConfiguration(trusted=config.trust_clock == "always")
 
 
-async def _open_keys(config: CollectorConfig, store: Store) -> WrappedKeys:
+async def _open_keys(table: settings.Keys, store: Store) -> Keyring:
+    """The keys; without them the collector runs all the same. Counters are doubted where the store is the older one."""
     newest = int.from_bytes(await store.recall(GENERATION_KEY) or b"", "big")
-    return await asyncio.to_thread(_keys, config.keys, newest)
-
-
-def _keys(table: settings.Keys, newest: int) -> WrappedKeys:
-    path, twin = Path(table.file), Path(table.twin) if table.twin else None
-    kek = load_kek(Path(table.kek) if table.kek else None)
-    if newest or path.exists() or (twin and twin.exists()):
-        return WrappedKeys.open(path, kek, newest, twin)
-    log.warning("%s: no key file yet: an empty one is made", path)
-    return WrappedKeys.create(path, kek, twin)
+    kek, twin = Path(table.kek) if table.kek else None, Path(table.twin) if table.twin else None
+    keys = await asyncio.to_thread(Keyring.open, Path(table.file), kek, twin, newest)
+    if keys.trouble:
+        log.error("%s", keys.trouble)
+        await store.audit("collector", "keys", table.file, keys.trouble)
+        payload = msgspec.json.encode({"event": "keys-lost", "subject": table.file, "text": keys.trouble})
+        await store.put("alarm", payload)
+    elif newest and keys.generation > newest:
+        await store.doubt_counters("the key file was written after this store")
+        await store.remember(GENERATION_KEY, keys.generation.to_bytes(8, "big"))
+    return keys

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("dcu.cli.decode:decode", "Show what is inside captured frames."),
     "run": ("dcu.cli.run:run", "Run the collector."),
     "meters": ("dcu.cli.meters:meters", "List, import and release meters."),
+    "keys": ("dcu.cli.keys:keys", "Begin a damaged key file anew."),
     "headend": ("dcu.cli.headend:headend", "Import the head-end's keys."),
     "profile": ("dcu.cli.profile:profile", "Show what was collected from a meter."),
     "store": ("dcu.cli.store:store", "Check the store."),

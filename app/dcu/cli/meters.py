@@ -93,6 +93,23 @@ def release(default: Path, socket: Path | None, meter: str, as_json: bool) -> No
 
 
 @meters.command()
+@click.argument("meter")
+@_socket_too
+@output.json_option
+@click.pass_obj
+def counter(default: Path, socket: Path | None, meter: str, as_json: bool) -> None:
+    """Have METER's own invocation counter believed once, however far ahead of ours it is.
+
+    It is read without security: make sure that nobody else stands on the line, or change the meter's keys instead.
+    """
+    row = ask(socket or default, "meters.counter", meter=meter)
+    if as_json:
+        output.show_json(_row(row))
+    else:
+        click.echo(f"{meter}: its counter object is read and believed before the next association")
+
+
+@meters.command()
 def export() -> None:
     """Refused: keys go in, and never out."""
     raise KeysError(

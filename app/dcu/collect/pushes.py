@@ -41,8 +41,7 @@ class Pushes:
                 continue
             self._titles[record.name] = record.system_title
             self._names[record.system_title] = record.name
-            if self._source(record.system_title):
-                key = self._keys[record.system_title]
+            if key := self._key(record.name, record.system_title):
                 floor = await self._services.store.receive_floor(record.name, key)
                 self._floors[key] = max(floor, self._floors.get(key, -1))
 
@@ -68,6 +67,13 @@ class Pushes:
         self.accepted += 1
         text = f"push of {len(push.payload)} bytes, outbox {seq}" + ("" if name else f", unprotected, from {peer}")
         self._services.events.tell("alarm", meter=name, kind="push", message=text)
+
+    def _key(self, name: str, title: bytes) -> bytes:
+        try:
+            self._keys[title] = self._services.keys.meter(name).fingerprint(title)
+        except KeysError:  # told when it matters: when a push comes
+            return b""
+        return self._keys[title]
 
     def _source(self, title: bytes) -> PushSource | None:
         name = self._names.get(title)

@@ -41,6 +41,8 @@ class Upkeep(Protocol):
 
     async def import_head_end(self, text: str, transport_key: str, actor: str) -> tuple[str, int]: ...
 
+    async def reset_keys(self, actor: str) -> list[str]: ...
+
     async def check_store(self) -> StoreReport: ...
 
     def progress(self) -> tuple[Progress, ...]: ...
@@ -147,6 +149,7 @@ class Api:
             "meters": (_Meters, self._meters),
             "meters.import": (_Import, self._import),
             "headend.import": (_HeadEnd, self._import_head_end),
+            "keys.reset": (_Nothing, self._reset_keys),
             "meters.release": (_Meter, self._release),
             "meters.counter": (_Meter, self._counter),
             "objects": (_Objects, self._objects),
@@ -231,6 +234,9 @@ class Api:
     async def _import_head_end(self, params: _HeadEnd, actor: str) -> dict[str, Any]:
         title, counter = await self._upkeep.import_head_end(params.file, params.transport_key, actor)
         return {"system_title": title, "counter": counter}
+
+    async def _reset_keys(self, _: _Nothing, actor: str) -> dict[str, Any]:
+        return {"set_aside": await self._upkeep.reset_keys(actor)}
 
     async def _release(self, params: _Meter, actor: str) -> dict[str, Any]:
         meter = self._fleet.get(params.meter)

@@ -9,10 +9,11 @@ import pytest
 from dcu.collect import settings
 from dcu.collector import AUDITED_NAMES, Collector
 from dcu.credentials import MeterKeys, Secret
-from dcu.errors import LinkError
+from dcu.errors import KeysError, LinkError
 from dcu.keys import shipment
 from dcu.keys.shipment import NewMeter
 from dcu.keys.wrapped import new_kek
+from dcu.model import Priority
 
 CONFIG = """
 system_title = "4443550000000001"
@@ -122,3 +123,41 @@ async def test_stopping_commits_what_is_buffered_before_anything_else(tmp_path, 
         monkeypatch.setattr(made.services.store, "flush", lambda: order.append("flush") or flush())
         monkeypatch.setattr(made.polling, "stop", lambda: order.append("polling") or asyncio.sleep(0))
     assert order[0] == "flush"
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.write_bytes(b"rot"), lambda path: path.unlink()], ids=["rot", "lost"]
+)
+async def test_without_its_key_file_the_collector_runs_says_so_and_begins_anew_on_an_operators_word(tmp_path, damage):
+    async with collector(tmp_path) as made:
+        await taken(made, shipped(tmp_path, 1, 3))
+    damage(tmp_path / "keys")
+    async with collector(tmp_path) as made:
+        assert len(made.fleet) == 3
+        (alarm,) = await made.services.store.pending(kind="alarm")
+        assert b"keys-lost" in alarm.payload
+        with pytest.raises(KeysError, match="dcu keys reset"):
+            await made.fleet.get("M1").run(lambda session: session.release(), Priority.ON_DEMAND)
+        assert made.fleet.get("M1").state == "refused"
+        with pytest.raises(KeysError):
+            await taken(made, shipped(tmp_path, 1, 3))
+        aside = await made.reset_keys("the test")
+        assert [(tmp_path / path).read_bytes() for path in aside] in ([b"rot"], [])
+        await taken(made, shipped(tmp_path, 1, 3))
+        assert (await made.services.store.audit_log())[1].action == "keys"
+    async with collector(tmp_path) as made:
+        assert made.services.keys.names() == ["M1", "M2", "M3"]
+        with pytest.raises(KeysError, match="sound"):
+            await made.reset_keys("the test")
+
+
+async def test_a_key_file_that_is_newer_than_the_store_has_counters_doubted(tmp_path):
+    async with collector(tmp_path) as made:
+        await taken(made, shipped(tmp_path, 1, 1))
+        store, key = made.services.store, made.services.keys.meter("M1").fingerprint(made.services.client_title)
+        await store.raise_counter("M1", 7, key)
+        await store.remember("keys.generation", (1).to_bytes(8, "big"))
+    for _ in range(2):
+        async with collector(tmp_path) as made:
+            assert await made.services.store.counter("M1", key) is None
+            assert len(await made.services.store.pending(kind="alarm")) == 1

@@ -11,7 +11,7 @@ from dcu.collect.polling import Polling
 from dcu.collect.retry import Backoff
 from dcu.control.api import Api
 from dcu.cosem import objects
-from dcu.errors import ConfigError, JobError, JobExpired
+from dcu.errors import ConfigError, JobError, JobExpired, PolicyViolated
 from dcu.platform.watchdog import Progress
 from neighbourhood import truth
 from neighbourhood.meter import Relay
@@ -94,6 +94,25 @@ async def test_meters_says_who_is_quarantined_and_why_and_release_ends_it(tmp_pa
         await call("meters.release", meter=street.meter(1).name)
         assert street.meter(1).state == "new"
         assert (await call("audit"))[0]["action"] == "release"
+
+
+async def test_releasing_what_is_not_quarantined_leaves_no_trace(tmp_path):
+    """The audit log is bounded: nobody is to wash it out by asking for nothing."""
+    async with api(tmp_path) as (street, call):
+        for _ in range(3):
+            await call("meters.release", meter=street.meter().name)
+        assert await call("audit") == []
+
+
+async def test_an_operator_has_a_counter_believed_and_that_is_written_down(tmp_path):
+    async with api(tmp_path) as (street, call):
+        name = street.meter().name
+        street.simulated().heard.accept(b"another.", 0xF8000000)
+        with pytest.raises(PolicyViolated, match="dcu meters counter"):
+            await call("read", meter=name, objects=["1-0:1.8.0*255"])
+        await call("meters.counter", meter=name)
+        assert await call("read", meter=name, objects=["1-0:1.8.0*255"])
+        assert "the test" in [entry["actor"] for entry in await call("audit") if entry["action"] == "counter"]
 
 
 async def test_read_takes_names_and_attributes_and_says_the_scale(tmp_path):
