@@ -255,7 +255,7 @@ class Collector:
                 "never sent with under this key (0: it is new)"
             )
         first = epoch_seconds(clock.now()) - COUNTERS_SINCE if shipped.counter is None else shipped.counter
-        first = await store.raise_counter(HEAD_END, max(0, first))
+        first = await store.raise_counter(HEAD_END, max(0, first), keys.fingerprint(self.services.client_title))
         await asyncio.to_thread(self._keys.put, HEAD_END, keys)
         await store.remember(GENERATION_KEY, self._keys.generation.to_bytes(8, "big"))
         title = keys.system_title.hex()

@@ -106,13 +106,14 @@ class Notifier:
 
     async def _make_packets(self) -> None:
         assert self._cipher is not None
+        assert self._keys is not None
         missing = SPARE - len(self._ready)
         if missing <= 0:
             return
-        store = self._services.store
-        if await store.counter(HEAD_END) is None:
-            raise StoreError("its invocation counter is not known any more: import a new key of the head-end")
-        for counter in await store.reserve_counters(HEAD_END, missing):
+        store, key = self._services.store, self._keys.fingerprint(self._services.client_title)
+        if await store.counter(HEAD_END, key) is None:
+            raise StoreError("its invocation counter is not known any more: import the head-end's keys (last-gasp.md)")
+        for counter in await store.reserve_counters(HEAD_END, missing, key):
             self._ready.append(Packet(self._cipher, self._services.client_title, counter))
 
     def _complain(self, what: str) -> None:

@@ -61,7 +61,8 @@ async def desk(path, *, known=0, repeat=3):
     clock = LoopClock(EPOCH)
     store = await Store.open(path, clock=clock, inline=True)
     if known is not None:
-        await store.raise_counter(HEAD_END, known)
+        for number in range(2):
+            await store.raise_counter(HEAD_END, known, keys(number).fingerprint(TITLE))
     held = Keys()
     services = Services(clock, Random(1), store, held, Events(), TITLE)
     notifier = Notifier(services, Wire(), repeat=repeat)
@@ -111,7 +112,7 @@ async def test_no_counter_is_spent_twice_over_failures_restarts_and_new_keys(tmp
 
 @pytest.mark.looptime
 async def test_canary_a_counter_that_is_spent_twice_is_caught(tmp_path, monkeypatch):
-    async def careless(store, meter, count):
+    async def careless(store, meter, count, key):
         return range(count)
 
     monkeypatch.setattr(Store, "reserve_counters", careless)
@@ -143,12 +144,12 @@ async def test_telling_writes_nothing_and_needs_no_store(tmp_path):
 async def test_counters_are_reserved_before_and_only_for_what_was_used(tmp_path):
     async with desk(tmp_path, known=100) as notifier:
         await notifier.prepare()
-        assert await notifier.store.counter(HEAD_END) == 100 + SPARE
+        assert await notifier.store.counter(HEAD_END, keys().fingerprint(TITLE)) == 100 + SPARE
         await notifier.prepare()
-        assert await notifier.store.counter(HEAD_END) == 100 + SPARE
+        assert await notifier.store.counter(HEAD_END, keys().fingerprint(TITLE)) == 100 + SPARE
         await notifier.tell(EPOCH, 5.0)
         await notifier.prepare()
-        assert await notifier.store.counter(HEAD_END) == 101 + SPARE
+        assert await notifier.store.counter(HEAD_END, keys().fingerprint(TITLE)) == 101 + SPARE
 
 
 @pytest.mark.looptime
