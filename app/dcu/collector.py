@@ -140,7 +140,7 @@ class Collector:
         records = await self.services.store.meters()
         for record in records:
             self.fleet.take(record)
-        await self.pushes.know(records)
+        self.pushes.know(records)
         stack.push_async_callback(self.fleet.close)
         stack.push_async_callback(self.scheduler.close)
         await self._listen_for_pushes(stack)
@@ -216,7 +216,7 @@ class Collector:
         for meter in taken:
             if meter.state is State.QUARANTINED:  # with new keys, or another address, it may answer sense
                 await meter.release()
-        await self.pushes.know(records)
+        self.pushes.know(records)
         if self.config.poll:
             self.polling.poll_now(taken)
         return names

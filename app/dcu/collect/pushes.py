@@ -22,9 +22,8 @@ class Pushes:
     def __init__(self, services: Services, *, plain: bool) -> None:
         self._services = services
         self._names: dict[bytes, str] = {}  # by system title
-        self._titles: dict[str, bytes] = {}
         self._keys: dict[bytes, bytes] = {}  # by system title: the fingerprint of the key that floors belong to
-        self._floors: dict[bytes, int] = {}  # by that: a first look, the store's commit decides
+        self._floors: dict[bytes, int] = {}  # by that, as far as pushes came: a first look, the store decides
         self._receiver = PushReceiver(self._source, self._floor, plain=plain)
         self.accepted = 0
 
@@ -32,18 +31,13 @@ class Pushes:
     def refused(self) -> int:
         return self._receiver.refused.total
 
-    async def know(self, records: Iterable[MeterRecord]) -> None:
+    def know(self, records: Iterable[MeterRecord]) -> None:
         """Accept pushes of these meters from now on, and no longer under another system title."""
+        titles = {name: title for title, name in self._names.items()}
         for record in records:
-            if old := self._titles.pop(record.name, None):
-                self._names.pop(old, None)
-            if not record.system_title:
-                continue
-            self._titles[record.name] = record.system_title
-            self._names[record.system_title] = record.name
-            if key := self._key(record.name, record.system_title):
-                floor = await self._services.store.receive_floor(record.name, key)
-                self._floors[key] = max(floor, self._floors.get(key, -1))
+            self._names.pop(titles.get(record.name, b""), None)
+            if record.system_title:
+                self._names[record.system_title] = record.name
 
     async def received(self, peer: str, source: int, destination: int, apdu: bytes) -> None:
         """Take one APDU. Raises what is wrong with it: the listener counts that."""
@@ -60,20 +54,14 @@ class Pushes:
             key = self._keys[push.title]
             try:
                 seq = await store.accept_push(name, push.counter, push.payload, key=key)
-            except CounterReplayed as error:  # a copy that came in while the first was being kept
+            except CounterReplayed as error:  # one from before we started, or a copy of one that is being kept
                 self._receiver.refused.add(error)
+                self._floors[key] = max(error.floor, self._floors.get(key, -1))
                 raise
             self._floors[key] = max(push.counter, self._floors.get(key, -1))
         self.accepted += 1
         text = f"push of {len(push.payload)} bytes, outbox {seq}" + ("" if name else f", unprotected, from {peer}")
         self._services.events.tell("alarm", meter=name, kind="push", message=text)
-
-    def _key(self, name: str, title: bytes) -> bytes:
-        try:
-            self._keys[title] = self._services.keys.meter(name).fingerprint(title)
-        except KeysError:  # told when it matters: when a push comes
-            return b""
-        return self._keys[title]
 
     def _source(self, title: bytes) -> PushSource | None:
         name = self._names.get(title)

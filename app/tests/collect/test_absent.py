@@ -112,7 +112,7 @@ async def test_a_poll_that_brings_something_goes_on_to_the_end(tmp_path):
 
 def test_what_was_asked_for_in_vain_is_cut_out_of_the_gaps_for_some_hours():
     absent = Absent()
-    absent.returned("m", OBIS, 100, 0.0)
+    absent.returned("m", OBIS, 100)
     assert not absent.note("m", OBIS, [(10, 20)], 0.0)
     assert absent.note("m", OBIS, [(10, 20)], 1.0)
     absent.note("m", OBIS, [(30, 40)], 1.0)
@@ -125,7 +125,7 @@ def test_what_is_newer_than_the_newest_row_is_not_absent():
     absent = Absent()
     for now in range(3):
         assert not absent.note("m", OBIS, [(10, 20)], now)  # it returned nothing at all
-    absent.returned("m", OBIS, 15, 3.0)
+    absent.returned("m", OBIS, 15)
     for now in (4.0, 5.0):
         absent.note("m", OBIS, [(10, 20), (20, 30)], now)
     assert absent.without("m", OBIS, [(0, 50)], 6.0) == [(0, 10), (15, 50)]

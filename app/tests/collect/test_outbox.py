@@ -15,7 +15,7 @@ pytestmark = pytest.mark.looptime
 
 async def pushes(street, *, plain=False):
     made = Pushes(street.services, plain=plain)
-    await made.know(await street.store.meters())
+    made.know(await street.store.meters())
     return made
 
 
@@ -71,6 +71,6 @@ async def test_a_plain_push_is_taken_only_where_the_configuration_says_so(tmp_pa
 async def test_a_meter_that_nobody_knows_is_refused(tmp_path):
     async with rig(tmp_path, meters=2) as street:
         listener = Pushes(street.services, plain=False)
-        await listener.know((await street.store.meters())[:1])
+        listener.know((await street.store.meters())[:1])
         with pytest.raises(DcuError):
             await listener.received("192.0.2.7:1", 1, 1, alarm(street.simulated(1), Event.POWER_UP))

@@ -98,7 +98,7 @@ async def test_what_a_meter_does_not_have_is_asked_for_once_more_and_then_left(t
             )
             return street.tags().count(GLO_GET)
 
-        work._verified[street.meter().name, OBIS] = 0.0
+        work._verified[OBIS] = {street.meter().name: 0.0}
         assert [bool(await again()) for _ in range(4)] == [True, True, False, False]
         await asyncio.sleep(FORGOTTEN_AFTER)
         assert await again()

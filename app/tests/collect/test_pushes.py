@@ -28,7 +28,7 @@ def pushed(meter, counter, title=None):
 
 async def receiving(street):
     pushes = Pushes(street.services, plain=False)
-    await pushes.know(await street.store.meters())
+    pushes.know(await street.store.meters())
     return pushes
 
 
@@ -81,7 +81,7 @@ async def test_with_another_key_counters_begin_anew(tmp_path, title):
         await pushes.received("peer", 1, 1, old)
         keys = MeterKeys(title or meter.system_title, Secret(b"n" * 16), Secret(b"m" * 16))
         meter.given = street.services.keys._keys[meter.serial] = keys
-        await pushes.know(
+        pushes.know(
             await street.store.add_meters([(meter.serial, f"mem://{meter.serial}", "generic", keys.system_title)])
         )
         new = pushed(meter, 1, keys.system_title)

@@ -17,10 +17,9 @@ FORGOTTEN_AFTER = 6 * 3600.0  # seconds: two polls of six then ask for what is l
 
 @dataclass(slots=True)
 class _Vain:
-    """since: the first note; newest: the end of the newest row that the meter returned."""
+    """since: the first note."""
 
     since: float
-    newest: int = 0
     once: list[Range] = field(default_factory=list)
     again: list[Range] = field(default_factory=list)
 
@@ -30,22 +29,20 @@ class Absent:
 
     def __init__(self) -> None:
         self._of: dict[tuple[str, Obis], _Vain] = {}
+        self._newest: dict[Obis, dict[str, int]] = {}
 
-    def returned(self, meter: str, profile: Obis, newest: int, now: float) -> None:
+    def returned(self, meter: str, profile: Obis, newest: int) -> None:
         """The meter has a row up to the moment `newest`: what is older and missing, it does not have."""
-        vain = self._of.setdefault((meter, profile), _Vain(now))
-        vain.newest = max(vain.newest, newest)
+        known = self._newest.setdefault(profile, {})
+        known[meter] = max(known.get(meter, 0), newest)
 
     def note(self, meter: str, profile: Obis, missing: Iterable[Range], now: float) -> bool:
         """The meter did not return these; return whether that is so not for the first time."""
-        vain = self._of.get((meter, profile))
-        if vain is None:
-            return False
-        gaps = [(start, min(end, vain.newest)) for start, end in missing if start < vain.newest]
+        newest = self._newest.get(profile, {}).get(meter, 0)
+        gaps = [(start, min(end, newest)) for start, end in missing if start < newest]
         if not gaps:
             return False
-        if not vain.once:
-            vain.since = now
+        vain = self._of.setdefault((meter, profile), _Vain(now))
         repeated = [part for gap in gaps for part in _common(gap, vain.once)]
         vain.again = merged([*vain.again, *repeated])[-REMEMBERED:]
         vain.once = merged([*vain.once, *gaps])[-REMEMBERED:]
@@ -58,11 +55,13 @@ class Absent:
             return list(gaps)
         if now - vain.since >= FORGOTTEN_AFTER:
             del self._of[meter, profile]
+            self._newest[profile].pop(meter, None)
             return list(gaps)
         return [rest for gap in gaps for rest in _minus(gap, vain.again)]
 
     def forget(self) -> None:
         self._of.clear()
+        self._newest.clear()
 
 
 def merged(ranges: Iterable[Range], near: int = 0) -> list[Range]:

@@ -76,7 +76,7 @@ class Poller:
         self._services = services
         self._progress = progress
         self._steps = Steps(services.clock)
-        self._verified: dict[tuple[str, Obis], float] = {}  # when a layout was last compared with the meter's
+        self._verified: dict[Obis, dict[str, float]] = {}  # when a layout was last compared with the meter's
         self._doubted: set[tuple[str, Obis]] = set()
         self.absent = Absent()
 
@@ -128,16 +128,17 @@ class Poller:
 
     async def _layout(self, job: Job, profile: Obis) -> ProfileLayout:
         """The layout, compared with the meter's now and then: it may be given another capture period at any time."""
-        key, now = (job.meter.name, profile), _monotonic()
-        if key not in self._verified:  # spread over the day: not a thousand meters in the hour after a start
-            self._verified[key] = now - VERIFIED_EVERY * self._services.random.random()
-        if now - self._verified[key] >= (DOUBTED_AFTER if key in self._doubted else VERIFIED_EVERY):
+        name, now = job.meter.name, _monotonic()
+        verified = self._verified.setdefault(profile, {})
+        if name not in verified:  # spread over the day: not a thousand meters in the hour after a start
+            verified[name] = now - VERIFIED_EVERY * self._services.random.random()
+        if now - verified[name] >= (DOUBTED_AFTER if (name, profile) in self._doubted else VERIFIED_EVERY):
             return await self._verify(job, profile)
         return await profile_layout(self._services, job.meter, profile, job.priority)
 
     async def _verify(self, job: Job, profile: Obis) -> ProfileLayout:
         layout = await verified_layout(self._services, job.meter, profile, job.priority)
-        self._verified[job.meter.name, profile] = _monotonic()
+        self._verified.setdefault(profile, {})[job.meter.name] = _monotonic()
         self._doubted.discard((job.meter.name, profile))
         return layout
 
@@ -169,7 +170,7 @@ class Poller:
         absent, now = self.absent, _monotonic()
         fresh = self._now() - FRESH * period
         if readings:
-            absent.returned(meter.name, profile, max(_slot(reading, period) for reading in readings) + period, now)
+            absent.returned(meter.name, profile, max(_slot(reading, period) for reading in readings) + period)
         gaps = [(start, min(end, fresh)) for start, end in missing(asked, readings, period) if start < fresh]
         surplus = len(readings) > (asked[1] - asked[0]) // period + 1
         if absent.note(meter.name, profile, gaps, now) or surplus:
