@@ -23,6 +23,7 @@ class HdlcChannel:
         self.sent = 0
         self.received = 0
         self._stream = stream
+        self._due = 0.0  # a timer may fire by the clock's resolution too early: then it is this late at least
 
     async def connect(self) -> None:
         """Connect, or connect anew after an error. Raises LinkTimeout, LinkClosed or LinkError."""
@@ -79,23 +80,27 @@ class HdlcChannel:
     async def _step(self) -> None:
         """Write what there is to write, and wait for the line or the clock."""
         link = self.link
-        loop = asyncio.get_running_loop()
         await self._write()
+        deadline = link.deadline
         try:
-            async with asyncio.timeout_at(link.deadline):
+            async with asyncio.timeout_at(deadline):
                 data = await self._stream.read()
         except TimeoutError:
-            link.tick(loop.time())
+            self._due = deadline or 0.0
+            link.tick(self._now())
             return
         if not data:
             link.give_up()
             raise LinkClosed("the line to the meter was closed")
         self.received += len(data)
-        link.feed(data, loop.time())
-        link.tick(loop.time())  # noise that never ends would keep the timer from firing
+        link.feed(data, self._now())
+        link.tick(self._now())  # noise that never ends would keep the timer from firing
+
+    def _now(self) -> float:
+        return max(self._due, asyncio.get_running_loop().time())
 
     async def _write(self) -> None:
-        if wire := self.link.output(asyncio.get_running_loop().time()):
+        if wire := self.link.output(self._now()):
             self.sent += len(wire)
             await self._stream.write(wire)
 

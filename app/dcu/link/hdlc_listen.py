@@ -20,11 +20,12 @@ async def serve_hdlc_stream(stream: ByteStream, station: Station) -> None:
     loop = asyncio.get_running_loop()
     try:
         while True:
+            deadline = station.deadline
             try:
-                async with asyncio.timeout_at(station.deadline):
+                async with asyncio.timeout_at(deadline):
                     data = await stream.read()
             except TimeoutError:
-                wire = station.tick(loop.time())
+                wire = station.tick(max(deadline or 0.0, loop.time()))  # a timer may fire a clock's tick too early
             else:
                 if not data:
                     return

@@ -265,8 +265,12 @@ LINK = (
     Target("hdlc-messages", hdlc_messages, _HDLC, ("dcu.link.segments.Listener.feed",), (), (seeds.SEGMENTS,)),
     Target("hdlc-parameters", links.terms, links.PARAMETERS, ("dcu.link.hdlc_parameters.decode_parameters",)),
     Target("hdlc-frmr", links.rejection, links.REJECTIONS, ("dcu.link.hdlc_parameters.decode_rejection",)),
-    Target("hdlc-station", links.station, links.STATION_SEEDS, ("dcu.link.hdlc_server.Station.feed",), (), links.UP),
-    Target("hdlc-client", links.client, links.CLIENT_SEEDS, ("dcu.link.hdlc_client.ClientLink.feed",), (), links.DOWN),
+    Target(
+        "hdlc-station", links.station, links.STATION_SEEDS, ("dcu.link.hdlc_server.Station.feed",), (), links.UP, 4096
+    ),
+    Target(
+        "hdlc-client", links.client, links.CLIENT_SEEDS, ("dcu.link.hdlc_client.ClientLink.feed",), (), links.DOWN, 4096
+    ),
 )
 COSEM = (
     Target("axdr", axdr_value, seeds.VALUES, ("dcu.cosem.axdr.decode",)),
