@@ -25,7 +25,6 @@ from dcu.collect.events import Events
 from dcu.collect.fleet import Connect, Fleet, Media
 from dcu.collect.keyring import Keyring
 from dcu.collect.mains import open_line
-from dcu.collect.meter import State
 from dcu.collect.meter_profile import Families
 from dcu.collect.outage import Outage
 from dcu.collect.polling import Polling
@@ -34,6 +33,7 @@ from dcu.collect.retry import Backoff
 from dcu.collect.scheduler import Scheduler
 from dcu.collect.services import OpenAssociations, Services
 from dcu.collect.settings import CollectorConfig
+from dcu.collect.standing import State
 from dcu.collect.vitals import Vitals
 from dcu.control.api import Api
 from dcu.control.server import ControlServer

@@ -11,9 +11,10 @@ from fnmatch import fnmatchcase
 
 from dcu.clock import epoch_seconds
 from dcu.collect.medium import Medium
-from dcu.collect.meter import Meter, Place, State
+from dcu.collect.meter import Meter
 from dcu.collect.meter_profile import Families, MeterProfile
 from dcu.collect.services import Services
+from dcu.collect.standing import Place, State
 from dcu.errors import ConfigError
 from dcu.store.records import MeterRecord, MeterState
 from dcu.streams import Channel

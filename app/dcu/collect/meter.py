@@ -10,20 +10,18 @@ again, once.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeVar
 
 from dcu.clock import epoch_seconds
 from dcu.collect import associations
 from dcu.collect.counters import Counters
 from dcu.collect.dialogue import Exchange, converse
-from dcu.collect.medium import Lane, Medium, Turn
-from dcu.collect.meter_profile import MeterProfile
+from dcu.collect.medium import Lane, Turn
 from dcu.collect.parting import part
 from dcu.collect.services import Services
+from dcu.collect.standing import Nonsense, Outranked, Place, State
 from dcu.cosem import apdu
 from dcu.cosem.apdu import DataNotification
 from dcu.cosem.association import Association, StaleAnswer
@@ -44,36 +42,11 @@ from dcu.model import Priority
 from dcu.streams import Channel
 
 T = TypeVar("T")
-Dial = Callable[[int], Awaitable[Channel]]  # opens a channel to the meter for a client SAP
 
 LOST_IN_A_ROW = 2  # unanswered requests on a lossy channel before the association is given up
-NONSENSE = 3  # answers without meaning, where anybody may have sent them, before the meter is to blame
-NONSENSE_APART = 60.0  # seconds between two of them that count: one disturbance counts once
 SILENT_OPENINGS = 2  # associations that came to nothing before the counter is doubted: some meters drop without a word
 
 log = logging.getLogger(__name__)
-
-
-class State(StrEnum):
-    NEW = "new"  # not heard of yet
-    OK = "ok"
-    UNREACHABLE = "unreachable"
-    REFUSED = "refused"  # by the meter, or by us for what a wrong key or an attacker causes
-    QUARANTINED = "quarantined"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a meter is, and of which family."""
-
-    address: str
-    profile: MeterProfile
-    medium: Medium
-    dial: Dial
-
-
-class Outranked(Exception):
-    """A transfer was given up between two blocks because something more urgent waits for this meter."""
 
 
 class Meter:
@@ -90,7 +63,6 @@ class Meter:
         "_idle",
         "_moving",
         "_nonsense",
-        "_nonsense_at",
         "_services",
         "_session",
         "_unanswered",
@@ -128,8 +100,7 @@ class Meter:
         self._failed_openings = 0
         self._doubted = False
         self._believing = False
-        self._nonsense = 0
-        self._nonsense_at = 0.0
+        self._nonsense = Nonsense()
         self._moving: Place | None = None
 
     @property
@@ -225,7 +196,7 @@ class Meter:
     async def release(self) -> None:
         """End a quarantine."""
         await self._services.store.release(self.name)
-        self._nonsense = 0
+        self._nonsense.forget()
         self._become(State.NEW)
 
     def believe_counter(self) -> None:
@@ -235,7 +206,7 @@ class Meter:
     async def answered(self, error: MalformedAnswer | None) -> None:
         """What a job found in the meter's answers: nonsense, or nothing to complain of."""
         if error is None:
-            self._nonsense = 0
+            self._nonsense.forget()
         elif self._to_blame():
             await self.quarantine(str(error))
 
@@ -427,11 +398,7 @@ class Meter:
 
     def _to_blame(self) -> bool:
         """Whether nonsense is the meter's: it vouches for it, or it comes again and again."""
-        now = asyncio.get_running_loop().time()
-        if self._nonsense == 0 or now - self._nonsense_at >= NONSENSE_APART:
-            self._nonsense += 1
-            self._nonsense_at = now
-        return self.proven or self._nonsense >= NONSENSE
+        return self.proven or self._nonsense.again()
 
     def _set_aside(self, reason: str) -> None:
         self._drop()

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from dcu.collect.fleet import Fleet
 from dcu.collect.jobs import clock
 from dcu.collect.jobs.poll import Poller
-from dcu.collect.meter import Meter, State
+from dcu.collect.meter import Meter
 from dcu.collect.meter_profile import MeterProfile, Poll
 from dcu.collect.retry import Backoff
 from dcu.collect.scheduler import Job, Scheduler
 from dcu.collect.services import Services
+from dcu.collect.standing import State
 from dcu.errors import JobError
 from dcu.model import Priority
 

@@ -16,9 +16,10 @@ from itertools import count
 from typing import Any
 
 from dcu.collect.medium import Medium
-from dcu.collect.meter import Meter, Outranked
+from dcu.collect.meter import Meter
 from dcu.collect.retry import ONCE, Backoff
 from dcu.collect.services import Services
+from dcu.collect.standing import Outranked
 from dcu.errors import DcuError, JobCancelled, JobError, JobExpired, LinkError, MalformedAnswer
 from dcu.model import Priority
 

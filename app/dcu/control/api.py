@@ -17,11 +17,12 @@ from dcu.clock import epoch_seconds, monotonic
 from dcu.collect.fleet import Fleet
 from dcu.collect.jobs import clock, command, opaque, read
 from dcu.collect.jobs.discovery import object_list
-from dcu.collect.meter import Meter, State
+from dcu.collect.meter import Meter
 from dcu.collect.polling import Polling
 from dcu.collect.retry import Backoff
 from dcu.collect.scheduler import Job, JobState, Scheduler
 from dcu.collect.services import Services
+from dcu.collect.standing import State
 from dcu.control.messages import fault
 from dcu.errors import ConfigError, DcuError
 from dcu.model import Obis, Priority

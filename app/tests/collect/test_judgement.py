@@ -10,9 +10,9 @@ import pytest
 from dcu.collect.jobs.discovery import elements, object_list, read
 from dcu.collect.jobs.poll import Poller
 from dcu.collect.medium import Medium
-from dcu.collect.meter import NONSENSE, NONSENSE_APART
 from dcu.collect.retry import Backoff
 from dcu.collect.settings import Limits
+from dcu.collect.standing import NONSENSE, NONSENSE_APART
 from dcu.cosem import apdu, axdr, security
 from dcu.cosem.apdu import DataNotification
 from dcu.errors import DcuError, JobError, LinkError, MalformedAnswer

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from dcu.collect.decoding import decoding
 from dcu.collect.jobs.discovery import given, read
 from dcu.collect.layout import ENTRIES_IN_USE, PROFILE_GENERIC, ProfileLayout, buffer_of
-from dcu.collect.meter import Meter, Outranked
+from dcu.collect.meter import Meter
 from dcu.collect.services import Services
+from dcu.collect.standing import Outranked
 from dcu.cosem import objects
 from dcu.cosem.client import ClientSession
 from dcu.cosem.datetimes import CosemDateTime

@@ -9,7 +9,8 @@ from itertools import count
 from typing import TypeVar
 
 from dcu.collect.dialogue import Exchange
-from dcu.collect.meter import Meter, Outranked
+from dcu.collect.meter import Meter
+from dcu.collect.standing import Outranked
 from dcu.cosem.client import ClientSession
 from dcu.model import Priority
 
