@@ -27,8 +27,8 @@ class Echo:
 
     def cancels(self, frame: Frame) -> bool:
         """Whether `frame` is the echo of what we sent."""
+        # an answer that comes late may stand before the echo of what we sent since: it must not end the waiting
         if frame not in self._sent:
-            self._sent.clear()  # somebody else speaks: the echoes are over
             return False
         self._known = self._known or frame.control.kind not in _BOTH_SEND
         if frame.source == frame.destination and not self._known:

@@ -5,6 +5,7 @@ import pytest
 from dcu.errors import LinkClosed, LinkError, LinkTimeout
 from dcu.link.hdlc import Address, Control, Decoder, Frame, Kind, encode
 from dcu.link.hdlc_client import ClientLink, Setup, State
+from dcu.link.hdlc_echo import Echo
 from dcu.link.hdlc_parameters import (
     DEFAULT,
     Parameters,
@@ -508,3 +509,11 @@ def test_a_meter_that_talks_and_never_ends_its_turn_does_not_hold_the_link():
         link.tick(now)
         link.output(now)
     assert isinstance(link.error, LinkTimeout)
+
+
+def test_a_late_answer_before_the_echo_does_not_make_the_echo_an_answer():
+    here = Address(1)
+    ours, late = (Frame(here, here, Control(kind, True)) for kind in (Kind.RR, Kind.RNR))
+    echo = Echo(known=True)
+    echo.sent([ours])
+    assert [echo.cancels(frame) for frame in (late, ours, ours)] == [False, True, False]

@@ -104,7 +104,7 @@ class Hdlc(RuleBasedStateMachine):
             assert self.got_down == self.down
             assert self.line.client.unacknowledged == 0
         else:
-            assert isinstance(self.line.client.error, LinkTimeout)
+            assert isinstance(self.line.client.error, LinkTimeout), self.line.client.error
             self.dial()
 
     @invariant()
