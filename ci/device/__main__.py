@@ -1,4 +1,4 @@
-"""The bench's command line: `python -m device build|run|path` (the Makefile's targets call it)."""
+"""The bench's command line: `python -m device build|refresh|run` (the Makefile's targets call it)."""
 
 import argparse
 import shutil
@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from device import bank, debian, disk, qemu, street, system, uboot
-from device.cache import BuildError, tell
+from device import bank, debian, disk, qemu, street, swu, system, uboot
+from device.cache import BuildError, Run, tell
 from device.paths import OUT
 
 
@@ -26,8 +26,8 @@ def main() -> int:
             debian.prepare(refresh=True)
         elif options.command == "build":
             began = time.monotonic()
-            firmware, disks = build()
-            tell(f"built in {time.monotonic() - began:.0f} s: {firmware / 'u-boot.bin'}, {disks}")
+            firmware, disks, update = build()
+            tell(f"built in {time.monotonic() - began:.0f} s: {firmware / 'u-boot.bin'}, {disks}, {update}")
         else:
             return _run(options.meters, fresh=options.fresh)
     except BuildError as error:
@@ -36,23 +36,32 @@ def main() -> int:
     return 0
 
 
-def build() -> tuple[Path, Path]:
-    """Return the directories with u-boot.bin, and with sd.img and disk.img."""
-    firmware = uboot.build()
-    return firmware, disk.build(bank.build(system.build()))
+def build() -> tuple[Path, Path, Path]:
+    """Return the directories with u-boot.bin, with sd.img and disk.img, and the .swu of the same system."""
+    sealed = bank.build(system.build())
+    return uboot.build(), disk.build(sealed), swu.build(system.VERSION, sealed)
 
 
 def _run(meters: int, *, fresh: bool) -> int:
-    firmware, disks = build()
+    firmware, disks, _ = build()
     home = OUT / "run"
     if fresh or not (home / "disk.img").exists():
         home.mkdir(exist_ok=True)
         for name in ("sd.img", "disk.img"):
             shutil.copyfile(disks / name, home / name)
-    tell(f"{meters} meters; Ctrl-A X ends it, Ctrl-A C is QEMU's monitor; the disks stay in {home} (FRESH=1: new ones)")
-    with street.Street(meters):
+    tell(f"the disks stay in {home} (FRESH=1: new ones). Ctrl-A X ends it, Ctrl-A C is QEMU's monitor")
+    tell(f"{meters} meters are there to be read: `bench-street` on the device imports them, then `dcu meters`")
+    with street.Street(meters) as running:
+        papers, medium = home / "street", home / "street.squashfs"
+        papers.mkdir(exist_ok=True)
+        (papers / "shipment.toml").write_bytes(running.shipment)
+        (papers / "transport.key").write_bytes(running.transport_key)
+        medium.unlink(missing_ok=True)
+        Run(home / "log")("mksquashfs", papers, medium, "-comp", "zstd", "-no-progress", "-quiet")
         command = qemu.arguments(firmware, home / "sd.img", home / "disk.img")
-        return subprocess.run([*command, "-serial", "mon:stdio"]).returncode  # noqa: S603 - QEMU
+        command += ["-device", "virtio-blk-pci,drive=street"]
+        command += ["-drive", f"id=street,if=none,format=raw,readonly=on,file={medium}", "-serial", "mon:stdio"]
+        return subprocess.run(command).returncode  # noqa: S603 - QEMU
 
 
 if __name__ == "__main__":

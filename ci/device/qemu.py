@@ -135,7 +135,9 @@ class Device:
         """Run `command` as root, return what it printed. Raises AssertionError when it fails and `check` holds."""
         assert self._shell
         mark = f"DCU-BENCH-{next(self._numbers)}".encode()
-        self._shell.sendall(b"{ " + command.encode() + b"\n} </dev/null 2>&1; echo; echo " + mark + b" $?\n")
+        self._shell.sendall(
+            b"{ " + command.encode() + b"\n} </dev/null 2>&1; code=$?; echo; echo " + mark + b" $code\n"
+        )
         end = time.monotonic() + timeout
         output = self._read_until(b"\n" + mark + b" ", end, repr(command))
         code = int(self._read_until(b"\n", end, repr(command)))

@@ -14,6 +14,7 @@ from device.paths import BASE_FILES, DCU_FILES, MODULE_FILES, ROOT, SWUPDATE_FIL
 
 GUEST = ROOT / "ci" / "device" / "guest"  # what only the bench has
 UNITS = ("service", "socket", "timer", "target", "mount", "automount", "path")
+VERSION = "1.0.0"  # of the bench's image; updates of the tests are newer
 SYSTEMD = "usr/lib/systemd"
 # The first pattern that fits tells the place; a place that ends in / keeps the name. What fits none is not for the root
 PLACES: tuple[tuple[str, str], ...] = (
@@ -27,6 +28,7 @@ PLACES: tuple[tuple[str, str], ...] = (
     ("dcu-sysusers.conf", "usr/lib/sysusers.d/dcu.conf"),
     ("dcu-tmpfiles.conf", "usr/lib/tmpfiles.d/dcu.conf"),
     ("dcu-persist.conf", "usr/lib/dcu/"),
+    ("bench-street", "usr/bin/"),
     ("check-disk", "usr/lib/dcu/"),
     ("on-trial", "usr/lib/dcu/"),
     ("update-allowed", "usr/lib/dcu/"),
@@ -44,14 +46,15 @@ SWITCHED_OFF = ("swupdate.service", "swupdate.socket", "swupdate-progress.servic
 REMOVED = ("var/lib/apt/lists", "var/cache", "var/log", "usr/share/zoneinfo/right", "usr/share/zoneinfo/posix", "boot")
 
 
-def build(version: str = "1.0.0", extra: Mapping[str, str] | None = None) -> Path:
+def build(version: str = VERSION, extra: Mapping[str, str] | None = None) -> Path:
     """Return rootfs.squashfs of this version; `extra` are further files (path: text) for tests of bad updates."""
     tool("mksquashfs")
-    base, app, kernel_home, module = rootfs.build(), application.build(), kernel.build(), kernel.lastgasp()
+    base, kernel_home, module = rootfs.build(), kernel.build(), kernel.lastgasp()
+    parts = application.build()
     more = dict(extra or {})
     inputs = [
         base.name,
-        app.parent.name,
+        *(part.parent.name for part in parts),
         kernel_home.name,
         module.name,
         version,
@@ -67,9 +70,11 @@ def build(version: str = "1.0.0", extra: Mapping[str, str] | None = None) -> Pat
         root = home / "root"
         root.mkdir()
         run("tar", "-xf", base / "base.tar", "-C", root)
-        run("cp", "-a", f"{app}/.", f"{root}/")
+        for part in parts:
+            run("cp", "-a", f"{part}/.", f"{root}/")
         for each in (kernel_home, module):
             run("cp", "-a", f"{each}/modules/lib/modules", root / "usr/lib/")
+        run("find", root / "usr/lib/modules", "-maxdepth", "2", "-type", "l", "-delete")  # to where they were built
         for path, target in payload():
             install(path, root / target)
         install(ROOT / "docs" / "collector.toml", root / "usr/share/doc/dcu/collector.toml")
@@ -110,11 +115,12 @@ def _configure(root: Path, run: Run, version: str) -> None:
     )
     (root / "etc/issue").write_text("Grid DCU: bench image\n")
     chroot = ("chroot", root)
+    ours = [f"/{program.packages / program.package}" for program in application.PROGRAMS]
     run(*chroot, "systemd-sysusers")
     run(*chroot, "systemctl", "preset-all")
     run(*chroot, "systemctl", "mask", *SWITCHED_OFF)
     run(*chroot, "depmod", (root / "usr/lib/modules").iterdir().__next__().name)
-    run(*chroot, "python3", "-m", "compileall", "-q", "-j2", "/usr/lib/dcu/venv/lib")
+    run(*chroot, "python3", "-m", "compileall", "-q", "-j2", *ours)
     for name in REMOVED:
         shutil.rmtree(root / name, ignore_errors=True)
         (root / name).mkdir(parents=True)

@@ -1,6 +1,6 @@
 """The built device, once for all tests; each test switches on its own copy of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ def firmware() -> Path:
 def device(good: Path, firmware: Path) -> Switch:
     """Make a device, switched off: the bank for each slot (the good one if not given), the environment's variables."""
 
-    def make(a: Path | None = None, b: Path | None = None, **variables: Any) -> Device:
-        made = Device(firmware, disk.build(a or good, b or good))
+    def make(a: Path | None = None, b: Path | None = None, extra: Sequence[str] = (), **variables: Any) -> Device:
+        made = Device(firmware, disk.build(a or good, b or good), extra=extra)
         if variables:
             texts = {name: str(value) for name, value in variables.items()}
             disk.write_environment(

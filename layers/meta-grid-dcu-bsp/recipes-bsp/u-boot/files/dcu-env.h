@@ -7,4 +7,4 @@
 	"slot:sw,upgrade_available:dw,bootcount:dw,ustate:dw,rollback_reason:sw,boot_failures:dw"
 
 /* The bench's environment is on an SD card behind PCI: PCI must be there before the environment is read. */
-#define CONFIG_SYS_EARLY_PCI_INIT
+#define CONFIG_SYS_EARLY_PCI_INIT 1
