@@ -1,9 +1,11 @@
-"""Debian packages of several releases and two architectures, by name, unpacked into a private root: nothing is installed.
+"""Debian packages of several releases and two architectures, by name, unpacked into a private root.
 
-The mirror is the one that this host's own apt uses, with the suite exchanged; apt's state is private, under the bench's
-output. A root is made of packages with all that they depend on (a tool chain that runs by chroot) and of single ones
-without (headers of a foreign architecture).
+Nothing is installed. The mirror is the one that this host's own apt uses, with the suite exchanged; apt's state is
+private, under the bench's output. A root is made of packages with all that they depend on (a tool chain that runs by
+chroot) and of single ones without (headers of a foreign architecture).
 """
+
+# ruff: noqa: S603, S607  (it runs apt and dpkg of this host: that is its work)
 
 import os
 import re
@@ -32,7 +34,7 @@ class Archive:
         tool("apt-get", "apt-cache", "dpkg-deb")
         if any((self.home / "lists").glob("*_InRelease")):
             return
-        for part in ("etc", "lists/partial", "archives/partial"):
+        for part in ("lists/partial", "archives/partial", "none/partial"):
             (self.home / part).mkdir(parents=True, exist_ok=True)
         (self.home / "status").touch()
         uri = _mirror()
@@ -62,21 +64,22 @@ class Archive:
         """Download `whole` with all that they need, and `single` without; return the files."""
         self.prepare()
         install = ["apt-get", "-y", "--download-only", "install", *whole]
-        wanted = _files(self._apt(*install, "--print-uris")) + _files(
-            self._apt("apt-get", "download", "--print-uris", *single)
-        )
+        wanted = _files(self._apt("apt-get", "download", "--print-uris", *single))
+        if whole:  # asked with an empty cache, for apt leaves out what it has
+            wanted = _files(self._apt(*install, "--print-uris", "-o", "Dir::Cache::archives=none")) + wanted
         archives = self.home / "archives"
         if not all((archives / name).exists() for name in wanted):
             tell(f"apt: fetching {len(wanted)} packages of {self.suites[0]}")
-            self._apt(*install)
+            if whole:
+                self._apt(*install)
             self._apt("apt-get", "download", *single, cwd=archives)
         return [archives / name for name in wanted]
 
-    def root(self, whole: Sequence[str], single: Sequence[str]) -> Path:
-        """Return the root directory that these packages make."""
-        debs = self.debs(whole, single)
+    def root(self, whole: Sequence[str], single: Sequence[str], over: Sequence[Path] = ()) -> Path:
+        """Return the root directory that these packages make, with the files of `over` above them."""
+        debs = [*self.debs(whole, single), *over]
         names = sorted(each.name for each in debs)
-        return built(f"root-{self.suites[0]}", [*names, "recipe 1"], lambda home, run: _unpack(home, run, debs))
+        return built(f"lastgasp-{self.suites[0]}", [*names, "recipe 1"], lambda home, run: _unpack(home, run, debs))
 
     def _apt(self, *command: str, cwd: Path | None = None) -> str:
         environment = {**os.environ, "APT_CONFIG": str(self.home / "apt.conf"), "LC_ALL": "C.UTF-8"}
@@ -88,7 +91,8 @@ class Archive:
 
 def enter(root: Path, *command: str) -> list[str]:
     """Return the command that runs `command` inside `root`, as root or as anybody."""
-    inside = 'mount --rbind /dev "$0/dev" && exec chroot "$0" /usr/bin/env -i PATH=/usr/bin:/bin LC_ALL=C "$@"'
+    clean = "/usr/bin/env -i PATH=/usr/bin:/bin LC_ALL=C HOME=/tmp"
+    inside = f'mount --rbind /dev "$0/dev" && mount --rbind /proc "$0/proc" && exec chroot "$0" {clean} "$@"'
     user = [] if os.getuid() == 0 else ["--map-root-user"]
     return ["unshare", "--mount", *user, "sh", "-ec", inside, str(root), *command]
 

@@ -1,6 +1,10 @@
-"""The kernels that the module builds for: of every x.y that Debian's oldstable, stable and its backports carry, the newest."""
+"""The kernels that the module builds for.
+
+Of every x.y that Debian's oldstable, stable and stable's backports carry, the newest that both architectures have.
+"""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +13,12 @@ from device.lastgasp.archive import Archive
 
 BOOKWORM = Archive(("bookworm",))
 TRIXIE = Archive(("trixie", "trixie-backports"))
+SID = Archive(("sid",))
 
 TOOLS = (
     *("bash", "coreutils", "dash", "diffutils", "file", "findutils", "grep", "mawk", "sed", "tar"),
     *("gcc", "gcc-aarch64-linux-gnu", "libc6-dev", "libc6-dev-arm64-cross", "make", "perl", "python3", "sparse"),
+    *("device-tree-compiler", "dt-schema"),
 )
 FLAVOURS = {"amd64": "x86", "arm64": "arm64", "cloud-arm64": "arm64"}  # QEMU runs the cloud's: small, PL061 built in
 
@@ -28,22 +34,26 @@ class Kernel:
 
     def image(self) -> Path:
         """Return the kernel image that QEMU runs."""
-        # Since 7.0 linux-binary has the image, and linux-image is a package without content.
-        packages = self.archive.names(f"^linux-(binary|image)-{re.escape(self.release)}-cloud-arm64$")
+        release = re.escape(self.release)  # since 7.0 linux-binary has the image, and linux-image nothing
+        packages = self.archive.names(
+            f"^linux-(image-{release}-cloud-arm64-unsigned|binary-unsigned-{release}-cloud-arm64)$"
+        )
         if not packages:
             raise BuildError(f"no image of Linux {self.release} for QEMU")
         (deb,) = self.archive.debs((), [f"{packages[0]}:arm64"])
         home = built(
             f"lastgasp-image-{_generation(self.release)}", [deb.name], lambda home, run: _image(home, run, deb)
         )
-        return next(home.glob("boot/vmlinuz-*"))
+        return home / "vmlinuz"
 
 
 def kernels() -> list[Kernel]:
-    return [*_kernels(BOOKWORM), *_kernels(TRIXIE)]
+    SID.prepare()
+    sparse = SID.debs((), ["sparse:amd64"])  # no released one reads the headers of 7.x
+    return [*_kernels(BOOKWORM), *_kernels(TRIXIE, sparse)]
 
 
-def _kernels(archive: Archive) -> list[Kernel]:
+def _kernels(archive: Archive, newer: Sequence[Path] = ()) -> list[Kernel]:
     archive.prepare()
     releases = _newest(archive.names("^linux-headers-[0-9].*-amd64$"), archive.names("^linux-headers-[0-9].*-arm64$"))
     whole, single = list(TOOLS), []
@@ -52,7 +62,7 @@ def _kernels(archive: Archive) -> list[Kernel]:
         single += [f"linux-headers-{release}-{flavour}:{flavour[-5:]}" for flavour in FLAVOURS]
         needs = archive.depends(f"linux-headers-{release}-amd64")
         whole += [each for each in needs if each.startswith("linux-kbuild-")]
-    root = archive.root(whole, single)
+    root = archive.root(whole, single, newer)
     return [Kernel(archive, release, root) for release in releases]
 
 
@@ -76,4 +86,5 @@ def _generation(release: str) -> str:
 
 
 def _image(home: Path, run: Run, deb: Path) -> None:
-    run("sh", "-ec", f'dpkg-deb --fsys-tarfile "{deb}" | tar -x -C "{home}" --wildcards "./boot/vmlinuz-*"')
+    unpack = f'dpkg-deb --fsys-tarfile "{deb}" | tar -xO --wildcards "*/vmlinuz*" > "{home}/vmlinuz"'
+    run("sh", "-ec", unpack)

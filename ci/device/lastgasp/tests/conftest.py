@@ -1,0 +1,49 @@
+"""Kernels, modules and guests are made once a session: a build takes two seconds, a boot three."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from device.lastgasp import build
+from device.lastgasp.guest import Guest
+from device.lastgasp.kernels import Kernel, kernels
+
+NODE = {"hold-up-ms": 2500, "deadline-margin-ms": 1500, "debounce-ms": 20, "return-debounce-ms": 300}
+DEADLINE = 1.0  # seconds: hold-up without margin
+GENERATIONS = ("6.1", "6.12", "7.")  # the newest whose release begins so
+
+
+@pytest.fixture(scope="session")
+def every_kernel() -> list[Kernel]:
+    return kernels()
+
+
+@pytest.fixture(scope="session")
+def agent(every_kernel: list[Kernel]) -> Path:
+    return build.agent(every_kernel[-1].root)
+
+
+@pytest.fixture(scope="session", params=GENERATIONS)
+def kernel(every_kernel: list[Kernel], request: pytest.FixtureRequest) -> Kernel:
+    return [each for each in every_kernel if f"{each.release}.".startswith(request.param)][-1]
+
+
+@pytest.fixture(scope="session")
+def module(kernel: Kernel) -> Path:
+    return build.module(kernel, "cloud-arm64").path
+
+
+@pytest.fixture(scope="session")
+def machine(kernel: Kernel, module: Path, agent: Path) -> Iterator[Guest]:
+    with Guest(kernel.image(), module, agent, NODE) as machine:
+        assert machine.ask("insmod /lastgasp.ko") == "ok 0"
+        machine.save()
+        yield machine
+
+
+@pytest.fixture
+def guest(machine: Guest) -> Guest:
+    """The module loaded, nothing open, the mains there."""
+    machine.restore()
+    return machine

@@ -1,0 +1,99 @@
+"""The module builds for every kernel without a warning, and the checks that say so would have found one."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from device.lastgasp import build
+from device.lastgasp.kernels import FLAVOURS, Kernel
+from device.paths import MODULE_FILES
+
+CAPACITOR = (
+    "grid-dcu,capacitance-microfarad = <10000000>; grid-dcu,charged-microvolt = <5000000>;"
+    " grid-dcu,minimum-microvolt = <3000000>;"
+)
+
+
+def test_every_generation_is_there(every_kernel: list[Kernel]) -> None:
+    found = {each.release.split(".")[0] for each in every_kernel}
+    assert {"6", "7"} <= found
+    assert [each.release for each in every_kernel if each.release.startswith(("6.1.", "6.12."))][1:]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_it_builds_for_every_kernel_without_a_warning(every_kernel: list[Kernel], flavour: str) -> None:
+    found = {each.release: build.module(each, flavour).findings for each in every_kernel}
+    assert not any(found.values()), found
+
+
+def test_sparse_has_read_it_for_every_kernel(every_kernel: list[Kernel]) -> None:
+    unread = [each.release for each in every_kernel if not build.module(each, "arm64").sparse]
+    if unread:
+        pytest.skip(f"no sparse at hand understands the headers of {', '.join(unread)}")
+
+
+def test_style_and_documentation_are_clean(every_kernel: list[Kernel]) -> None:
+    assert build.style(every_kernel[-1].root) == []
+
+
+def test_the_binding_and_its_examples_are_valid(every_kernel: list[Kernel]) -> None:
+    assert build.binding(every_kernel[-1].root) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        pytest.param(CAPACITOR, "load", id="a capacitor without its load"),
+        pytest.param("", "hold-up", id="no hold-up time at all"),
+        pytest.param(
+            f"grid-dcu,hold-up-ms = <900>; grid-dcu,load-microwatt = <4>; {CAPACITOR}",
+            "valid under each",
+            id="both ways",
+        ),
+        pytest.param("grid-dcu,hold-up-ms = <900>; grid-dcu,holdup-ms = <900>;", "holdup", id="a misspelt property"),
+        pytest.param("grid-dcu,hold-up-ms = <600001>;", "maximum", id="more than ten minutes"),
+    ],
+)
+def test_the_binding_refuses(every_kernel: list[Kernel], text: str, wrong: str) -> None:
+    node = f'power-fail {{ compatible = "grid-dcu,last-gasp"; power-fail-gpios = <&gpio1 17 1>; {text} }};'
+    assert wrong in "\n".join(build.node(every_kernel[-1].root, node))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        pytest.param("bool failing, quiet;", "bool failing, quiet; int idle;", "idle", id="the compiler"),
+        pytest.param("copy_to_user(buf,", "copy_to_user((void *)buf,", "address space", id="sparse"),
+    ],
+)
+def test_canary_a_planted_warning_is_found(
+    every_kernel: list[Kernel], tmp_path: Path, old: str, new: str, finding: str
+) -> None:
+    files = planted(tmp_path, old, new)
+    for kernel in every_kernel:
+        module = build.module(kernel, "arm64", files)
+        if module.sparse or finding == "idle":
+            assert finding in "\n".join(module.findings), kernel.release
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        pytest.param("	if (expired)\n", "	if( expired )\n", "space", id="checkpatch"),
+        pytest.param(" * @margin_ns:", " * @margin:", "margin", id="kernel-doc"),
+    ],
+)
+def test_canary_a_planted_fault_of_style_is_found(
+    every_kernel: list[Kernel], tmp_path: Path, old: str, new: str, finding: str
+) -> None:
+    assert finding in "\n".join(build.style(every_kernel[-1].root, planted(tmp_path, old, new)))
+
+
+def planted(place: Path, old: str, new: str) -> Path:
+    files = place / "files"
+    shutil.copytree(MODULE_FILES, files)
+    text = (files / "lastgasp.c").read_text()
+    assert old in text
+    (files / "lastgasp.c").write_text(text.replace(old, new))
+    return files
