@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dcu.model import Obis, Reading
-from dcu.store import Archive, Settings
+from dcu.store import Archive, Settings, counters
 
 METERS = 1000
 DAYS = 40
@@ -138,12 +138,10 @@ def _counters(point: Path) -> None:
     """A hundred times a block for every meter, 50 meters to a commit."""
     store = Archive.open(point / "store", clock=HandClock(), settings=Settings(ballast=0))
     names = [f"M{number:04}" for number in range(METERS)]
-    store.critical.write(
-        lambda db: db.executemany("INSERT INTO counters VALUES (?, 0, 1)", [(name,) for name in names])
-    )
+    store.critical.write(lambda db: [counters.learn(db, name, b"", -1, 0) for name in names])
     for _ in range(100):
         for first in range(0, METERS, 50):
-            store.critical.reserve_each([(name, 100) for name in names[first : first + 50]])
+            store.critical.reserve_each([(name, 100, b"") for name in names[first : first + 50]])
     store.close()
 
 
