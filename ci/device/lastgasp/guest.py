@@ -29,12 +29,19 @@ class Guest:
     """Use as a context manager: the machine ends with it."""
 
     def __init__(
-        self, kernel: Path, module: Path, agent: Path, node: Mapping[str, int], *, options: tuple[str, ...] = ()
+        self,
+        kernel: Path,
+        module: Path,
+        agent: Path,
+        node: Mapping[str, int],
+        *,
+        more: Mapping[str, Mapping[str, int]] | None = None,
+        options: tuple[str, ...] = (),
     ) -> None:
         tool("qemu-system-aarch64", "qemu-img", "dtc", "fdtput", "fdtget")
         self._home = tempfile.TemporaryDirectory(prefix="lastgasp-")
         home = Path(self._home.name)
-        _tree(home, node)
+        _tree(home, {"power-fail": node, **(more or {})})
         (home / "initramfs").write_bytes(initramfs({"init": agent.read_bytes(), "lastgasp.ko": module.read_bytes()}))
         _run("qemu-img", "create", "-q", "-f", "qcow2", str(home / "state"), "1G")
         command = [*_machine(), "-dtb", str(home / "dtb"), "-kernel", str(kernel), "-initrd", str(home / "initramfs")]
@@ -237,19 +244,20 @@ def _machine() -> list[str]:
     return ["qemu-system-aarch64", "-nodefaults", "-M", "virt,acpi=off", "-cpu", "cortex-a57", "-smp", "2", "-m", "256"]
 
 
-def _tree(home: Path, node: Mapping[str, int]) -> None:
-    """Write the virt machine's device tree with our node instead of gpio-keys."""
+def _tree(home: Path, nodes: Mapping[str, Mapping[str, int]]) -> None:
+    """Write the virt machine's device tree with our nodes instead of gpio-keys."""
     tree = str(home / "dtb")
     words = _machine()
     words[words.index("-M") + 1] += f",dumpdtb={tree}"
     _run(*words, "-display", "none")
     _run("fdtput", "-r", tree, "/gpio-keys")
     phandle = _run("fdtget", "-t", "x", tree, "/pl061@9030000", "phandle").strip()
-    _run("fdtput", "-c", tree, "/power-fail")
-    _run("fdtput", "-t", "s", tree, "/power-fail", "compatible", "grid-dcu,last-gasp")
-    _run("fdtput", "-t", "x", tree, "/power-fail", "power-fail-gpios", phandle, f"{PIN:x}", "0")
-    for name, value in node.items():
-        _run("fdtput", "-t", "i", tree, "/power-fail", f"grid-dcu,{name}", str(value))
+    for name, node in nodes.items():
+        _run("fdtput", "-c", tree, f"/{name}")
+        _run("fdtput", "-t", "s", tree, f"/{name}", "compatible", "grid-dcu,last-gasp")
+        _run("fdtput", "-t", "x", tree, f"/{name}", "power-fail-gpios", phandle, f"{PIN:x}", "0")
+        for key, value in node.items():
+            _run("fdtput", "-t", "i", tree, f"/{name}", f"grid-dcu,{key}", str(value))
 
 
 def _run(*command: str) -> str:

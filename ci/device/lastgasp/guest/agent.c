@@ -7,7 +7,7 @@
  *   watch SLOT          tell every event and hang-up from now    get PATH | put PATH TEXT
  *   read SLOT SIZE      read once                                write SLOT TEXT | close SLOT
  *   block               a child opens and reads, blocking        react none|done|poweroff (to a failure, at once)
- *   hog                 spin on every CPU, SCHED_FIFO 99         log (the module's last error)
+ *   hog                 spin on every CPU, SCHED_FIFO 99         log (what the module said)
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -132,17 +132,15 @@ static void put(const char *path, const char *text)
 		close(fd);
 }
 
-static void log_line(void)
+static void tell_log(void)
 {
 	static char text[1 << 20];
 	long size = klogctl(3, text, sizeof(text) - 1);
-	char *found = NULL;
+	int found = 0;
 
-	for (char *at = text; size > 0 && (at = strstr(at, "lastgasp power-fail: error")); at++)
-		found = at;
-	if (found)
-		found[strcspn(found, "\n")] = 0;
-	printf("LG log %s\n", found ? found : "");
+	for (char *at = text; size > 0 && (at = strstr(at, "lastgasp power-fail")); at++, found++)
+		printf("LG said %.*s\n", (int)strcspn(at, "\n"), at);
+	result("log", found);
 }
 
 static void obey(char *line)
@@ -172,7 +170,7 @@ static void obey(char *line)
 	} else if (!strcmp(word[0], "hog")) {
 		hog();
 	} else if (!strcmp(word[0], "log")) {
-		log_line();
+		tell_log();
 	} else if (!strcmp(word[0], "get")) {
 		get(word[1]);
 	} else if (!strcmp(word[0], "put")) {

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from device.lastgasp import build
-from device.lastgasp.kernels import FLAVOURS, Kernel
+from device.lastgasp.kernels import Kernel
 from device.paths import MODULE_FILES
+
+Modules = dict[str, dict[str, build.Module]]
 
 CAPACITOR = (
     "grid-dcu,capacitance-microfarad = <10000000>; grid-dcu,charged-microvolt = <5000000>;"
@@ -21,14 +23,14 @@ def test_every_generation_is_there(every_kernel: list[Kernel]) -> None:
     assert [each.release for each in every_kernel if each.release.startswith(("6.1.", "6.12."))][1:]
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_it_builds_for_every_kernel_without_a_warning(every_kernel: list[Kernel], flavour: str) -> None:
-    found = {each.release: build.module(each, flavour).findings for each in every_kernel}
+def test_it_builds_for_every_kernel_without_a_warning(modules: Modules) -> None:
+    found = {(release, flavour): made.findings for release, some in modules.items() for flavour, made in some.items()}
+    assert len(found) >= 9
     assert not any(found.values()), found
 
 
-def test_sparse_has_read_it_for_every_kernel(every_kernel: list[Kernel]) -> None:
-    unread = [each.release for each in every_kernel if not build.module(each, "arm64").sparse]
+def test_sparse_has_read_it_for_every_kernel(modules: Modules) -> None:
+    unread = [release for release, some in modules.items() if not all(each.sparse for each in some.values())]
     if unread:
         pytest.skip(f"no sparse at hand understands the headers of {', '.join(unread)}")
 
