@@ -345,7 +345,9 @@ def test_soon_after_the_boot_the_capacitor_is_not_charged(kernel: Kernel, module
         assert failure.deadline == pytest.approx(failure.remaining / 2, abs=1)
 
 
-def test_canary_a_module_that_never_forces_is_caught(every_kernel: list[Kernel], agent: Path, tmp_path: Path) -> None:
+def test_canary_a_shutdown_that_never_comes_ends_in_a_reset_when_the_hold_up_time_is_over(
+    every_kernel: list[Kernel], agent: Path, tmp_path: Path
+) -> None:
     kernel = every_kernel[-1]
     broken = build.module(
         kernel,
@@ -354,8 +356,12 @@ def test_canary_a_module_that_never_forces_is_caught(every_kernel: list[Kernel],
     )
     with Guest(kernel.image(), broken.path, agent, NODE) as guest:
         guest.ask("insmod /lastgasp.ko")
-        guest.line(1)
+        began = guest.line(1)
         assert guest.off(DEADLINE + SLACK) is None
+        off = guest.off(HOLD_UP)
+        assert off is not None
+        assert guest.reset
+        assert HOLD_UP < off - began < HOLD_UP + SLACK
 
 
 def test_trees_that_make_no_sense_are_refused_with_the_reason(
