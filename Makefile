@@ -7,6 +7,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 BENCH := $(CURDIR)/.venv-bench/bin
 METERS ?= 48
 SECONDS_TO_FUZZ ?= 3600
+WORKERS ?= 2
 PIP := pip install -q --disable-pip-version-check
 
 .PHONY: help
@@ -68,7 +69,9 @@ clean: ## Remove what was built
 device-deps: ## Install what the device bench needs on this Debian host (root; ci/device/packages.txt)
 	@command -v apt-get >/dev/null || { echo "make device-deps needs a Debian host with apt-get" >&2; exit 1; }
 	@test "$$(id -u)" = 0 || { echo "make device-deps installs packages: run it as root" >&2; exit 1; }
-	apt-get install -y --no-install-recommends $$(grep -v '^#' ci/device/packages.txt)
+	@packages=$$(grep -v '^#' ci/device/packages.txt); \
+	if test -n "$$(apt-get indextargets 'Created-By: Packages')" && dpkg-query -W $$packages >/dev/null 2>&1; then echo "all there"; \
+	else apt-get update -q && apt-get install -q -y --no-install-recommends $$packages; fi
 
 .PHONY: device
 device: $(VENV)/ready ## Build the bench's device: U-Boot, kernel, signed banks, disks (docs/bench.md; REFRESH=1: newer packages)
@@ -79,5 +82,5 @@ device-run: $(VENV)/ready ## Boot the device in QEMU with a console and a street
 	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(BIN)/python -m device run --meters $(METERS) $(if $(FRESH),--fresh)
 
 .PHONY: device-test
-device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expression: some of them)
-	cd ci && $(BIN)/python -m pytest -c device/tests/pytest.ini device/tests --durations=0 $(if $(TESTS),-k "$(TESTS)")
+device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expression: some of them; WORKERS=N devices at a time)
+	cd ci && $(BIN)/python -m pytest -c device/tests/pytest.ini device/tests --durations=0 $(if $(TESTS),-k "$(TESTS)",-n $(WORKERS))
