@@ -27,7 +27,9 @@ from dcu.control.messages import fault
 from dcu.errors import ConfigError, DcuError
 from dcu.model import Obis, Priority
 from dcu.platform.watchdog import Progress
+from dcu.store.dayfiles import day_name
 from dcu.store.records import StoreReport
+from dcu.store.rows import DAY
 
 ON_DEMAND_RETRY = Backoff(attempts=3, first=1.0, factor=2.0, longest=10.0)
 DEADLINE = 300.0  # seconds, where a caller names none
@@ -284,6 +286,11 @@ class Api:
         profile = await self._which(meter, params.profile)
         if params.fetch:
             now = epoch_seconds(self._services.clock.now())
+            if params.start < (since := await store.kept_since()):
+                raise ConfigError(
+                    f"profile: readings before {day_name(since // DAY)} are not kept (retention, or a full disk): "
+                    "fetch later ones, or have `dcu read` ask the meter itself"
+                )
 
             async def work(job: Job) -> None:
                 await self._polling.poller.fetch(job, profile, params.start, min(params.end, now))

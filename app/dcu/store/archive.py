@@ -151,10 +151,14 @@ class Archive:
         if period < 1:
             raise ValueError("gaps are found in profiles with a period of at least one second")
         grid = Grid(self.critical.profile_id(profile), period, phase % period)
-        begin = max(start, self._lowest(self._now()) * DAY)
+        begin = max(start, self.kept_since())
         found = [(name, self._coverage.gaps(self.critical.meter_id(name), grid, begin, end)) for name in meters]
         self._tell()
         return {name: gaps for name, gaps in found if gaps}
+
+    def kept_since(self) -> int:
+        """Return the UTC second from which on readings are kept: older ones are refused."""
+        return self._lowest(self._now()) * DAY
 
     def _keys(self, day: int, profile: int) -> list[tuple[int, int]]:
         return [*self._days.keys(day, profile, self.critical.highest_meter), *self._buffer.keys(day, profile)]

@@ -118,6 +118,10 @@ class Store:
         """Return the half-open ranges of [start, end) in which readings are missing: see Archive.gaps."""
         return await self._run(self.archive.gaps, meter, profile, start, end, period, phase)
 
+    async def kept_since(self) -> int:
+        """Return the UTC second from which on readings are kept: older ones are refused."""
+        return await self._run(self.archive.kept_since)
+
     async def all_gaps(
         self, meters: Iterable[str], profile: Obis, start: int, end: int, period: int, phase: int = 0
     ) -> dict[str, list[tuple[int, int]]]:

@@ -63,6 +63,19 @@ def test_only_a_quarantined_meter_is_released(run):
     assert run("meters", "release", "nobody").err == "dcu: no meter 'nobody' is registered: see `dcu meters`\n"
 
 
+def test_a_meters_counter_is_believed_before_the_next_association(run):
+    done = run("meters", "counter", ONE)
+    assert (done.code, done.out) == (0, f"{ONE}: its counter object is read and believed before the next association\n")
+    assert run("meters", "counter", ONE, "--json").json["name"] == ONE
+    assert run("meters", "counter", "nobody").err == "dcu: no meter 'nobody' is registered: see `dcu meters`\n"
+
+
+def test_a_sound_key_file_is_not_reset(run):
+    done = run("keys", "reset")
+    assert (done.code, done.out) == (4, "")
+    assert "sound" in done.err
+
+
 def test_keys_are_not_exported(run):
     done = run("meters", "export")
     assert (done.code, done.out) == (4, "")

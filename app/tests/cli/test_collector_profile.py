@@ -65,6 +65,13 @@ def test_what_is_missing_is_told_and_can_be_fetched(run, day):
     assert without_status(done.json["rows"]) == truths(*old, number=2)
 
 
+def test_what_the_store_would_not_keep_is_not_fetched_in_vain(run, day):
+    old = day[0] - 60 * DAY, day[0] - 59 * DAY
+    done = run("profile", TWO, *between(old), "--fetch")
+    assert done.code == 3
+    assert f"readings before {stamp(day[0] // DAY * DAY - 29 * DAY)[:10]} are not kept" in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -42,6 +42,17 @@ async def test_everything_is_polled_at_the_start_then_each_hour_and_old_gaps_are
         await schedule.stop()
 
 
+async def test_the_last_reading_is_known_again_after_a_restart(tmp_path):
+    async with rig(tmp_path, meters=1, delay=0.01) as street:
+        for _ in range(2):
+            street.meter(0).last_reading = 0  # as a new process has it; the second time nothing is left to read
+            schedule = polling(street)
+            schedule.start()
+            await asyncio.sleep(60)
+            await schedule.stop()
+            assert street.meter(0).last_reading == street.second() // HOUR * HOUR
+
+
 async def test_what_is_new_is_read_before_what_is_old(tmp_path):
     async with rig(tmp_path, meters=4, delay=0.05) as street:
         schedule = polling(street)

@@ -189,6 +189,7 @@ class Poller:
 
     async def _gaps(self, meter: Meter, profile: Obis, window: Window, *, again: bool = False) -> list[Range]:
         found = await self._services.store.gaps(meter.name, profile, window.start, window.end, window.period)
+        meter.last_reading = max(meter.last_reading, _newest(window, found))
         return found if again else self.absent.without(meter.name, profile, found, _monotonic())
 
     def _now(self) -> int:
@@ -204,6 +205,12 @@ def _monotonic() -> float:
 
 def _rows(ranges: Iterable[Range], period: int) -> int:
     return sum((end - start) // period for start, end in ranges)
+
+
+def _newest(window: Window, gaps: list[Range]) -> int:
+    """The last moment of a window that is not missing; 0 where all of it is."""
+    end = gaps[-1][0] if gaps and gaps[-1][1] >= window.end else window.end
+    return end - window.period if end > window.start else 0
 
 
 def _slot(reading: Reading, period: int) -> int:
