@@ -36,6 +36,33 @@ def _exception(state: int, service: apdu.ExceptionService, counter: int | None) 
     return apdu.ExceptionResponse(apdu.ExceptionState(state), service, told)
 
 
+moments = st.just(b"") | st.binary(min_size=12, max_size=12)
+blocks = st.builds(apdu.Block, st.booleans(), u32, st.binary(max_size=300))
+items = st.lists(st.tuples(attributes, selections), max_size=5).map(tuple)
+written = st.lists(st.tuples(attributes, selections, values), max_size=5)
+returned = st.builds(apdu.Returned, action_results, st.none() | results)
+accesses = (
+    st.builds(apdu.AccessGet, attributes, selections)
+    | st.builds(apdu.AccessSet, attributes, values, selections)
+    | st.builds(apdu.AccessAction, methods, values)
+)
+
+
+def _set_list(invoke, each) -> apdu.SetRequestList:
+    return apdu.SetRequestList(invoke, tuple(one[:2] for one in each), tuple(one[2] for one in each))
+
+
+def _action_list(invoke, each) -> apdu.ActionRequestList:
+    return apdu.ActionRequestList(invoke, tuple(one[0] for one in each), tuple(one[1] for one in each))
+
+
+def _access_response(invoke, moment, each) -> apdu.AccessResponse:
+    kinds = tuple(kind for kind, _, _ in each)
+    results = [apdu.ActionResult(result) if kind == 3 else apdu.DataAccessResult(result) for kind, result, _ in each]
+    outcomes = tuple(apdu.Accessed(result, one[2]) for result, one in zip(results, each, strict=True))
+    return apdu.AccessResponse(invoke, moment, outcomes, kinds)
+
+
 apdus: st.SearchStrategy[apdu.Apdu] = st.one_of(
     st.builds(apdu.InitiateRequest, conformances, u16, keys, st.booleans(), st.none() | i8, u8),
     st.builds(apdu.InitiateResponse, conformances, u16, st.none() | i8, u8, u16),
@@ -51,6 +78,25 @@ apdus: st.SearchStrategy[apdu.Apdu] = st.one_of(
     st.builds(apdu.SetResponseNormal, u8, data_results),
     st.builds(apdu.ActionRequestNormal, u8, methods, st.none() | values),
     st.builds(apdu.ActionResponseNormal, u8, action_results, st.none() | results),
+    st.builds(apdu.SetRequestFirstBlock, u8, attributes, selections, blocks),
+    st.builds(apdu.SetRequestBlock, u8, blocks),
+    st.builds(_set_list, u8, written),
+    st.builds(apdu.SetRequestListFirstBlock, u8, items, blocks),
+    st.builds(apdu.SetResponseBlock, u8, u32),
+    st.builds(apdu.SetResponseLastBlock, u8, data_results, u32),
+    st.builds(apdu.SetResponseLastBlockList, u8, st.lists(data_results, max_size=200).map(tuple), u32),
+    st.builds(apdu.SetResponseList, u8, st.lists(data_results, max_size=200).map(tuple)),
+    st.builds(apdu.ActionRequestNext, u8, u32),
+    st.builds(_action_list, u8, st.lists(st.tuples(methods, values), max_size=5)),
+    st.builds(apdu.ActionRequestFirstBlock, u8, methods, blocks),
+    st.builds(apdu.ActionRequestListFirstBlock, u8, st.lists(methods, max_size=5).map(tuple), blocks),
+    st.builds(apdu.ActionRequestBlock, u8, blocks),
+    st.builds(apdu.ActionResponseBlock, u8, blocks),
+    st.builds(apdu.ActionResponseList, u8, st.lists(returned, max_size=5).map(tuple)),
+    st.builds(apdu.ActionResponseNext, u8, u32),
+    st.builds(apdu.AccessRequest, u32, moments, st.lists(accesses, max_size=5).map(tuple)),
+    st.builds(_access_response, u32, moments, st.lists(st.tuples(st.integers(1, 3), u8, values), max_size=5)),
+    st.builds(apdu.EventNotification, moments, attributes, values),
     st.builds(apdu.DataNotification, u32, st.just(b"") | st.binary(min_size=12, max_size=12), values),
 )
 

@@ -7,14 +7,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcu.cosem.apdu import (
+    AccessAction,
+    Accessed,
+    AccessGet,
+    AccessRequest,
+    AccessResponse,
+    AccessSet,
+    ActionRequestBlock,
+    ActionRequestFirstBlock,
+    ActionRequestList,
+    ActionRequestListFirstBlock,
+    ActionRequestNext,
     ActionRequestNormal,
+    ActionResponseBlock,
+    ActionResponseList,
+    ActionResponseNext,
     ActionResponseNormal,
     ActionResult,
+    Block,
     ConfirmedServiceError,
     Conformance,
     DataAccessResult,
     DataNotification,
     ErrorClass,
+    EventNotification,
     ExceptionResponse,
     ExceptionService,
     ExceptionState,
@@ -26,7 +42,16 @@ from dcu.cosem.apdu import (
     GetResponseNormal,
     InitiateRequest,
     InitiateResponse,
+    Returned,
+    SetRequestBlock,
+    SetRequestFirstBlock,
+    SetRequestList,
+    SetRequestListFirstBlock,
     SetRequestNormal,
+    SetResponseBlock,
+    SetResponseLastBlock,
+    SetResponseLastBlockList,
+    SetResponseList,
     SetResponseNormal,
     decode,
     encode,
@@ -42,6 +67,7 @@ from .strategies_apdu import apdus, mutated
 CLOCK = AttributeRef(8, Obis.parse("0-0:1.0.0*255"), 2)
 NAME = AttributeRef(1, Obis.parse("0-0:128.0.0*255"), 2)
 NAME_2 = AttributeRef(1, Obis.parse("0-0:128.1.0*255"), 2)
+RELAY = MethodRef(70, Obis.parse("0-0:96.3.10*255"), 1)
 KEY = "00112233445566778899AABBCCDDEEFF"
 PLAIN = Conformance(0x007E1F)  # what the Green Book's client of the logical names proposes
 
@@ -129,6 +155,100 @@ PLAIN = Conformance(0x007E1F)  # what the Green Book's client of the logical nam
             id="profile by entry",
         ),
         pytest.param(
+            SetRequestFirstBlock(0x81, NAME, None, Block(False, 1, bytes.fromhex("0932AB"))),
+            "C10281 0001000080 0000FF02 00 00 00000001 03 0932AB",
+            id="set, first block",
+        ),
+        pytest.param(
+            SetRequestBlock(0x81, Block(True, 2, b"\xcd")), "C10381 01 00000002 01 CD", id="set, a further block"
+        ),
+        pytest.param(
+            SetRequestList(0x81, ((NAME, None), (NAME_2, None)), (b"\x11\x01", b"\x11\x02")),
+            "C10481 02 0001000080 0000FF0200 0001000080 0100FF0200 02 1101 1102",
+            id="set with list",
+        ),
+        pytest.param(
+            SetRequestListFirstBlock(0x81, ((NAME, None),), Block(False, 1, b"\x01")),
+            "C10581 01 0001000080 0000FF0200 00 00000001 01 01",
+            id="set with list, first block",
+        ),
+        pytest.param(SetResponseBlock(0x81, 1), "C50281 00000001", id="set response: go on"),
+        pytest.param(
+            SetResponseLastBlock(0x81, DataAccessResult.SUCCESS, 2), "C50381 00 00000002", id="set response: done"
+        ),
+        pytest.param(
+            SetResponseLastBlockList(0x81, (DataAccessResult(0), DataAccessResult(3)), 2),
+            "C50481 02 00 03 00000002",
+            id="set response: list done",
+        ),
+        pytest.param(
+            SetResponseList(0x81, (DataAccessResult(0), DataAccessResult(3))),
+            "C50581 02 00 03",
+            id="set response: list",
+        ),
+        pytest.param(ActionRequestNext(0xC1, 1), "C302C1 00000001", id="action, next block"),
+        pytest.param(
+            ActionRequestList(0xC1, (RELAY, RELAY), (b"\x0f\x00", b"\x00")),
+            "C303C1 02 0046000060030AFF01 0046000060030AFF01 02 0F00 00",
+            id="action with list",
+        ),
+        pytest.param(
+            ActionRequestFirstBlock(0xC1, RELAY, Block(False, 1, b"\x09\x02\x01")),
+            "C304C1 0046000060030AFF01 00 00000001 03 090201",
+            id="action, first block",
+        ),
+        pytest.param(
+            ActionRequestListFirstBlock(0xC1, (RELAY,), Block(False, 1, b"\x01")),
+            "C305C1 01 0046000060030AFF01 00 00000001 01 01",
+            id="action with list, first block",
+        ),
+        pytest.param(
+            ActionRequestBlock(0xC1, Block(True, 2, b"\x02")), "C306C1 01 00000002 01 02", id="action, a further block"
+        ),
+        pytest.param(
+            ActionResponseBlock(0xC1, Block(False, 1, b"\x09")), "C702C1 00 00000001 01 09", id="action response, block"
+        ),
+        pytest.param(
+            ActionResponseList(0xC1, (Returned(ActionResult(0), b"\x11\x07"), Returned(ActionResult(3)))),
+            "C703C1 02 00 01 00 1107 03 00",
+            id="action response with list",
+        ),
+        pytest.param(ActionResponseNext(0xC1, 1), "C704C1 00000001", id="action response: go on"),
+        pytest.param(
+            AccessRequest(
+                0x40000001,
+                b"",
+                (AccessGet(NAME), AccessSet(NAME_2, b"\x11\x05"), AccessAction(RELAY, b"\x0f\x00")),
+            ),
+            "D9 40000001 00 03 01 0001000080 0000FF02 02 0001000080 0100FF02 03 0046000060030AFF01 03 00 1105 0F00",
+            id="access",
+        ),
+        pytest.param(
+            AccessRequest(0x40000002, b"", (AccessGet(NAME, Selection(2, b"\x00")),)),
+            "D9 40000002 00 01 04 0001000080 0000FF02 02 00 01 00",
+            id="access with selection",
+        ),
+        pytest.param(
+            AccessResponse(
+                0x40000001,
+                b"",
+                (
+                    Accessed(DataAccessResult(0), b"\x11\x09"),
+                    Accessed(DataAccessResult(3)),
+                    Accessed(ActionResult(0)),
+                ),
+                (1, 2, 3),
+            ),
+            "DA 40000001 00 00 03 1109 00 00 03 01 00 02 03 03 00",
+            id="access response",
+        ),
+        pytest.param(
+            EventNotification(bytes.fromhex("07E60B03FF0F2619FFFF4CFF"), NAME, b"\x11\x01"),
+            "C2 01 0C 07E60B03FF0F2619FFFF4CFF 0001000080 0000FF02 1101",
+            id="event with its time",
+        ),
+        pytest.param(EventNotification(b"", NAME, b"\x11\x01"), "C2 00 0001000080 0000FF02 1101", id="event"),
+        pytest.param(
             ExceptionResponse(ExceptionState.SERVICE_NOT_ALLOWED, ExceptionService.INVOCATION_COUNTER_ERROR, 0x1234),
             "D8010600001234",
             id="exception with the counter that is expected",
@@ -187,13 +307,14 @@ def test_an_action_response_without_the_flag_of_its_data_is_read():
     [
         ("", "without a byte"),
         ("C0", "ends after its tag"),
-        ("C10281", "set-request with-first-datablock is not supported"),
-        ("C30481", "action-request with-first-pblock is not supported"),
-        ("C70281", "action-response with-pblock is not supported"),
+        ("C10981", "set-request variant 9 is not supported"),
+        ("C10481 01 0001000080 0000FF0200 02 0900 0900", "2 values for 1 references"),
+        ("D940000000 00 01 07", "7 is no kind of access"),
+        ("D940000000 00 01 01 0001000080 0000FF02 00", "0 values for 1 references"),
+        ("DA40000000 00 00 01 00 01 04 00", "4 is no kind of access"),
+        ("C2 01 05 07E60B03FF", "a date-time has 12 bytes, or none, not 5"),
         ("C40981", "get-response variant 9 is not supported"),
-        ("D98100", "access-request is not supported"),
         ("E0C000", "general-block-transfer is not supported"),
-        ("C2", "event-notification-request is not supported"),
         ("C81E30", "glo-get-request where a plain APDU is expected"),
         ("DB08", "general-glo-ciphering where a plain APDU is expected"),
         ("77", "77 begins no known APDU"),

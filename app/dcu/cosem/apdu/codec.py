@@ -1,7 +1,7 @@
 """encode and decode of the xDLMS APDUs (IEC 62056-5-3, A-XDR).
 
-The first byte names the service, for GET, SET and ACTION the second its variant. What this version cannot read yet
-(blocks of SET and ACTION, with-list, ACCESS, general block transfer) is refused by its name.
+The first byte names the service, for GET, SET and ACTION the second its variant. General block transfer, which carries
+pieces of other APDUs, stands in `dcu.cosem.gbt`.
 """
 
 import struct
@@ -9,20 +9,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dcu.cosem import axdr
-from dcu.cosem.apdu import initiate, wire
+from dcu.cosem.apdu import access, initiate, wire, writing
 from dcu.cosem.apdu.names import SERVICES, service_name, variant_name
 from dcu.cosem.apdu.results import (
-    ActionResult,
     DataAccessResult,
     ExceptionService,
     ExceptionState,
 )
 from dcu.cosem.apdu.types import (
-    ActionRequestNormal,
-    ActionResponseNormal,
     Apdu,
     ConfirmedServiceError,
     DataNotification,
+    EventNotification,
     ExceptionResponse,
     GetRequestList,
     GetRequestNext,
@@ -32,13 +30,10 @@ from dcu.cosem.apdu.types import (
     GetResponseNormal,
     InitiateRequest,
     InitiateResponse,
-    SetRequestNormal,
-    SetResponseNormal,
 )
 from dcu.cosem.apdu.wire import Reader
 from dcu.errors import DecodeError
 
-_DATE_TIME_SIZE = 12
 _OCTET_STRING = 0x09
 
 _BLOCK = struct.Struct(">BBB?I")  # tag, variant, invoke, last-block, block-number
@@ -148,62 +143,12 @@ def _get_results(reader: Reader) -> GetResponseList:
     return GetResponseList(invoke, results)
 
 
-# --- SET and ACTION
-
-
-def _encode_set_request(apdu: SetRequestNormal) -> bytes:
-    head = bytes((0xC1, 1, apdu.invoke)) + wire.attribute(apdu.attribute)
-    return head + wire.selection(apdu.selection) + wire.value(apdu.value)
-
-
-def _set_request(reader: Reader) -> SetRequestNormal:
-    return SetRequestNormal(reader.u8(), reader.attribute(), reader.selection(), reader.last_value())
-
-
-def _encode_set_response(apdu: SetResponseNormal) -> bytes:
-    return bytes((0xC5, 1, apdu.invoke, apdu.result))
-
-
-def _set_response(reader: Reader) -> SetResponseNormal:
-    response = SetResponseNormal(reader.u8(), DataAccessResult(reader.u8()))
-    reader.end()
-    return response
-
-
-def _encode_action_request(apdu: ActionRequestNormal) -> bytes:
-    parameter = b"\x00" if apdu.parameter is None else b"\x01" + wire.value(apdu.parameter)
-    return bytes((0xC3, 1, apdu.invoke)) + wire.method(apdu.method) + parameter
-
-
-def _action_request(reader: Reader) -> ActionRequestNormal:
-    invoke, method = reader.u8(), reader.method()
-    parameter = reader.last_value() if reader.flag("method parameters") else None
-    reader.end()
-    return ActionRequestNormal(invoke, method, parameter)
-
-
-def _encode_action_response(apdu: ActionResponseNormal) -> bytes:
-    returned = b"\x00" if apdu.value is None else b"\x01" + wire.result(apdu.value)
-    return bytes((0xC7, 1, apdu.invoke, apdu.result)) + returned
-
-
-def _action_response(reader: Reader) -> ActionResponseNormal:
-    invoke, result = reader.u8(), ActionResult(reader.u8())
-    if reader.at == len(reader.raw):  # meters exist that leave out the flag when the method returns nothing
-        return ActionResponseNormal(invoke, result)
-    value = reader.result(last=True) if reader.flag("return parameters") else None
-    reader.end()
-    return ActionResponseNormal(invoke, result, value)
-
-
 # --- notifications and errors
 
 
 def _encode_notification(apdu: DataNotification) -> bytes:
-    if len(apdu.date_time) not in (0, _DATE_TIME_SIZE):
-        raise ValueError(f"a date-time has 12 bytes, or none, not {len(apdu.date_time)}")
     head = b"\x0f" + apdu.long_invoke.to_bytes(4, "big")
-    return head + wire.octets(apdu.date_time) + wire.value(apdu.body)
+    return head + wire.date_time(apdu.date_time) + wire.value(apdu.body)
 
 
 def _notification(reader: Reader) -> DataNotification:
@@ -212,9 +157,19 @@ def _notification(reader: Reader) -> DataNotification:
     size = reader.u8()
     if size == _OCTET_STRING:  # Kaifa tags the date-time as a value: 09 0C …
         size = reader.u8()
-    if size not in (0, _DATE_TIME_SIZE):
+    if size not in (0, wire.DATE_TIME_SIZE):
         raise DecodeError(f"data-notification: a date-time has 12 bytes, or none, not {size}", at)
     return DataNotification(invoke, reader.take(size), reader.last_value())
+
+
+def _encode_event(apdu: EventNotification) -> bytes:
+    moment = b"\x01" + wire.date_time(apdu.date_time) if apdu.date_time else b"\x00"
+    return b"\xc2" + moment + wire.attribute(apdu.attribute) + wire.value(apdu.value)
+
+
+def _event(reader: Reader) -> EventNotification:
+    moment = reader.date_time() if reader.flag("time") else b""
+    return EventNotification(moment, reader.attribute(), reader.last_value())
 
 
 def _encode_exception(apdu: ExceptionResponse) -> bytes:
@@ -247,11 +202,11 @@ _ENCODERS: Mapping[type, Callable[[Any], bytes]] = {
     GetResponseNormal: _encode_get_response,
     GetResponseBlock: _encode_get_block,
     GetResponseList: _encode_get_results,
-    SetRequestNormal: _encode_set_request,
-    SetResponseNormal: _encode_set_response,
-    ActionRequestNormal: _encode_action_request,
-    ActionResponseNormal: _encode_action_response,
+    **writing.ENCODERS,
+    access.AccessRequest: access.encode_request,
+    access.AccessResponse: access.encode_response,
     DataNotification: _encode_notification,
+    EventNotification: _encode_event,
 }
 
 _DECODERS: Mapping[int, _Decoder | Mapping[int, _Decoder]] = {
@@ -260,10 +215,10 @@ _DECODERS: Mapping[int, _Decoder | Mapping[int, _Decoder]] = {
     0x0E: initiate.decode_error,
     0x0F: _notification,
     0xC0: {1: _get_request, 2: _get_next, 3: _get_list},
-    0xC1: {1: _set_request},
-    0xC3: {1: _action_request},
     0xC4: {1: _get_response, 2: _get_block, 3: _get_results},
-    0xC5: {1: _set_response},
-    0xC7: {1: _action_response},
+    0xC2: _event,
     0xD8: _exception,
+    access.REQUEST: access.decode_request,
+    access.RESPONSE: access.decode_response,
+    **writing.DECODERS,
 }

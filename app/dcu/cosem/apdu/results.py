@@ -27,6 +27,9 @@ class DataAccessResult(Open):
     OTHER_REASON = 250
 
 
+Result = bytes | DataAccessResult  # Get-Data-Result: an encoded value, or why there is none
+
+
 class ActionResult(Open):
     SUCCESS = 0
     HARDWARE_FAULT = 1

@@ -5,24 +5,23 @@
 
 from dataclasses import dataclass, field
 
+from dcu.cosem.apdu.access import AccessRequest, AccessResponse
 from dcu.cosem.apdu.results import (
-    ActionResult,
     ConfirmedService,
     Conformance,
-    DataAccessResult,
     ErrorClass,
     ExceptionService,
     ExceptionState,
     InitiateError,
+    Result,
 )
+from dcu.cosem.apdu.written import Written
 from dcu.cosem.selection import Selection
 from dcu.credentials import Secret
-from dcu.model import AttributeRef, MethodRef
+from dcu.model import AttributeRef
 
 DLMS_VERSION = 6
 VAA_NAME_LN = 0x0007  # what a server that uses logical names answers
-
-Result = bytes | DataAccessResult  # Get-Data-Result: an encoded value, or why there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,42 +119,21 @@ class GetResponseList:
 
 
 @dataclass(frozen=True, slots=True)
-class SetRequestNormal:
-    invoke: int
-    attribute: AttributeRef
-    selection: Selection | None
-    value: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SetResponseNormal:
-    invoke: int
-    result: DataAccessResult
-
-
-@dataclass(frozen=True, slots=True)
-class ActionRequestNormal:
-    invoke: int
-    method: MethodRef
-    parameter: bytes | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ActionResponseNormal:
-    """result: whether the method ran; value: what it returned, or why it cannot be given, or None."""
-
-    invoke: int
-    result: ActionResult
-    value: Result | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class DataNotification:
     """A push. long_invoke: Long-Invoke-Id-And-Priority; date_time: the 12 bytes of a COSEM date-time, or none."""
 
     long_invoke: int
     date_time: bytes
     body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EventNotification:
+    """An attribute's value that the server sends unasked. date_time: as in DataNotification."""
+
+    date_time: bytes
+    attribute: AttributeRef
+    value: bytes = field(repr=False)
 
 
 Apdu = (
@@ -169,9 +147,9 @@ Apdu = (
     | GetResponseNormal
     | GetResponseBlock
     | GetResponseList
-    | SetRequestNormal
-    | SetResponseNormal
-    | ActionRequestNormal
-    | ActionResponseNormal
+    | Written
+    | AccessRequest
+    | AccessResponse
     | DataNotification
+    | EventNotification
 )

@@ -1,14 +1,15 @@
 """Reading APDUs byte by byte, bounded: the cursor that the codecs share, and the pieces common to several services."""
 
 import struct
+from collections.abc import Sequence
 
 from dcu.cosem import axdr
-from dcu.cosem.apdu.results import DataAccessResult
-from dcu.cosem.apdu.types import Result
+from dcu.cosem.apdu.results import DataAccessResult, Result
 from dcu.cosem.selection import Selection
 from dcu.errors import DecodeError
 from dcu.model import AttributeRef, MethodRef, Obis
 
+DATE_TIME_SIZE = 12
 REFERENCE = struct.Struct(">H6sb")  # class, OBIS code, attribute or method
 
 
@@ -68,6 +69,14 @@ class Reader:
         start, self.at = self.at, len(self.raw)
         return self.raw[start:]
 
+    def date_time(self) -> bytes:
+        """An octet-string that holds a COSEM date-time, or nothing."""
+        at = self.at
+        raw = self.octets()
+        if len(raw) not in (0, DATE_TIME_SIZE):
+            raise DecodeError(f"a date-time has 12 bytes, or none, not {len(raw)}", at)
+        return raw
+
     def end(self) -> None:
         if self.at != len(self.raw):
             raise DecodeError(f"{len(self.raw) - self.at} bytes follow the end of the APDU", self.at)
@@ -112,6 +121,17 @@ def value(encoded: bytes) -> bytes:
     if not encoded:
         raise ValueError("an encoded value is empty: null-data is the byte 00")
     return encoded
+
+
+def date_time(raw: bytes) -> bytes:
+    if len(raw) not in (0, DATE_TIME_SIZE):
+        raise ValueError(f"a date-time has 12 bytes, or none, not {len(raw)}")
+    return octets(raw)
+
+
+def sequence(items: Sequence[bytes]) -> bytes:
+    """SEQUENCE OF: how many, then each as it is encoded."""
+    return axdr.encode_length(len(items)) + b"".join(items)
 
 
 def octets(raw: bytes) -> bytes:
