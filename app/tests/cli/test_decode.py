@@ -542,11 +542,10 @@ def test_what_came_before_an_error_is_shown(decode):
 
 
 def test_a_service_that_we_do_not_read_yet_is_shown_as_the_worker_reads_it(decode):
-    first_block = bytes.fromhex("c102c1" + "0001" + "0100010800ff" + "02" + "00" + "00" + "00000001" + "02" + "1105")
-    code, out, _ = decode(first_block.hex())
+    code, out, _ = decode("05" + "01" + "02" + "fa00")  # short name referencing
     assert code == 0
     assert "unchecked" in out
-    assert "<SetRequest" in out
+    assert "<ReadRequest" in out
 
 
 def test_a_zone_that_is_none_is_a_mistake_of_the_command_line(decode):

@@ -281,7 +281,12 @@ COSEM = (
         (b"\x02\x02\x11\x12", b"\x01\x00\x05\x06", b"\x11", b"\x12"),
         ("dcu.cosem.axdr.decode_description", "dcu.cosem.axdr.decode_length", "dcu.cosem.axdr.decode_tag"),
     ),
-    Target("apdu", one_apdu, _PLAIN, ("dcu.cosem.apdu.codec.decode",)),
+    Target(
+        "apdu",
+        one_apdu,
+        (*_PLAIN, *seeds.WRITTEN),
+        ("dcu.cosem.apdu.codec.decode", *(f"dcu.cosem.apdu.access.decode_{what}" for what in ("request", "response"))),
+    ),
     Target(
         "initiate",
         initiate_parts,
