@@ -106,6 +106,9 @@ def _files(path: Path) -> Sequence[Path]:
 
 
 def _name(path: Path) -> str:
+    """The same wherever the repository and the output stand, so that several working trees share one output."""
+    if path.is_relative_to(OUT):
+        return f"out/device/{path.relative_to(OUT)}"
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
 
 
