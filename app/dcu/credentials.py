@@ -36,11 +36,20 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPair:
+    """Two parties' keys for one use, on the curve of their suite: our private scalar, the other's public x || y."""
+
+    private: Secret
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class MeterKeys:
-    """What one meter is secured with (DLMS Green Book, security suite 0: 16-byte keys).
+    """What one meter is secured with (DLMS Green Book 9.2.3.3; guek and gak: 16 bytes, 32 in suite 2).
 
     system_title: the meter's 8 bytes; guek: global unicast encryption key; gak: global authentication key;
-    password: the LLS secret, or None.
+    password: the secret of LLS and of HLS 2, 3, 4 and 6; signing, agreement: of suites 1 and 2; master: what wraps
+    other keys (KEK).
     """
 
     system_title: bytes
@@ -48,6 +57,9 @@ class MeterKeys:
     gak: Secret
     password: Secret | None = None
     suite: int = 0
+    signing: KeyPair | None = None
+    agreement: KeyPair | None = None
+    master: Secret | None = None
 
     def fingerprint(self, title: bytes) -> bytes:
         """Name the encryption key and the system title that forms nonces with it, without giving the key away."""

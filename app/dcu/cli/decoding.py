@@ -33,7 +33,6 @@ Plain = Apdu | Acse
 MAX_VALUE = 16 << 20  # bytes of a value in blocks; a year of quarter-hours in ten columns takes half of it
 VALUES = frozenset(("body", "value", "result", "results", "parameter"))  # fields that hold encoded values
 _CLIENT_TAGS = (0x01, 0xC0, 0xC1, 0xC3)
-_NO_GAK = Secret(bytes(security.KEY_SIZE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +153,7 @@ class Decoder:
         if self._keys.gak is None and Protection.AUTHENTICATED in protection:
             raise KeysError(f"{self._keys.path}: key gak is missing: the frame is {protection}")
         try:
-            return Cipher(encryption, self._keys.gak or _NO_GAK)
+            return Cipher(encryption, self._keys.gak or Secret(bytes(len(encryption))), suite=self._keys.suite)
         except ValueError as error:
             raise KeysError(f"{self._keys.path}: {error}") from None
 

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dcu.cosem import acse, apdu, security
+from dcu.cosem import acse, apdu, hls, security
 from dcu.cosem.acse import Aare, Aarq, AssociationResult, Diagnostic, Mechanism, UserDiagnostic
 from dcu.cosem.apdu import (
     ConfirmedService,
@@ -23,9 +23,11 @@ from dcu.cosem.apdu import (
 )
 from dcu.cosem.association import Authentication, Counter, Floors, ServerAssociation
 from dcu.cosem.ciphering import Ciphering, require_protection
+from dcu.cosem.hls import Challenges, Hls
 from dcu.cosem.security import Framing, Protection
 from dcu.credentials import Secret
 from dcu.errors import AuthenticationFailed, DecodeError, PolicyViolated, TagMismatch
+from dcu.suites import SUITES
 
 _TITLE_SIZE = 8
 _HEAD = 9 + 3  # what stands before a block's bytes in a GET response: tag to choice, and their length
@@ -44,8 +46,8 @@ class Link:
     conformance: Conformance
     client_max_pdu: int
     ciphering: Ciphering | None
-    ours: bytes = field(default=b"", repr=False)  # HLS: the challenge that we gave
-    theirs: bytes = field(default=b"", repr=False)
+    hls: Hls | None = None
+    challenges: Challenges | None = field(default=None, repr=False)
     proven: bool = True  # False: HLS pass 3 is still due
     long_get: "LongGet | None" = None
     stands: "Link | None" = None
@@ -90,8 +92,9 @@ def admit(
     if initiate.dedicated_key is not None:
         # Whoever knows the key that we answer under finds the authentication key in two of our tags: so it has to be
         # our client's, unread by others.
-        fit = len(initiate.dedicated_key) == security.KEY_SIZE and protection.covers(Protection.BOTH)
-        if ciphering is None or not fit:
+        assert terms.keys or ciphering is None
+        fit = terms.keys and len(initiate.dedicated_key) == SUITES[terms.keys.suite].key_size
+        if ciphering is None or not fit or not protection.covers(Protection.BOTH):
             raise _not_initiated(InitiateError.OTHER)
         ciphering.use_dedicated(Secret(initiate.dedicated_key.reveal()))
     conformance = Conformance(initiate.conformance & terms.conformance)
@@ -102,9 +105,18 @@ def admit(
     if room(initiate.max_pdu, terms.policy.response) < 1:
         raise _not_initiated(InitiateError.PDU_SIZE_TOO_SHORT)
     link = Link(terms, conformance, initiate.max_pdu, ciphering)
-    if terms.authentication is Authentication.GMAC:
-        link.theirs = request.authentication_value or b""
-        link.ours = security.new_challenge(random)
+    if terms.authentication.high:
+        assert terms.keys
+        link.hls = Hls(
+            terms.authentication,
+            terms.keys,
+            title=terms.keys.system_title,
+            peer=request.calling_title or b"",
+            ciphering=ciphering,
+            manufacturer=terms.manufacturer,
+        )
+        ours = hls.new_challenge(terms.authentication, random)
+        link.challenges = Challenges(ours, request.authentication_value or b"")
         link.proven = False
     return link, _accepted(link)
 
@@ -130,21 +142,23 @@ def _check_authentication(request: Aarq, terms: ServerAssociation) -> None:
         assert terms.keys.password
         if not hmac.compare_digest(value, terms.keys.password.reveal()):
             raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE)
-    if wanted is Authentication.GMAC:
-        if not 8 <= len(value) <= 64:
+    if wanted.high:
+        if not hls.fits(wanted, value):
             raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE)
-        if not terms.policy.response.secret and security.begins_apdu(value):
+        if hls.signs_apdus(wanted, terms.policy.response) and hls.begins_apdu(value):
             raise Rejected(UserDiagnostic.NO_REASON_GIVEN, transient=True)  # our answer to it would sign that APDU
 
 
 def _ciphering(request: Aarq, terms: ServerAssociation, counter: Counter, floors: Floors) -> Ciphering | None:
-    if not terms.secured:
+    if not terms.titled:
         return None
     assert terms.keys
     title = request.calling_title or b""
     ours = terms.keys.system_title
     if len(title) != _TITLE_SIZE or title == ours or terms.client_title not in (None, title):
         raise Rejected(UserDiagnostic.CALLING_AP_TITLE_NOT_RECOGNIZED)
+    if not terms.secured:
+        return None
     return Ciphering(terms.keys, title=ours, peer=title, counter=counter, floors=floors)
 
 
@@ -176,15 +190,15 @@ def _not_initiated(error: InitiateError) -> Rejected:
 
 def _accepted(link: Link) -> bytes:
     terms = link.terms
-    high = terms.authentication is Authentication.GMAC
+    high = terms.authentication.high
     return acse.encode(
         Aare(
             context=terms.context,
             result=AssociationResult.ACCEPTED,
             diagnostic=UserDiagnostic.AUTHENTICATION_REQUIRED if high else UserDiagnostic.NULL,
             responding_title=terms.keys.system_title or None if terms.keys else None,
-            mechanism=Mechanism.HIGH_GMAC if high else None,
-            authentication_value=link.ours or None,
+            mechanism=terms.authentication.value if high else None,
+            authentication_value=link.challenges.ours if link.challenges else None,
             user_information=initiate_response(link),
         )
     )

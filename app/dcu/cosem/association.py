@@ -14,7 +14,7 @@ from typing import Protocol
 from dcu.cosem.acse import ApplicationContext, Mechanism
 from dcu.cosem.apdu import Conformance
 from dcu.cosem.security import Policy, Protection
-from dcu.credentials import MeterKeys
+from dcu.credentials import MeterKeys, Secret
 from dcu.errors import CounterReplayed, DcuError, MalformedAnswer, PolicyViolated, ServiceRefused, TagMismatch
 
 UNPROTECTED = Policy(Protection.NONE, Protection.NONE)
@@ -36,11 +36,34 @@ MAX_PDU = 0xFFFF  # a 16-bit field
 
 
 class Authentication(Enum):
-    """How the two sides prove who they are. HLS 5 is mutual; LLS sends the password as it is."""
+    """How the two sides prove who they are. HLS is mutual (see `hls`); LLS sends the password as it is."""
 
     NONE = Mechanism.NONE
     LOW = Mechanism.LOW
+    HIGH = Mechanism.HIGH  # a maker's own
+    MD5 = Mechanism.HIGH_MD5
+    SHA1 = Mechanism.HIGH_SHA1
     GMAC = Mechanism.HIGH_GMAC
+    SHA256 = Mechanism.HIGH_SHA256
+    ECDSA = Mechanism.HIGH_ECDSA
+
+    @property
+    def high(self) -> bool:
+        return self not in (Authentication.NONE, Authentication.LOW)
+
+    @property
+    def titled(self) -> bool:
+        """Whether what proves names both system titles."""
+        return self in (Authentication.GMAC, Authentication.SHA256, Authentication.ECDSA)
+
+    @property
+    def secret(self) -> bool:
+        """Whether it rests on the password."""
+        return self in _BY_SECRET
+
+
+_BY_SECRET = (Authentication.LOW, Authentication.HIGH, Authentication.MD5, Authentication.SHA1, Authentication.SHA256)
+Manufacturer = Callable[[Secret, bytes], bytes]  # HLS 2: from the secret and a challenge, the answer to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +86,16 @@ class Association:
     conformance: Conformance = SUPPORTED
     max_answer: int = 8 << 20
     protected_release: bool = True
+    manufacturer: Manufacturer | None = None
 
     def __post_init__(self) -> None:
-        if not MIN_PDU <= self.max_pdu <= MAX_PDU:
-            raise ValueError(f"a max PDU of {self.max_pdu} bytes: {MIN_PDU}..{MAX_PDU}")
-        if self.authentication is Authentication.LOW and not (self.keys and self.keys.password):
-            raise ValueError("low-level authentication needs the meter's password")
-        if not (self.secured or self.dedicated):
+        _check(self.authentication, self.keys, self.max_pdu, self.manufacturer)
+        if not (self.titled or self.dedicated):
             return
         if self.keys is None or len(self.keys.system_title) != 8:
-            raise ValueError("ciphering and HLS 5 need the meter's keys and its 8-byte system title")
+            raise ValueError("ciphering and HLS 5, 6 and 7 need the meter's keys and its 8-byte system title")
         if len(self.client_title) != 8:
-            raise ValueError("ciphering and HLS 5 need a client system title of 8 bytes")
+            raise ValueError("ciphering and HLS 5, 6 and 7 need a client system title of 8 bytes")
         if self.client_title == self.keys.system_title:
             raise ValueError("client and meter have the same system title: nonces would be used twice")
         if self.dedicated and not self.policy.request.covers(Protection.BOTH):
@@ -88,8 +109,13 @@ class Association:
 
     @property
     def secured(self) -> bool:
-        """Whether both system titles and keys are needed."""
+        """Whether symmetric keys and invocation counters are needed."""
         return self.ciphered or self.authentication is Authentication.GMAC
+
+    @property
+    def titled(self) -> bool:
+        """Whether both system titles are needed."""
+        return self.ciphered or self.authentication.titled
 
     @property
     def context(self) -> ApplicationContext:
@@ -115,14 +141,12 @@ class ServerAssociation:
     policy: Policy = UNPROTECTED
     max_pdu: int = MAX_PDU
     conformance: Conformance = SUPPORTED
+    manufacturer: Manufacturer | None = None
 
     def __post_init__(self) -> None:
-        if not MIN_PDU <= self.max_pdu <= MAX_PDU:
-            raise ValueError(f"a max PDU of {self.max_pdu} bytes: {MIN_PDU}..{MAX_PDU}")
-        if self.authentication is Authentication.LOW and not (self.keys and self.keys.password):
-            raise ValueError("low-level authentication needs a password")
-        if self.secured and (self.keys is None or len(self.keys.system_title) != 8):
-            raise ValueError("ciphering and HLS 5 need keys and an 8-byte system title")
+        _check(self.authentication, self.keys, self.max_pdu, self.manufacturer)
+        if self.titled and (self.keys is None or len(self.keys.system_title) != 8):
+            raise ValueError("ciphering and HLS 5, 6 and 7 need keys and an 8-byte system title")
 
     @property
     def ciphered(self) -> bool:
@@ -133,8 +157,27 @@ class ServerAssociation:
         return self.ciphered or self.authentication is Authentication.GMAC
 
     @property
+    def titled(self) -> bool:
+        return self.ciphered or self.authentication.titled
+
+    @property
     def context(self) -> ApplicationContext:
         return ApplicationContext.LN_CIPHERED if self.ciphered else ApplicationContext.LN
+
+
+def _check(
+    authentication: Authentication, keys: MeterKeys | None, max_pdu: int, manufacturer: Manufacturer | None
+) -> None:
+    """What holds for both sides. Raises ValueError."""
+    if not MIN_PDU <= max_pdu <= MAX_PDU:
+        raise ValueError(f"a max PDU of {max_pdu} bytes: {MIN_PDU}..{MAX_PDU}")
+    if authentication.secret and not (keys and keys.password):
+        name = "low-level" if authentication is Authentication.LOW else f"HLS {authentication.value.value}"
+        raise ValueError(f"{name} authentication needs a password")
+    if authentication is Authentication.HIGH and manufacturer is None:
+        raise ValueError("HLS 2 is a maker's own: say how its answer is made")
+    if authentication is Authentication.ECDSA and not (keys and keys.suite and keys.signing):
+        raise ValueError("HLS 7 needs security suite 1 or 2, a signing key of ours and the other side's public one")
 
 
 @dataclass(frozen=True, slots=True)

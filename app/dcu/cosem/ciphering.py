@@ -17,8 +17,6 @@ from dcu.cosem.security import (
     Framing,
     Opened,
     Protection,
-    hls_answer,
-    hls_verify,
     parse,
     protect,
     unprotect,
@@ -32,15 +30,15 @@ _DEDICATED = (Framing.DEDICATED, Framing.GENERAL_DEDICATED)
 class Ciphering:
     """One side's view: `title` is ours, `peer` the other side's; `floors` holds what its global key has counted."""
 
-    __slots__ = ("_counter", "_dedicated", "_dedicated_floor", "_floors", "_gak", "cipher", "peer", "title")
+    __slots__ = ("_counter", "_dedicated", "_dedicated_floor", "_floors", "_keys", "cipher", "peer", "title")
 
     def __init__(
         self, keys: MeterKeys, *, title: bytes, peer: bytes, counter: Callable[[], int], floors: Floors
     ) -> None:
-        self.cipher = Cipher(keys.guek, keys.gak)
+        self.cipher = Cipher(keys.guek, keys.gak, suite=keys.suite)
         self.title = title
         self.peer = peer
-        self._gak = keys.gak
+        self._keys = keys
         self._counter = counter
         self._floors = floors
         self._dedicated: Cipher | None = None
@@ -57,7 +55,7 @@ class Ciphering:
         return self._floors.floor(self.peer)
 
     def use_dedicated(self, key: Secret) -> None:
-        self._dedicated = Cipher(key, self._gak)
+        self._dedicated = Cipher(key, self._keys.gak, suite=self._keys.suite)
         self._dedicated_floor = -1
 
     def seal(self, apdu: bytes, protection: Protection, framing: Framing) -> bytes:
@@ -95,13 +93,11 @@ class Ciphering:
         else:
             self._floors.accept(self.peer, opened.counter)
 
-    def prove(self, challenge: bytes) -> bytes:
-        """HLS 5: f(challenge), ours."""
-        return hls_answer(self.cipher, title=self.title, counter=self._counter(), challenge=challenge)
+    def next_counter(self) -> int:
+        return self._counter()
 
-    def verify(self, proof: bytes, challenge: bytes, floor: int) -> None:
-        """HLS 5: the peer's f(challenge), its counter above `floor`. Raises AuthenticationFailed, CounterReplayed."""
-        counter = hls_verify(self.cipher, proof, title=self.peer, challenge=challenge)
+    def proven(self, counter: int, floor: int) -> None:
+        """The peer's proof of HLS 5 came under `counter`: it must be above `floor`. Raises CounterReplayed."""
         self.require_above(floor, counter)
         if counter > self.floor:  # the frame that brought it may have raised it already
             self._floors.accept(self.peer, counter)

@@ -24,7 +24,7 @@ from dcu.cosem.apdu import (
     SetRequestNormal,
     SetResponseNormal,
 )
-from dcu.cosem.association import Association, Authentication, Counter, Negotiated, StaleAnswer, UnfitChallenge
+from dcu.cosem.association import Association, Counter, Negotiated, StaleAnswer, UnfitChallenge
 from dcu.cosem.conversation import Conversation
 from dcu.cosem.exchange import Conclusive, Exchange, decode_results
 from dcu.cosem.handshake import REPLY_TO_HLS, Handshake
@@ -68,7 +68,7 @@ class ClientSession(Conversation):
         self.negotiated = None
         self._awaited.clear()
         handshake, negotiated = yield from self._open()
-        if self.association.authentication is Authentication.GMAC:
+        if self.association.authentication.high:
             yield from self._prove(handshake)
         self.negotiated = negotiated
         self.associated = True
@@ -93,7 +93,7 @@ class ClientSession(Conversation):
         def verify(answer: Apdu) -> ActionResponseNormal:
             answer = _an_action(answer)
             if answer.result != ActionResult.SUCCESS:
-                text = f"authentication failed: the meter did not accept our proof ({answer.result}): check the GAK"
+                text = f"authentication failed: the meter did not accept our proof ({answer.result}): check our keys"
                 raise Conclusive(AuthenticationFailed(text))
             handshake.verify(answer.value, floor)
             return answer

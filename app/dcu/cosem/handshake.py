@@ -7,7 +7,7 @@ or the association does not come about. Source: DLMS Green Book (IEC 62056-5-3) 
 from collections.abc import Callable
 from contextlib import suppress
 
-from dcu.cosem import acse, apdu, security
+from dcu.cosem import acse, apdu, axdr, hls, security
 from dcu.cosem.acse import Aare, Aarq, ApplicationContext, AssociationResult, Mechanism, Rlre, Rlrq, UserDiagnostic
 from dcu.cosem.apdu import (
     ConfirmedServiceError,
@@ -21,6 +21,7 @@ from dcu.cosem.apdu import (
 from dcu.cosem.association import MIN_PDU, Association, Authentication, Negotiated, StaleAnswer, UnfitChallenge
 from dcu.cosem.ciphering import Ciphering, require_protection
 from dcu.cosem.exchange import Conclusive
+from dcu.cosem.hls import Challenges, Hls
 from dcu.cosem.security import Framing, Protection
 from dcu.credentials import Secret
 from dcu.errors import (
@@ -33,10 +34,10 @@ from dcu.errors import (
     ServiceRefused,
 )
 from dcu.model import MethodRef, Obis
+from dcu.suites import SUITES
 
 REPLY_TO_HLS = MethodRef(15, Obis(bytes((0, 0, 40, 0, 0, 255))), 1)  # of the current association
 _AARE, _RLRE = 0x61, 0x63
-_PROOF_HEAD = b"\x09\x11"  # octet-string of 17 bytes: SC, IC, GMAC
 
 
 class Handshake:
@@ -51,10 +52,11 @@ class Handshake:
 
     def aarq(self) -> bytes:
         settings = self._association
-        if settings.authentication is Authentication.GMAC:
-            self._ours = security.new_challenge(self._random)
+        if settings.authentication.high:
+            self._ours = hls.new_challenge(settings.authentication, self._random)
         if settings.dedicated:
-            self._dedicated = Secret(self._random(security.KEY_SIZE))
+            assert settings.keys
+            self._dedicated = SUITES[settings.keys.suite].new_key(self._random)
         value: bytes | None = self._ours or None
         if settings.authentication is Authentication.LOW and settings.keys and settings.keys.password:
             value = settings.keys.password.reveal()
@@ -87,15 +89,26 @@ class Handshake:
 
     def answer(self) -> bytes:
         """HLS pass 3: f(StoC), encoded as the parameter of reply_to_HLS_authentication."""
-        assert self._ciphering
-        return _PROOF_HEAD + self._ciphering.prove(self._theirs)
+        return proof(self._hls().prove(Challenges(self._ours, self._theirs)))
 
     def verify(self, value: Result | None, floor: int) -> None:
         """HLS pass 4: check f(CtoS). Its counter must be above what stood before the frame that brought it."""
-        assert self._ciphering
-        if not isinstance(value, bytes) or value[:2] != _PROOF_HEAD or len(value) != len(_PROOF_HEAD) + 17:
+        made = proof_in(value) if isinstance(value, bytes) else None
+        if made is None:
             raise AuthenticationFailed("authentication failed: the meter's proof is missing or has the wrong form")
-        self._ciphering.verify(value[2:], self._ours, floor)
+        self._hls().verify(made, Challenges(self._ours, self._theirs), floor)
+
+    def _hls(self) -> Hls:
+        settings = self._association
+        assert settings.keys
+        return Hls(
+            settings.authentication,
+            settings.keys,
+            title=settings.client_title,
+            peer=settings.server_title,
+            ciphering=self._ciphering,
+            manufacturer=settings.manufacturer,
+        )
 
     def rlrq(self) -> bytes:
         protected = self._association.ciphered and self._association.protected_release
@@ -141,12 +154,12 @@ class Handshake:
         if given not in (None, wanted) and (given, wanted) != (Mechanism.NONE, Mechanism.LOW):
             raise PolicyViolated(f"asked for authentication {wanted.name}, the meter gave {given.name}")
         expected, title = settings.server_title, answer.responding_title
-        if (settings.secured or (expected and title)) and title != expected:
+        if (settings.titled or (expected and title)) and title != expected:
             said = title.hex() if title else "none"
             raise AuthenticationFailed(f"authentication failed: system title {expected.hex()} configured, {said} came")
-        if settings.authentication is Authentication.GMAC:
-            self._theirs = _challenge(answer.authentication_value, self._ours)
-            if not settings.policy.request.secret and security.begins_apdu(self._theirs):
+        if settings.authentication.high:
+            self._theirs = _challenge(settings.authentication, answer.authentication_value, self._ours)
+            if hls.signs_apdus(settings.authentication, settings.policy.request) and hls.begins_apdu(self._theirs):
                 raise UnfitChallenge("the meter's challenge begins like an APDU, and our answer would sign that")
         elif answer.diagnostic == UserDiagnostic.AUTHENTICATION_REQUIRED:
             raise Conclusive(AssociationRefused("the meter wants high-level authentication: configure it"))
@@ -188,9 +201,21 @@ def _names_more(wanted: ApplicationContext, given: ApplicationContext) -> bool:
     return wanted is ApplicationContext.LN and given is ApplicationContext.LN_CIPHERED
 
 
-def _challenge(value: bytes | None, ours: bytes) -> bytes:
-    if value is None or not 8 <= len(value) <= 64:
-        raise MalformedAnswer("the meter's challenge is missing, or not of 8 to 64 bytes")
+def proof(made: bytes) -> bytes:
+    """An answer to a challenge, encoded as reply_to_HLS_authentication carries it: an octet-string."""
+    return b"\x09" + axdr.encode_length(len(made)) + made
+
+
+def proof_in(value: bytes) -> bytes | None:
+    """The answer in what reply_to_HLS_authentication carries, None where it has not the form of one."""
+    if len(value) < 3 or value[0] != 0x09 or value[1] != len(value) - 2 or value[1] > hls.MAX_PROOF:
+        return None
+    return value[2:]
+
+
+def _challenge(kind: Authentication, value: bytes | None, ours: bytes) -> bytes:
+    if value is None or not hls.fits(kind, value):
+        raise MalformedAnswer("the meter's challenge is missing, or has not the length that the standard allows")
     if value == ours:
         raise AuthenticationFailed("authentication failed: our own challenge came back")
     return value

@@ -1,4 +1,4 @@
-"""Ciphered APDUs, security suite 0: AES-128-GCM with 12-byte tags, and the GMAC of HLS 5.
+"""Ciphered APDUs: AES-GCM with 12-byte tags, 128 bits in security suites 0 and 1, 256 in suite 2.
 
 On the wire a protected APDU is ``tag | [title] | length | SC | IC | text | authentication tag``. SC says which
 protection was applied, IC is the sender's invocation counter; the nonce is the sender's system title and IC. With
@@ -8,14 +8,11 @@ encryption alone there is no tag: such a frame proves nothing, and only a policy
 The header (tag, title, lengths) is not in the tag's input. A changed title changes the nonce; a changed tag promises
 another service than the text holds; a changed length does not fit the frame: each is refused here.
 
-The tag of an APDU that is authenticated only and the answer to a challenge of HLS 5 are one computation: GMAC over SC,
-the authentication key and the APDU, or the challenge. The standard does not tell them apart; `begins_apdu` does.
-
 Source: IEC 62056-5-3 (DLMS Green Book 9.2.3, 9.2.7).
 """
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
@@ -25,14 +22,12 @@ from dcu.cosem import axdr
 from dcu.cosem.apdu.names import service_name
 from dcu.credentials import Secret
 from dcu.errors import AuthenticationFailed, DecodeError, PolicyViolated, TagMismatch
+from dcu.suites import SUITES
 
-SUITE = 0
-KEY_SIZE = 16
 TITLE_SIZE = 8
 TAG_SIZE = 12
-CHALLENGE_SIZE = 16  # of 8..64 allowed; some meters take 16 only
 MAX_COUNTER = 0xFFFFFFFF
-_HEADER = 5  # SC and IC
+HEADER = 5  # bytes: SC and IC
 _FULL_TAG = 16  # what GCM makes; the suite sends the first 12 bytes of it
 
 _SUITE_BITS, _AUTHENTICATED, _ENCRYPTED, _BROADCAST, _COMPRESSED = 0x0F, 0x10, 0x20, 0x40, 0x80
@@ -81,8 +76,14 @@ class Framing(IntEnum):
 
 _GLOBAL: Mapping[int, int] = {  # plaintext tag → ciphering tag
     0x01: 0x21,
+    0x05: 0x25,
+    0x06: 0x26,
     0x08: 0x28,
+    0x0C: 0x2C,
+    0x0D: 0x2D,
     0x0E: 0x2E,
+    0x16: 0x36,
+    0x18: 0x38,
     0xC0: 0xC8,
     0xC1: 0xC9,
     0xC2: 0xCA,
@@ -92,7 +93,13 @@ _GLOBAL: Mapping[int, int] = {  # plaintext tag → ciphering tag
     0xC7: 0xCF,
 }
 _DEDICATED: Mapping[int, int] = {
+    0x05: 0x45,
+    0x06: 0x46,
+    0x0C: 0x4C,
+    0x0D: 0x4D,
     0x0E: 0x4E,
+    0x16: 0x56,
+    0x18: 0x58,
     0xC0: 0xD0,
     0xC1: 0xD1,
     0xC2: 0xD2,
@@ -105,59 +112,37 @@ _PROMISES: Mapping[int, tuple[Framing, int]] = {
     **{ciphered: (Framing.GLOBAL, plain) for plain, ciphered in _GLOBAL.items()},
     **{ciphered: (Framing.DEDICATED, plain) for plain, ciphered in _DEDICATED.items()},
 }
-_PLAIN_TAGS = (
-    frozenset(  # of all that a ciphered APDU may hold, short names included; 80..BF and printable ones are not
-        bytes((tag,))
-        for tag in (
-            0x01,
-            0x05,
-            0x06,
-            0x08,
-            0x0C,
-            0x0D,
-            0x0E,
-            0x0F,
-            0x16,
-            0x18,
-            *range(0xC0, 0xC8),
-            0xD8,
-            0xD9,
-            0xDA,
-            0xE0,
-        )
-    )
-)
 _GENERAL = (Framing.GENERAL_GLOBAL, Framing.GENERAL_DEDICATED)
 
 
 @dataclass(frozen=True, slots=True)
 class SecurityControl:
-    """The SC byte of suite 0. broadcast: made with the broadcast key instead of the unicast one."""
+    """The SC byte. broadcast: made with the broadcast key instead of the unicast one."""
 
     protection: Protection
     broadcast: bool = False
+    suite: int = 0
 
     @classmethod
     def read(cls, byte: int) -> "SecurityControl":
-        """Raises DecodeError on what this suite cannot open."""
-        if byte & _SUITE_BITS != SUITE:
-            raise DecodeError(
-                f"security control {byte:02X}: security suite {byte & _SUITE_BITS} is not supported, only 0"
-            )
+        """Raises DecodeError on what cannot be opened here: a suite that does not exist, V.44 compression."""
+        if byte & _SUITE_BITS >= len(SUITES):
+            raise DecodeError(f"security control {byte:02X}: there is no security suite {byte & _SUITE_BITS}")
         if byte & _COMPRESSED:
-            raise DecodeError(f"security control {byte:02X}: compression is not supported")
+            raise DecodeError(f"security control {byte:02X}: compression (V.44) is not supported: switch it off")
         return _CONTROLS[byte]
 
     @property
     def byte(self) -> int:
-        return SUITE | self.protection << 4 | (_BROADCAST if self.broadcast else 0)
+        return self.suite | self.protection << 4 | (_BROADCAST if self.broadcast else 0)
 
 
 _CONTROLS = {  # made once: making them is what would cost most in sealing and opening a frame
     control.byte: control
+    for suite in range(len(SUITES))
     for flag in (False, True)
     for kind in range(4)
-    for control in [SecurityControl(Protection(kind), flag)]
+    for control in [SecurityControl(Protection(kind), flag, suite)]
 }
 
 
@@ -167,28 +152,34 @@ class Cipher:
     Local names in here never hold a key, so that a traceback which prints them shows none.
     """
 
-    __slots__ = ("_authentication", "_gcm", "broadcast")
+    __slots__ = ("_authentication", "_gcm", "broadcast", "suite")
 
-    def __init__(self, encryption: Secret, authentication: Secret, *, broadcast: bool = False) -> None:
+    def __init__(self, encryption: Secret, authentication: Secret, *, suite: int = 0, broadcast: bool = False) -> None:
         self.broadcast = broadcast
+        self.suite = suite
+        size = SUITES[suite].key_size
         for name, key in (("encryption", encryption), ("authentication", authentication)):
-            if len(key) != KEY_SIZE:
-                raise ValueError(f"the {name} key has {len(key)} bytes, security suite 0 takes {KEY_SIZE}")
+            if len(key) != size:
+                raise ValueError(f"the {name} key has {len(key)} bytes, security suite {suite} takes {size}")
         self._gcm = AESGCM(encryption.reveal())
         self._authentication = authentication
 
     def __repr__(self) -> str:
-        return f"Cipher(suite {SUITE}{', broadcast' if self.broadcast else ''})"
+        return f"Cipher(suite {self.suite}{', broadcast' if self.broadcast else ''})"
 
-    def seal(self, control: SecurityControl, nonce: bytes, plaintext: bytes) -> bytes:
-        """Return what follows SC and IC."""
+    def control(self, protection: Protection) -> SecurityControl:
+        """The SC of what this key protects so."""
+        return _CONTROLS[self.suite | protection << 4 | (_BROADCAST if self.broadcast else 0)]
+
+    def seal(self, control: SecurityControl, nonce: bytes, plaintext: bytes, header: bytes = b"") -> bytes:
+        """Return what follows SC and IC. header: what the tag covers beside it (general-ciphering)."""
         if control.protection == Protection.BOTH:
-            return self._gcm.encrypt(nonce, plaintext, self._additional(control))[: TAG_SIZE - _FULL_TAG]
+            return self._gcm.encrypt(nonce, plaintext, self._additional(control) + header)[: TAG_SIZE - _FULL_TAG]
         if control.protection == Protection.ENCRYPTED:
             return self._keystream(nonce, plaintext)
-        return plaintext + self.gmac(control, nonce, plaintext)
+        return plaintext + self.gmac(control, nonce, header + plaintext)
 
-    def open(self, control: SecurityControl, nonce: bytes, content: bytes) -> bytes | None:
+    def open(self, control: SecurityControl, nonce: bytes, content: bytes, header: bytes = b"") -> bytes | None:
         """Return the plaintext, or None when the tag does not fit: nothing of it leaves before the tag is right.
 
         `cryptography`'s one-shot GCM knows 16-byte tags only, and its other interface takes three times as long: so
@@ -198,10 +189,11 @@ class Cipher:
             return self._keystream(nonce, content)
         text, tag = content[:-TAG_SIZE], content[-TAG_SIZE:]
         if control.protection == Protection.AUTHENTICATED:
-            expected = self.gmac(control, nonce, text)
+            expected = self.gmac(control, nonce, header + text)
         else:
             text = self._keystream(nonce, text)
-            expected = self._gcm.encrypt(nonce, text, self._additional(control))[-_FULL_TAG : TAG_SIZE - _FULL_TAG]
+            sealed = self._gcm.encrypt(nonce, text, self._additional(control) + header)
+            expected = sealed[-_FULL_TAG : TAG_SIZE - _FULL_TAG]
         return text if hmac.compare_digest(expected, tag) else None
 
     def gmac(self, control: SecurityControl, nonce: bytes, message: bytes) -> bytes:
@@ -259,13 +251,13 @@ def parse(frame: bytes) -> Ciphered:
     size, at = axdr.decode_length(frame, at)
     if size != len(frame) - at:
         raise DecodeError(f"{service_name(frame[0])} announces {size} bytes, {len(frame) - at} follow", at)
-    if size < _HEADER:
+    if size < HEADER:
         raise DecodeError(f"{service_name(frame[0])}: {size} bytes do not hold SC and invocation counter", at)
     control = SecurityControl.read(frame[at])
-    content = frame[at + _HEADER :]
+    content = frame[at + HEADER :]
     if len(content) <= (TAG_SIZE if control.protection.authentic else 0):
-        raise DecodeError(f"{service_name(frame[0])} holds nothing", at + _HEADER)
-    return Ciphered(framing, service, title, control, int.from_bytes(frame[at + 1 : at + _HEADER], "big"), content)
+        raise DecodeError(f"{service_name(frame[0])} holds nothing", at + HEADER)
+    return Ciphered(framing, service, title, control, int.from_bytes(frame[at + 1 : at + HEADER], "big"), content)
 
 
 def protect(
@@ -285,8 +277,8 @@ def protect(
         raise ValueError("a ciphered APDU without protection: send it plain")
     if not apdu or is_ciphered(apdu):
         raise ValueError(f"{service_name(apdu[0]) if apdu else 'nothing'} cannot be ciphered")
-    control = _CONTROLS[protection << 4 | (_BROADCAST if cipher.broadcast else 0)]
-    sealed = cipher.seal(control, _nonce(title, counter), apdu)
+    control = cipher.control(protection)
+    sealed = cipher.seal(control, nonce(title, counter), apdu)
     body = bytes((control.byte,)) + counter.to_bytes(4, "big") + sealed
     if framing in _GENERAL:
         head = bytes((framing, TITLE_SIZE)) + title
@@ -311,15 +303,19 @@ def unprotect(
     if not control.protection or not control.protection.covers(required):
         least = required or "at least authenticated or encrypted"
         raise PolicyViolated(f"the frame is {control.protection}, required is: {least}")
+    if control.suite != cipher.suite:
+        raise PolicyViolated(f"the frame is of security suite {control.suite}, configured is {cipher.suite}")
     if control.broadcast != cipher.broadcast:
         used, held = ("broadcast", "unicast") if control.broadcast else ("unicast", "broadcast")
         raise PolicyViolated(f"the frame uses the {used} key where the {held} key is required")
     if ciphered.title not in (None, title):
-        raise AuthenticationFailed(f"the frame names system title {_hex(ciphered.title)}, expected is {_hex(title)}")
-    apdu = cipher.open(control, _nonce(title, ciphered.counter), ciphered.content)
+        raise AuthenticationFailed(
+            f"the frame names system title {hex_title(ciphered.title)}, expected is {hex_title(title)}"
+        )
+    apdu = cipher.open(control, nonce(title, ciphered.counter), ciphered.content)
     if apdu is None:
         raise TagMismatch(
-            f"the tag of a frame from system title {_hex(title)}, invocation counter {ciphered.counter}, "
+            f"the tag of a frame from system title {hex_title(title)}, invocation counter {ciphered.counter}, "
             "does not fit: check the GAK, the GUEK and the system title"
         )
     _check_promise(ciphered, apdu)
@@ -334,49 +330,7 @@ def _check_promise(ciphered: Ciphered, apdu: bytes) -> None:
         raise DecodeError(f"the deciphered frame does not hold {promised}, as its tag says{hint}")
 
 
-def new_challenge(random: Callable[[int], bytes]) -> bytes:
-    """HLS: a challenge that begins like no APDU (see `begins_apdu`)."""
-    drawn = random(CHALLENGE_SIZE)
-    return bytes((0x80 | drawn[0] & 0x3F,)) + drawn[1:] if begins_apdu(drawn) else drawn
-
-
-def begins_apdu(challenge: bytes) -> bool:
-    """Whether a DLMS APDU could begin like `challenge`, which 22 of 256 random ones do.
-
-    f(challenge) is computed as the tag of an authenticated-only APDU is, under the same key. Who gives f of a challenge
-    that is an APDU has signed that APDU.
-    """
-    return challenge[:1] in _PLAIN_TAGS
-
-
-def hls_answer(cipher: Cipher, *, title: bytes, counter: int, challenge: bytes) -> bytes:
-    """HLS 5: f(challenge) = SC | IC | GMAC (17 bytes), made by `title` under `counter`."""
-    tag = cipher.gmac(_HLS, _nonce(title, counter), challenge)
-    return bytes((_HLS.byte,)) + counter.to_bytes(4, "big") + tag
-
-
-def hls_verify(cipher: Cipher, answer: bytes, *, title: bytes, challenge: bytes) -> int:
-    """Check f(challenge) made by `title`; return its counter, still to be held against the floor.
-
-    Raises AuthenticationFailed.
-    """
-    if len(answer) != _HEADER + TAG_SIZE or answer[0] != _HLS.byte:
-        raise AuthenticationFailed(
-            f"HLS 5: the answer of system title {_hex(title)} is no GMAC of suite 0 (10, counter, 12 bytes)"
-        )
-    counter = int.from_bytes(answer[1:_HEADER], "big")
-    if not hmac.compare_digest(cipher.gmac(_HLS, _nonce(title, counter), challenge), answer[_HEADER:]):
-        raise AuthenticationFailed(
-            f"authentication failed: system title {_hex(title)} did not prove that it holds the keys: "
-            "check the GAK, the GUEK and the system title"
-        )
-    return counter
-
-
-_HLS = SecurityControl(Protection.AUTHENTICATED)
-
-
-def _nonce(title: bytes, counter: int) -> bytes:
+def nonce(title: bytes, counter: int) -> bytes:
     if len(title) != TITLE_SIZE:
         raise ValueError(f"a system title has {TITLE_SIZE} bytes, not {len(title)}")
     if not 0 <= counter <= MAX_COUNTER:
@@ -384,5 +338,5 @@ def _nonce(title: bytes, counter: int) -> bytes:
     return title + counter.to_bytes(4, "big")
 
 
-def _hex(title: bytes | None) -> str:
+def hex_title(title: bytes | None) -> str:
     return (title or b"").hex().upper()

@@ -40,7 +40,7 @@ from dcu.cosem.apdu import (
 )
 from dcu.cosem.association import Counter, Floors, MemoryFloors, Refused, ServerAssociation
 from dcu.cosem.ciphering import require_protection
-from dcu.cosem.handshake import REPLY_TO_HLS
+from dcu.cosem.handshake import REPLY_TO_HLS, proof, proof_in
 from dcu.cosem.security import Framing, Protection
 from dcu.cosem.selection import Selection
 from dcu.errors import AssociationRefused, CounterReplayed, DcuError, DecodeError, PolicyViolated, SecurityError
@@ -48,7 +48,6 @@ from dcu.model import AttributeRef, MethodRef
 
 _AARQ, _RLRQ = 0x60, 0x62
 _CONFIRMED = 0x40  # of invoke-id-and-priority
-_PROOF_HEAD = b"\x09\x11"
 
 # One request of 64 KB names 6,500 attributes: without bounds, a profile that many times over.
 LIST_ITEMS = 256  # attributes of one with-list request that are looked at
@@ -184,19 +183,20 @@ class ServerSession:
 
     def _prove(self, client_sap: int, link: Link, request: ActionRequestNormal, floor: int) -> Apdu:
         """HLS passes 3 and 4. A client that fails has to begin anew, with a new challenge."""
-        assert link.ciphering
-        proof = request.parameter or b""
+        assert link.hls
+        assert link.challenges
+        made = proof_in(request.parameter or b"")
         try:
-            if proof[:2] != _PROOF_HEAD:
-                raise DecodeError("HLS: the proof is no octet-string of 17 bytes")
-            link.ciphering.verify(proof[2:], link.ours, floor)
+            if made is None:
+                raise DecodeError("HLS: the proof is no octet-string")
+            link.hls.verify(made, link.challenges, floor)
         except (DecodeError, SecurityError) as error:
             self.refused.add(error)
             del self._links[client_sap]
             if link.stands:
                 self._links[client_sap] = link.stands
             return ActionResponseNormal(request.invoke, ActionResult.READ_WRITE_DENIED)
-        answer = _PROOF_HEAD + link.ciphering.prove(link.theirs)
+        answer = proof(link.hls.prove(link.challenges))
         link.proven, link.stands = True, None
         return ActionResponseNormal(request.invoke, ActionResult.SUCCESS, answer)
 

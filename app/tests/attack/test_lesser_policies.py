@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from dcu.cosem import acse, apdu, security
+from dcu.cosem import acse, apdu, hls, security
 from dcu.cosem.acse import Aarq, ApplicationContext, AssociationResult, Mechanism
 from dcu.cosem.apdu import (
     ActionRequestNormal,
@@ -260,7 +260,8 @@ def test_an_honest_challenge_that_looks_like_an_apdu_costs_a_stream_another_aarq
         answered = line.answer(frame)
         if answered[:1] != b"\x61":
             return answered
-        line.server._links[CLIENT].ours = challenge = next(challenges)
+        link, challenge = line.server._links[CLIENT], next(challenges)
+        link.challenges = replace(link.challenges, ours=challenge)
         return acse.encode(replace(acse.decode(answered), authentication_value=challenge))
 
     for _ in range(2 if lossy else 0):  # a changed AARE may stand before the true one: the caller asks anew
@@ -281,15 +282,15 @@ def test_where_proofs_are_enciphered_any_challenge_is_answered():
 
 @pytest.mark.parametrize("first", range(256))
 def test_our_own_challenges_begin_like_no_apdu(first):
-    challenge = security.new_challenge(lambda size: bytes((first,)) * size)
-    assert len(challenge) == security.CHALLENGE_SIZE
-    assert not security.begins_apdu(challenge)
+    challenge = hls.new_challenge(Authentication.GMAC, lambda size: bytes((first,)) * size)
+    assert len(challenge) == 16
+    assert not hls.begins_apdu(challenge)
     assert challenge[1:] == bytes((first,)) * 15
 
 
 def test_what_a_ciphered_frame_may_hold_begins_like_an_apdu():
     """By what can be ciphered at all: each tag that has a ciphered form, and those of general ciphering."""
-    plain = [frame for frame in range(256) if security.begins_apdu(bytes((frame,)))]
+    plain = [frame for frame in range(256) if hls.begins_apdu(bytes((frame,)))]
     assert len(plain) == 22
     for tag, name in SERVICES.items():
         ciphered = name.startswith(("glo-", "ded-", "general-glo", "general-ded", "general-cip", "general-sig"))

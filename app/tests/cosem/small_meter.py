@@ -15,21 +15,18 @@ from dcu.cosem.association import (
 )
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import Exchange, T, drive
+from dcu.cosem.hls import aes_ecb
 from dcu.cosem.security import Policy
 from dcu.cosem.selection import Selection
 from dcu.cosem.server import Denied, ServerSession
-from dcu.credentials import MeterKeys, Secret
+from dcu.credentials import MeterKeys
 from dcu.model import AttributeRef, MethodRef, Obis
 
+from .suite_keys import CLIENT_TITLE, keys
+
 CLIENT = 1
-METER_TITLE = bytes.fromhex("4D4D4D0000BC614E")  # the Green Book's examples: published, not secret
-CLIENT_TITLE = bytes.fromhex("4D4D4D0000000001")
-KEYS = MeterKeys(
-    METER_TITLE,
-    Secret(bytes.fromhex("000102030405060708090A0B0C0D0E0F")),
-    Secret(bytes.fromhex("D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF")),
-    Secret(b"12345678"),
-)
+KEYS, _ = keys(0)
+METER_TITLE = KEYS.system_title  # the Green Book's examples: published, not secret
 
 ENERGY = AttributeRef(3, Obis.parse("1-0:1.8.0*255"), 2)
 SCALER = AttributeRef(3, Obis.parse("1-0:1.8.0*255"), 3)
@@ -87,12 +84,43 @@ CONTEXTS: Mapping[str, tuple[Authentication, Policy, bool]] = {
     "gmac, global key": (Authentication.GMAC, AUTHENTICATED_ENCRYPTED, False),
     "gmac, dedicated key": (Authentication.GMAC, AUTHENTICATED_ENCRYPTED, True),
 }
+SUITE_CONTEXTS: Mapping[str, tuple[Authentication, Policy, bool, int]] = {  # as CONTEXTS, and the security suite
+    **{
+        f"{kind.name.lower()}, {how}": (kind, policy, False, 0)
+        for kind in (Authentication.HIGH, Authentication.MD5, Authentication.SHA1, Authentication.SHA256)
+        for how, policy in (("plain services", UNPROTECTED), ("global key", AUTHENTICATED_ENCRYPTED))
+    },
+    **{
+        f"{kind.name.lower()}, suite {suite}, {how}": (kind, policy, dedicated, suite)
+        for suite in (1, 2)
+        for kind in (Authentication.GMAC, Authentication.ECDSA)
+        for how, policy, dedicated in (
+            ("plain services", UNPROTECTED, False),
+            ("global key", AUTHENTICATED_ENCRYPTED, False),
+            ("dedicated key", AUTHENTICATED_ENCRYPTED, True),
+        )
+    },
+}
+EVERY = (*CONTEXTS, *SUITE_CONTEXTS)
+
+
+def context_of(name: str) -> tuple[Authentication, Policy, bool, MeterKeys, MeterKeys]:
+    """Authentication, policy, dedicated; the client's keys, the meter's."""
+    if name in CONTEXTS:
+        return *CONTEXTS[name], KEYS, KEYS
+    authentication, policy, dedicated, suite = SUITE_CONTEXTS[name]
+    return authentication, policy, dedicated, *keys(suite)
+
+
 SECURED = ("gmac, global key", "gmac, dedicated key")
 
 
 def association(context: str, *, max_pdu: int = 0xFFFF) -> Association:
-    authentication, policy, dedicated = CONTEXTS[context]
-    return Association(CLIENT, 1, authentication, KEYS, CLIENT_TITLE, policy, dedicated, max_pdu=max_pdu)
+    authentication, policy, dedicated, held, _ = context_of(context)
+    maker = aes_ecb if authentication is Authentication.HIGH else None
+    return Association(
+        CLIENT, 1, authentication, held, CLIENT_TITLE, policy, dedicated, max_pdu=max_pdu, manufacturer=maker
+    )
 
 
 class Pair:
@@ -108,12 +136,13 @@ class Pair:
         client_counter: Callable[[], int] | None = None,
         random: Callable[[int], bytes] | None = None,
     ) -> None:
-        authentication, policy, _ = CONTEXTS[context]
+        authentication, policy, _, _, held = context_of(context)
+        maker = aes_ecb if authentication is Authentication.HIGH else None
         self.meter = SmallMeter()
         more = {} if random is None else {"random": random}
         self.server = ServerSession(
             self.meter,
-            {CLIENT: ServerAssociation(authentication, KEYS, None, policy)},
+            {CLIENT: ServerAssociation(authentication, held, None, policy, manufacturer=maker)},
             counter=count(5000, 10).__next__,  # room for a forger between them
             floors=floors,
             lossy=lossy,

@@ -10,7 +10,8 @@ from gurux_dlms.objects import GXDLMSData, GXDLMSDisconnectControl, GXDLMSProfil
 from gurux_dlms.secure import GXDLMSSecureClient
 
 from dcu.cosem import acse, apdu, axdr
-from dcu.cosem.security import Cipher, Framing, Opened, Protection, hls_answer, hls_verify, parse, protect, unprotect
+from dcu.cosem.hls import hls_answer, hls_verify
+from dcu.cosem.security import Cipher, Framing, Opened, Protection, parse, protect, unprotect
 from dcu.cosem.selection import Selection
 from dcu.credentials import Secret
 from dcu.model import AttributeRef, MethodRef, Obis

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcu.cosem import acse, apdu, axdr, data, security
+from dcu.cosem import acse, apdu, axdr, data, hls, security
 from dcu.cosem.acse import Aare, ApplicationContext, AssociationResult, Mechanism, UserDiagnostic
 from dcu.cosem.apdu import (
     ActionResponseNormal,
@@ -294,9 +294,7 @@ def proving(lossy=False):
 
 def proof(session, invoke, *, counter=101, challenge=None):
     challenge = challenge or b"x" * 16
-    value = axdr.encode(
-        data.octets(security.hls_answer(CIPHER, title=METER_TITLE, counter=counter, challenge=challenge))
-    )
+    value = axdr.encode(data.octets(hls.hls_answer(CIPHER, title=METER_TITLE, counter=counter, challenge=challenge)))
     return ActionResponseNormal(invoke, ActionResult.SUCCESS, value)
 
 

@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcu.cosem import apdu, axdr
+from dcu.cosem.hls import hls_answer, hls_verify
 from dcu.cosem.security import (
     Cipher,
     Framing,
     Protection,
     SecurityControl,
-    hls_answer,
-    hls_verify,
     parse,
     protect,
     unprotect,
@@ -258,9 +257,9 @@ def test_a_ciphered_frame_inside_a_ciphered_frame_is_refused():
     [
         ("", "nothing where a ciphered APDU is expected"),
         ("C0010000080000010000FF0200", "get-request where a ciphered APDU is expected"),
-        ("C81E31" + "00" * 29, "security suite 1 is not supported, only 0"),
-        ("C81E32" + "00" * 29, "security suite 2 is not supported"),
-        ("C81EB0" + "00" * 29, "compression is not supported"),
+        ("C81E33" + "00" * 29, "there is no security suite 3"),
+        ("C81E3F" + "00" * 29, "there is no security suite 15"),
+        ("C81EB0" + "00" * 29, "compression .V.44. is not supported"),
         ("C81F30" + "00" * 29, "announces 31 bytes, 30 follow"),
         ("C81E30" + "00" * 30, "announces 30 bytes, 31 follow"),
         ("C80430000000", "do not hold SC and invocation counter"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcu.cosem import acse, apdu, axdr, data, security
+from dcu.cosem import acse, apdu, axdr, data, hls, security
 from dcu.cosem.acse import Aarq, ApplicationContext, AssociationResult, Mechanism, Rlrq, UserDiagnostic
 from dcu.cosem.apdu import (
     ActionRequestNormal,
@@ -260,7 +260,7 @@ def test_a_proof_in_a_plain_action_is_held_against_the_floor(counter):
         random=lambda size: b"P6wRJ21F",
     )
     session.receive(CLIENT, aarq(apdu.encode(INITIATE), context=ApplicationContext.LN))
-    answer = security.hls_answer(CIPHER, title=CLIENT_TITLE, counter=counter, challenge=b"P6wRJ21F")
+    answer = hls.hls_answer(CIPHER, title=CLIENT_TITLE, counter=counter, challenge=b"P6wRJ21F")
     result = ask(session, ActionRequestNormal(0xC1, REPLY_TO_HLS, b"\x09\x11" + answer)).result
     assert result == (ActionResult.SUCCESS if counter > 41 else ActionResult.READ_WRITE_DENIED)
     assert session.associated(CLIENT) == (counter > 41)

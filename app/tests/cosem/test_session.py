@@ -22,6 +22,7 @@ from .small_meter import (
     DISCONNECT,
     ENERGY,
     ENERGY_NOW,
+    EVERY,
     LIMIT,
     METER_TITLE,
     MISSING,
@@ -33,7 +34,7 @@ from .small_meter import (
 
 
 @pytest.mark.parametrize("lossy", [False, True], ids=["stream", "lossy"])
-@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("context", EVERY)
 def test_a_whole_session_works(context, lossy):
     pair = Pair(context, lossy=lossy)
     negotiated = pair.run(pair.client.associate())
@@ -49,7 +50,7 @@ def test_a_whole_session_works(context, lossy):
     assert pair.client.refused.total == pair.server.refused.total == 0
 
 
-@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("context", EVERY)
 def test_a_session_can_be_opened_again_after_its_release(context):
     pair = Pair(context).associated()
     pair.run(pair.client.release())

@@ -20,7 +20,7 @@ from dcu.model import AttributeRef, Obis
 from dcu.platform import doubly
 from dcu.uplink import packet
 
-from . import links, seeds, sessions, written
+from . import links, protection, seeds, sessions, written
 from .engine import Target
 
 RIYADH = TimeZoneRule(ZoneInfo("Asia/Riyadh"))
@@ -394,4 +394,4 @@ MAINS = (
     ),
 )
 
-TARGETS = (*MAINS, *LINK, *COSEM, *SESSIONS, *WRITTEN, *DEVICE)
+TARGETS = (*MAINS, *protection.TARGETS, *LINK, *COSEM, *SESSIONS, *WRITTEN, *DEVICE)
