@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from dcu.cosem import axdr
 from dcu.cosem.apdu import DataAccessResult
+from dcu.cosem.application import Denied
 from dcu.cosem.selection import Selection
-from dcu.cosem.server import Denied
 from dcu.errors import DecodeError
 from dcu.model import AttributeRef
 from neighbourhood import truth, values

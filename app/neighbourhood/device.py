@@ -12,8 +12,8 @@ from functools import cache
 
 from dcu.cosem import axdr
 from dcu.cosem.apdu import ActionResult, DataAccessResult
+from dcu.cosem.application import Denied
 from dcu.cosem.selection import Selection
-from dcu.cosem.server import Denied
 from dcu.errors import DecodeError
 from dcu.model import AttributeRef, MethodRef, Obis
 from neighbourhood import values

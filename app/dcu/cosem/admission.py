@@ -9,10 +9,12 @@ Source: DLMS Green Book (IEC 62056-5-3) clauses 9.2.2, 9.2.7.4, 9.4.2.
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from dcu.cosem import acse, apdu, hls, security
 from dcu.cosem.acse import Aare, Aarq, AssociationResult, Diagnostic, Mechanism, UserDiagnostic
 from dcu.cosem.apdu import (
+    Block,
     ConfirmedService,
     ConfirmedServiceError,
     Conformance,
@@ -50,6 +52,7 @@ class Link:
     challenges: Challenges | None = field(default=None, repr=False)
     proven: bool = True  # False: HLS pass 3 is still due
     long_get: "LongGet | None" = None
+    long_put: "LongPut | None" = None
     stands: "Link | None" = None
 
     @property
@@ -64,6 +67,31 @@ class LongGet:
 
     rest: memoryview = field(repr=False)
     block: int = 0
+    returned: bool = False  # by a method, not read
+
+
+@dataclass(slots=True)
+class LongPut:
+    """A request that comes block by block. target: what it is for, an attribute with its selection, or a list."""
+
+    target: tuple[Any, ...]
+    methods: bool = False
+    many: bool = False
+    size: int = 0
+    parts: list[bytes] = field(default_factory=list, repr=False)
+
+    def takes(self, block: Block) -> bool:
+        """Keep the block if it is the next one. The one before it, once more, is as good: its answer was lost."""
+        if self.parts and block.number == len(self.parts) and not block.last:
+            return True
+        if block.number != len(self.parts) + 1:
+            return False
+        self.parts.append(block.raw)
+        self.size += len(block.raw) + 1
+        return True
+
+    def joined(self) -> bytes:
+        return b"".join(self.parts)
 
 
 class Rejected(Exception):

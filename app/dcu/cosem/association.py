@@ -28,6 +28,10 @@ SUPPORTED = (
     | Conformance.SELECTIVE_ACCESS
     | Conformance.MULTIPLE_REFERENCES
     | Conformance.BLOCK_TRANSFER_WITH_GET
+    | Conformance.BLOCK_TRANSFER_WITH_SET
+    | Conformance.BLOCK_TRANSFER_WITH_ACTION
+    | Conformance.ACCESS
+    | Conformance.EVENT_NOTIFICATION
     | Conformance.DATA_NOTIFICATION
 )
 

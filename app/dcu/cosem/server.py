@@ -11,68 +11,29 @@ Source: DLMS Green Book (IEC 62056-5-3) clauses 9.3 and 9.4.
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Protocol
 
-from dcu.cosem import acse, apdu, security
+from dcu.cosem import acse, apdu, security, serving
 from dcu.cosem.acse import ApplicationContext, Rlre, Rlrq, UserDiagnostic
-from dcu.cosem.admission import Link, LongGet, Rejected, admit, initiate_response, rejection
+from dcu.cosem.admission import Link, Rejected, admit, initiate_response, rejection
 from dcu.cosem.apdu import (
     ActionRequestNormal,
     ActionResponseNormal,
     ActionResult,
     Apdu,
-    Conformance,
-    DataAccessResult,
     DataNotification,
     ExceptionResponse,
     ExceptionService,
     ExceptionState,
-    GetRequestList,
-    GetRequestNext,
-    GetRequestNormal,
-    GetResponseBlock,
-    GetResponseList,
-    GetResponseNormal,
     InitiateRequest,
-    Result,
-    SetRequestNormal,
-    SetResponseNormal,
 )
+from dcu.cosem.application import Application
 from dcu.cosem.association import Counter, Floors, MemoryFloors, Refused, ServerAssociation
 from dcu.cosem.ciphering import require_protection
 from dcu.cosem.handshake import REPLY_TO_HLS, proof, proof_in
 from dcu.cosem.security import Framing, Protection
-from dcu.cosem.selection import Selection
 from dcu.errors import AssociationRefused, CounterReplayed, DcuError, DecodeError, PolicyViolated, SecurityError
-from dcu.model import AttributeRef, MethodRef
 
 _AARQ, _RLRQ = 0x60, 0x62
-_CONFIRMED = 0x40  # of invoke-id-and-priority
-
-# One request of 64 KB names 6,500 attributes: without bounds, a profile that many times over.
-LIST_ITEMS = 256  # attributes of one with-list request that are looked at
-LIST_BYTES = 1 << 18  # of values in its answer: four of the largest APDUs
-
-
-class Denied(Exception):
-    """An application's way to say no: the result that goes on the wire."""
-
-    def __init__(self, result: DataAccessResult | ActionResult) -> None:
-        super().__init__(str(result))
-        self.result = result
-
-
-class Application(Protocol):
-    """What a server serves. Access rights are its business: it knows who asks (client_sap). Values stay encoded.
-
-    It says no by raising Denied; anything else that it raises is answered with other-reason.
-    """
-
-    def get(self, client_sap: int, attribute: AttributeRef, selection: Selection | None) -> bytes: ...
-
-    def set(self, client_sap: int, attribute: AttributeRef, selection: Selection | None, value: bytes) -> None: ...
-
-    def action(self, client_sap: int, method: MethodRef, parameter: bytes | None) -> bytes | None: ...
 
 
 class ServerSession:
@@ -223,72 +184,7 @@ class ServerSession:
         if not link.proven:
             assert isinstance(request, ActionRequestNormal)
             return self._prove(client_sap, link, request, floor)
-        service = _SERVICES.get(type(request))
-        if service is None or not link.conformance & service:
-            return ExceptionResponse(ExceptionState.SERVICE_NOT_ALLOWED, ExceptionService.SERVICE_NOT_SUPPORTED)
-        if not isinstance(request, GetRequestNext):
-            link.long_get = None
-        if isinstance(request, GetRequestNormal):
-            return self._get(client_sap, link, request)
-        if isinstance(request, GetRequestNext):
-            return _next_block(link, request)
-        if isinstance(request, GetRequestList):
-            return _fitting(link, GetResponseList(request.invoke, self._values(client_sap, link, request)))
-        if isinstance(request, SetRequestNormal):
-            result = self._written(client_sap, link, request)
-            return SetResponseNormal(request.invoke, result) if request.invoke & _CONFIRMED else None
-        assert isinstance(request, ActionRequestNormal)
-        answer = self._called(client_sap, link, request)
-        return answer if request.invoke & _CONFIRMED else None
-
-    def _get(self, client_sap: int, link: Link, request: GetRequestNormal) -> Apdu:
-        result = self._value(client_sap, link, request.attribute, request.selection)
-        return _fitting(link, GetResponseNormal(request.invoke, result))
-
-    def _value(self, client_sap: int, link: Link, attribute: AttributeRef, selection: Selection | None) -> Result:
-        if selection is not None and not link.conformance & Conformance.SELECTIVE_ACCESS:
-            return DataAccessResult.SCOPE_OF_ACCESS_VIOLATED
-        try:
-            return self._device.get(client_sap, attribute, selection)
-        except Exception as error:
-            return DataAccessResult(_reason(error))
-
-    def _values(self, client_sap: int, link: Link, request: GetRequestList) -> tuple[Result, ...]:
-        """A value or a refusal for each attribute; other-reason for those that go beyond the bounds of one answer."""
-        results: list[Result] = []
-        room = LIST_BYTES
-        for attribute, selection in request.attributes[:LIST_ITEMS]:
-            result: Result = DataAccessResult.OTHER_REASON
-            if room:
-                result = self._value(client_sap, link, attribute, selection)
-                if not isinstance(result, DataAccessResult):
-                    if len(result) > room:
-                        result, room = DataAccessResult.OTHER_REASON, 0
-                    else:
-                        room -= len(result)
-            results.append(result)
-        beyond = len(request.attributes) - len(results)
-        return (*results, *(DataAccessResult.OTHER_REASON,) * beyond)
-
-    def _written(self, client_sap: int, link: Link, request: SetRequestNormal) -> DataAccessResult:
-        if request.selection is not None and not link.conformance & Conformance.SELECTIVE_ACCESS:
-            return DataAccessResult.SCOPE_OF_ACCESS_VIOLATED
-        try:
-            self._device.set(client_sap, request.attribute, request.selection, request.value)
-        except Exception as error:
-            return DataAccessResult(_reason(error))
-        return DataAccessResult.SUCCESS
-
-    def _called(self, client_sap: int, link: Link, request: ActionRequestNormal) -> Apdu:
-        if request.method == REPLY_TO_HLS:
-            return ActionResponseNormal(request.invoke, ActionResult.READ_WRITE_DENIED)
-        try:
-            value: Result | None = self._device.action(client_sap, request.method, request.parameter)
-        except Exception as error:
-            return ActionResponseNormal(request.invoke, ActionResult(_reason(error)))
-        if isinstance(value, bytes) and len(value) > link.room:  # it ran: say so, though its result cannot be sent
-            value = DataAccessResult.OTHER_REASON
-        return ActionResponseNormal(request.invoke, ActionResult.SUCCESS, value)
+        return serving.answer(self._device, client_sap, link, request)
 
     def _refuse(self, error: DecodeError | SecurityError) -> bytes | None:
         self.refused.add(error)
@@ -300,15 +196,6 @@ class ServerSession:
             return _exception(ExceptionService.OPERATION_NOT_POSSIBLE)
         nonsense = isinstance(error, DecodeError)
         return _exception(ExceptionService.OTHER_REASON if nonsense else ExceptionService.DECIPHERING_ERROR)
-
-
-_SERVICES: Mapping[type, Conformance] = {
-    GetRequestNormal: Conformance.GET,
-    GetRequestNext: Conformance.BLOCK_TRANSFER_WITH_GET,
-    GetRequestList: Conformance.MULTIPLE_REFERENCES,
-    SetRequestNormal: Conformance.SET,
-    ActionRequestNormal: Conformance.ACTION,
-}
 
 
 def _request(newest: Link, frame: bytes) -> tuple[Link, bytes, Framing, int]:
@@ -340,45 +227,6 @@ def _opened(link: Link, frame: bytes) -> tuple[Link, bytes, Framing, int]:
 def _is_proof(plain: bytes) -> bool:
     request = apdu.decode(plain)
     return isinstance(request, ActionRequestNormal) and request.method == REPLY_TO_HLS
-
-
-def _fitting(link: Link, answer: GetResponseNormal | GetResponseList) -> Apdu:
-    """Return `answer`, or its first block where it is too long for the client."""
-    raw = apdu.encode(answer)[3:]  # behind tag, variant, invoke
-    if len(raw) <= link.room:
-        return answer
-    if not link.conformance & Conformance.BLOCK_TRANSFER_WITH_GET:
-        return GetResponseNormal(answer.invoke, DataAccessResult.OTHER_REASON)
-    if isinstance(answer, GetResponseNormal):
-        raw = raw[1:]  # the choice "data" is said once, by the block
-    link.long_get = LongGet(memoryview(raw))
-    return _block(link, answer.invoke)
-
-
-def _next_block(link: Link, request: GetRequestNext) -> Apdu:
-    if link.long_get is None:
-        return GetResponseBlock(request.invoke, True, request.block, DataAccessResult.NO_LONG_GET_IN_PROGRESS)
-    if request.block != link.long_get.block:
-        link.long_get = None
-        return GetResponseBlock(request.invoke, True, request.block, DataAccessResult.DATA_BLOCK_NUMBER_INVALID)
-    return _block(link, request.invoke)
-
-
-def _block(link: Link, invoke: int) -> GetResponseBlock:
-    """The next block of the long answer, which is forgotten with its last one."""
-    pending = link.long_get
-    assert pending
-    pending.block += 1
-    piece, pending.rest = pending.rest[: link.room], pending.rest[link.room :]
-    last = not pending.rest
-    if last:
-        link.long_get = None
-    return GetResponseBlock(invoke, last, pending.block, bytes(piece))
-
-
-def _reason(error: Exception) -> int:
-    """What goes on the wire for what an application raised: the numbers of both kinds of result are the same."""
-    return int(error.result) if isinstance(error, Denied) else int(DataAccessResult.OTHER_REASON)
 
 
 def _exception(service: ExceptionService, counter: int | None = None) -> bytes:

@@ -5,6 +5,7 @@ from itertools import count
 
 from dcu.cosem import axdr, data
 from dcu.cosem.apdu import ActionResult, DataAccessResult
+from dcu.cosem.application import Denied
 from dcu.cosem.association import (
     AUTHENTICATED_ENCRYPTED,
     UNPROTECTED,
@@ -18,7 +19,7 @@ from dcu.cosem.exchange import Exchange, T, drive
 from dcu.cosem.hls import aes_ecb
 from dcu.cosem.security import Policy
 from dcu.cosem.selection import Selection
-from dcu.cosem.server import Denied, ServerSession
+from dcu.cosem.server import ServerSession
 from dcu.credentials import MeterKeys
 from dcu.model import AttributeRef, MethodRef, Obis
 

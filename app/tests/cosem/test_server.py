@@ -38,7 +38,8 @@ from dcu.cosem.association import (
 from dcu.cosem.exchange import decode_results
 from dcu.cosem.handshake import REPLY_TO_HLS
 from dcu.cosem.security import Cipher, Framing, Policy, Protection
-from dcu.cosem.server import LIST_BYTES, LIST_ITEMS, ServerSession
+from dcu.cosem.server import ServerSession
+from dcu.cosem.serving import LIST_BYTES, LIST_ITEMS
 from dcu.credentials import MeterKeys, Secret
 
 from .small_meter import (
@@ -372,7 +373,7 @@ def test_unconfirmed_writes_and_calls_are_done_and_not_answered():
 
 
 def test_a_method_whose_result_is_too_long_says_that_it_ran():
-    session = plain_server(InitiateRequest(SUPPORTED, 64))
+    session = plain_server(InitiateRequest(SUPPORTED & ~Conformance.BLOCK_TRANSFER_WITH_ACTION, 64))
     session._device.action = lambda *arguments: axdr.encode(data.octets(bytes(100)))
     answer = ask(session, ActionRequestNormal(0xC1, DISCONNECT, None))
     assert answer == ActionResponseNormal(0xC1, ActionResult.SUCCESS, DataAccessResult.OTHER_REASON)

@@ -8,12 +8,13 @@ from itertools import count
 from dcu.cosem import axdr, security
 from dcu.cosem.apdu import DataAccessResult, DataNotification, GetRequestNormal
 from dcu.cosem.apdu import encode as encode_apdu
+from dcu.cosem.application import Denied
 from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, Association, Authentication, ServerAssociation
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import drive
 from dcu.cosem.push import PushReceiver, PushSource
 from dcu.cosem.security import Cipher, Framing, Protection
-from dcu.cosem.server import Denied, ServerSession
+from dcu.cosem.server import ServerSession
 from dcu.credentials import MeterKeys, Secret
 from dcu.model import AttributeRef
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcu.cosem import axdr, profile
+from dcu.cosem.application import Denied
 from dcu.cosem.datetimes import CosemDateTime, TimeZoneRule
 from dcu.cosem.rows import decode_rows
 from dcu.cosem.selection import Selection
-from dcu.cosem.server import Denied
 from dcu.errors import AccessDenied, AssociationRefused, SecurityError, ServiceRefused
 from dcu.model import AttributeRef, MethodRef, Obis
 from neighbourhood import truth

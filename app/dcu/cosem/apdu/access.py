@@ -61,12 +61,16 @@ class Accessed:
 
 @dataclass(frozen=True, slots=True)
 class AccessResponse:
-    """One outcome for each item of the request, in its order. kinds: 1 get, 2 set, 3 action, in the same order."""
+    """One outcome for each item of the request, in its order. kinds: 1 get, 2 set, 3 action, in the same order.
+
+    shown: the request's items once more, without their values, where it asked for a self-descriptive answer.
+    """
 
     long_invoke: int
     date_time: bytes
     outcomes: tuple[Accessed, ...]
     kinds: tuple[int, ...]
+    shown: tuple[Access, ...] = ()
 
 
 def kind(item: Access) -> int:
@@ -77,14 +81,11 @@ def kind(item: Access) -> int:
 def encode_request(request: AccessRequest) -> bytes:
     names, values = [], []
     for item in request.items:
+        names.append(_encode_name(item))
         if isinstance(item, AccessAction):
-            names.append(bytes((_ACTION,)) + wire.method(item.method))
             values.append(wire.value(item.parameter))
-            continue
-        plain, selected = (_GET, _GET_SELECTED) if isinstance(item, AccessGet) else (_SET, _SET_SELECTED)
-        name = bytes((plain if item.selection is None else selected,)) + wire.attribute(item.attribute)
-        names.append(name + (wire.selection(item.selection)[1:] if item.selection else b""))
-        values.append(_NULL if isinstance(item, AccessGet) else wire.value(item.value))
+        else:
+            values.append(_NULL if isinstance(item, AccessGet) else wire.value(item.value))
     head = bytes((REQUEST,)) + request.long_invoke.to_bytes(4, "big") + wire.date_time(request.date_time)
     return head + wire.sequence(names) + wire.sequence(values)
 
@@ -105,14 +106,15 @@ def encode_response(response: AccessResponse) -> bytes:
     each = zip(response.kinds, response.outcomes, strict=True)
     results = wire.sequence([bytes((kind, outcome.result)) for kind, outcome in each])
     head = bytes((RESPONSE,)) + response.long_invoke.to_bytes(4, "big") + wire.date_time(response.date_time)
-    return head + b"\x00" + values + results
+    shown = b"\x01" + wire.sequence([_encode_name(item) for item in response.shown]) if response.shown else b"\x00"
+    return head + shown + values + results
 
 
 def decode_response(reader: Reader) -> AccessResponse:
     long_invoke, moment = reader.u32(), reader.date_time()
-    if reader.flag("access-request-specification"):  # the request's references, once more
-        for _ in range(reader.length()):
-            _name(reader)
+    shown: tuple[Access, ...] = ()
+    if reader.flag("access-request-specification"):
+        shown = tuple(_item(_name(reader), _NULL) for _ in range(reader.length()))
     values = [reader.value() for _ in range(reader.length())]
     at = reader.at
     if (count := reader.length()) != len(values):
@@ -123,7 +125,16 @@ def decode_response(reader: Reader) -> AccessResponse:
         result = reader.u8()
         outcomes.append(Accessed(ActionResult(result) if kinds[-1] == _ACTION else DataAccessResult(result), value))
     reader.end()
-    return AccessResponse(long_invoke, moment, tuple(outcomes), tuple(kinds))
+    return AccessResponse(long_invoke, moment, tuple(outcomes), tuple(kinds), shown)
+
+
+def _encode_name(item: Access) -> bytes:
+    if isinstance(item, AccessAction):
+        return bytes((_ACTION,)) + wire.method(item.method)
+    plain, selected = (_GET, _GET_SELECTED) if isinstance(item, AccessGet) else (_SET, _SET_SELECTED)
+    if item.selection is None:
+        return bytes((plain,)) + wire.attribute(item.attribute)
+    return bytes((selected,)) + wire.attribute(item.attribute) + wire.selection(item.selection)[1:]
 
 
 def _name(reader: Reader) -> tuple[int, AttributeRef | MethodRef, Selection | None]:
