@@ -97,7 +97,7 @@ class Collector:
         self.polling = Polling(services, fleet, self.scheduler, retry=backoff)
         self.pushes = pushes
         air = max((table.longest_answer / table.duty for table in config.medium if table.bitrate), default=0.0)
-        self.vitals = Vitals(services.store, self.scheduler, fleet.media, air=air)
+        self.vitals = Vitals(services.store, self.polling, self.scheduler, fleet.media, air=air)
         self.notifier: Notifier | None = None
         self._keys = keys
         self._importing = asyncio.Lock()
@@ -288,7 +288,7 @@ class Collector:
                 self.services,
                 self.fleet,
                 self.scheduler,
-                lambda: process.switch_off(power.off),
+                (lambda: process.switch_off(power.off)) if power.off else None,
                 terms=power.terms,
                 hold_up=power.hold_up,
                 notifier=self.notifier,

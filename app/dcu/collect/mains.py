@@ -2,7 +2,8 @@
 
 A read returns whole events of 32 bytes in the machine's byte order: version, kind, sequence, CLOCK_BOOTTIME and
 CLOCK_REALTIME of the line's edge (ns), hold-up time left and time to the forced shutdown at that edge (ms). Who opens
-the device in an outage gets the failure again. Writing `done` says that user space has finished.
+the device in an outage gets the failure again. Writing `done` says that user space has finished, `off` that the
+device may be switched off at once.
 
 Source: meta-grid-dcu/recipes-kernel/lastgasp/files/lastgasp.h.
 """
@@ -82,6 +83,9 @@ class LastGaspLine:
 
     def done(self) -> None:
         os.write(self._handle, b"done")
+
+    def off(self) -> None:
+        os.write(self._handle, b"off")
 
     def close(self) -> None:
         os.close(self._handle)

@@ -45,6 +45,10 @@ class PowerLine(Protocol):
         """Say that nothing is left to do but to wait for the mains, or for the end."""
         ...
 
+    def off(self) -> None:
+        """Have the device switched off now, unless the mains are just coming back: then it tells so as ever."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -69,14 +73,15 @@ class _Failure:
 
 
 class Outage:
-    """Guards one collector. `power_off` switches the device off; `hold_up`: seconds, where the device names no end."""
+    """Guards one collector. `power_off` switches the device off, None: the line's own way does; `hold_up`: seconds,
+    where the device names no end."""
 
     def __init__(
         self,
         services: Services,
         fleet: Fleet,
         scheduler: Scheduler,
-        power_off: Callable[[], Awaitable[None]],
+        power_off: Callable[[], Awaitable[None]] | None,
         *,
         terms: Terms,
         hold_up: float,
@@ -147,7 +152,7 @@ class Outage:
 
     def _returned(self) -> tuple[Do, ...]:
         if self.stage is Stage.OFF:
-            log.error("the mains came back when switching off had begun")
+            log.warning("the mains came back when switching off had begun")
         return self._machine.returned()
 
     async def _next(self) -> tuple[Do, ...]:
@@ -187,7 +192,7 @@ class Outage:
                 case Do.NOTE:
                     self._begin(self._note(self._machine.outage))
                 case Do.OFF:
-                    self._begin(self._power_off())
+                    self._begin(self._switch_off())
                 case Do.TELL:
                     self._begin(self._tell())
 
@@ -212,6 +217,14 @@ class Outage:
                 self._line.done()
         except (OSError, DcuError) as error:
             log.warning("the driver was not told that we have finished: %s", error)
+
+    async def _switch_off(self) -> None:
+        if self._power_off:
+            await self._power_off()
+        elif self._line:
+            self._line.off()
+        else:
+            log.error("nobody is there to switch off: the device ends it by itself")
 
     async def _commit(self, outage: int) -> None:
         loop = asyncio.get_running_loop()

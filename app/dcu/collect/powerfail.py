@@ -1,8 +1,8 @@
 """What to do when the mains fail, as a state machine: events and times in, what to do out. Nothing here waits.
 
     powered ─failed→ committing ─→ sending ─→ noting ─→ holding ─→ off
-       ↑                                                   │
-       └───────────────── the mains are back ──────────────┘
+       ↑                                                            │
+       └────────────── the mains are back, at any time ─────────────┘
 
 No step can hold up the next: each has its time, and `late` moves on when that has passed. What must happen (the
 packet, the frozen store, switching off) does not depend on anything that may hang (a disk, a network). Until shortly
@@ -95,8 +95,8 @@ class PowerFail:
         return self._hold()
 
     def returned(self) -> tuple[Do, ...]:
-        """The mains are back. Once switching off has begun it cannot be called back."""
-        if self.stage in (Stage.POWERED, Stage.OFF):
+        """The mains are back. Where we hear it although switching off has begun, that was in vain: go on."""
+        if self.stage is Stage.POWERED:
             return ()
         thaw = (Do.THAW,) if self.frozen else ()
         self.frozen = False

@@ -68,9 +68,6 @@ def notify(state: str) -> None:
 
 async def switch_off(command: Sequence[str]) -> None:
     """Run what switches the device off. Raises OSError: no such command."""
-    if not command:
-        log.warning("nothing is configured to switch off with: the device ends it by itself")
-        return
     running = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
     log.warning("switching off: %s ended with %d", command[0], await running.wait())
 

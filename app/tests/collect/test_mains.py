@@ -86,6 +86,8 @@ async def test_events_come_one_by_one_as_soon_as_there_are_any(device):
     assert not (await line.event()).failing
     line.done()
     assert far.recv(10) == b"done"
+    line.off()
+    assert far.recv(10) == b"off"
 
 
 async def test_a_wait_that_is_given_up_leaves_no_reader_behind(device):

@@ -31,6 +31,7 @@ class Line:
         self._street = street
         self._events = asyncio.Queue()
         self.finished = []
+        self.switched_off = []
         self.opened = self.closed = 0
 
     def open(self):
@@ -45,6 +46,9 @@ class Line:
 
     def done(self):
         self.finished.append(self._street.now())
+
+    def off(self):
+        self.switched_off.append(self._street.now())
 
     def close(self):
         self.closed += 1
@@ -76,7 +80,7 @@ class HeadEnd:
 
 
 @asynccontextmanager
-async def guarded(path, meters=3, takes=0.0, **options):
+async def guarded(path, meters=3, takes=0.0, command=True, **options):
     async with rig(path, meters, **options) as street:
         polling = Polling(street.services, street.fleet, street.scheduler, retry=Backoff())
         street.line, street.head_end, street.off = Line(street), HeadEnd(street, takes), []
@@ -85,7 +89,7 @@ async def guarded(path, meters=3, takes=0.0, **options):
             street.off.append(street.now())
 
         outage = Outage(
-            street.services, street.fleet, street.scheduler, power_off,
+            street.services, street.fleet, street.scheduler, power_off if command else None,
             terms=TERMS, hold_up=30.0, notifier=street.head_end,
         )  # fmt: skip
         watching = asyncio.create_task(outage.watch(street.line.open))
@@ -215,6 +219,24 @@ async def test_a_network_that_hangs_keeps_nobody_from_switching_off(tmp_path):
         await failed(street, tmp_path, 20.0)
         assert street.store.frozen
         assert street.off == [pytest.approx(begun + 18.0, abs=0.1)]
+
+
+async def test_without_a_command_the_device_is_asked_to_switch_off_and_may_find_the_mains_back(tmp_path):
+    async with guarded(tmp_path, command=False) as street:
+        begun = street.now()
+        street.line.fail()
+        await asyncio.sleep(18.5)
+        assert street.line.switched_off == [pytest.approx(begun + 18.0, abs=0.1)]
+        assert street.outage.stage is Stage.OFF
+        street.line.come_back()
+        await asyncio.sleep(5.0)
+        assert street.outage.stage is Stage.POWERED
+        assert not street.store.frozen
+        assert [alarm["kind"] for alarm in street.events("alarm")] == ["power-return"]
+        street.line.fail()
+        await asyncio.sleep(20.0)
+        assert len(street.line.switched_off) == 2
+        assert len(street.head_end.told) == 2
 
 
 async def test_without_an_end_named_by_the_device_the_configured_one_holds(tmp_path):

@@ -30,7 +30,16 @@ def test_an_outage_in_which_all_goes_well():
     assert machine.noted(1, 101.6) == (Do.FREEZE, Do.DONE)
     assert machine.late(117.9) == ()
     assert machine.late(118.0) == (Do.OFF,)
-    assert machine.returned() == ()
+    assert machine.until is None
+
+
+def test_mains_that_come_back_while_switching_off_let_it_go_on():
+    machine = PowerFail(TERMS)
+    machine.failed(0.0, 20.0)
+    ends(machine)
+    assert machine.stage is Stage.OFF
+    assert machine.returned() == (Do.THAW, Do.RESUME, Do.TELL)
+    assert machine.failed(30.0, 50.0) == (Do.HALT, Do.COMMIT)
 
 
 def test_a_store_with_too_much_to_commit_is_frozen_before_anything_is_said():
@@ -101,7 +110,8 @@ class World:
 
     def obey(self, do):
         assert do not in self.done, f"{do.name} twice in one outage"
-        assert Do.OFF not in self.done, f"{do.name} after switching off"
+        back = do in (Do.THAW, Do.RESUME, Do.TELL)
+        assert Do.OFF not in self.done or back, f"{do.name} after switching off"
         self.done.append(do)
         match do:
             case Do.HALT:
@@ -153,13 +163,11 @@ class World:
             self.step(self.machine.noted(outage, self.now))
 
     def come_back(self):
-        off = self.machine.stage is Stage.OFF
         self.step(self.machine.returned())
-        if not off:
-            assert not self.frozen
-            assert not self.halted
-            assert (self.machine.stage, self.machine.until) == (Stage.POWERED, None)
-            self.deadline = math.inf
+        assert not self.frozen
+        assert not self.halted
+        assert (self.machine.stage, self.machine.until) == (Stage.POWERED, None)
+        self.deadline = math.inf
 
 
 events = st.one_of(

@@ -18,7 +18,8 @@ from device.lastgasp.kernels import FLAVOURS, TRIXIE, Kernel
 from device.paths import MODULE_FILES
 
 BINDING = "grid-dcu,last-gasp.yaml"
-SOURCES = ("lastgasp.c", "compat.h", "lastgasp.h", "Kbuild", "Makefile")
+CODE = ("core.c", "chardev.c", "sysfs.c", "tree.c", "core.h", "compat.h", "lastgasp.h")
+SOURCES = (*CODE, "Kbuild", "Makefile")
 AGENT = Path(__file__).parent / "guest" / "agent.c"
 
 _STYLE = ("checkpatch.pl", "spelling.txt", "const_structs.checkpatch", "kernel-doc")

@@ -6,9 +6,13 @@ SRC_URI = "\
     file://COPYING \
     file://Kbuild \
     file://Makefile \
+    file://chardev.c \
     file://compat.h \
-    file://lastgasp.c \
+    file://core.c \
+    file://core.h \
     file://lastgasp.h \
+    file://sysfs.c \
+    file://tree.c \
     file://60-lastgasp.rules \
 "
 S = "${UNPACKDIR}"

@@ -14,7 +14,7 @@ from device.lastgasp.tests.conftest import DEADLINE, NODE
 from device.lastgasp.tests.test_build import planted
 
 FAIL, RETURN = 1, 2
-EAGAIN, ENODEV, EINVAL, ENODATA = "errno 11", "errno 19", "errno 22", "errno 61"
+EPERM, EAGAIN, ENODEV, EINVAL, ENODATA = "errno 1", "errno 11", "errno 19", "errno 22", "errno 61"
 HOLD_UP = NODE["hold-up-ms"] / 1000
 SLACK = 1.0  # what a busy host may add to a time, in seconds; a sleeping worker of the guest adds the same
 
@@ -143,7 +143,7 @@ def test_the_deadline_forces_the_shutdown_when_every_processor_is_taken(guest: G
     assert off is not None
     # The kernel's workers get a twentieth of every second: when that is not enough, a reset ends it.
     assert DEADLINE < off - began < HOLD_UP + SLACK
-    assert guest.reset is (off - began > HOLD_UP - 0.1)
+    assert not guest.reset or off - began > HOLD_UP - 0.1  # it never comes early
 
 
 def test_user_space_that_powers_off_in_time_needs_no_force(guest: Guest) -> None:
@@ -170,6 +170,52 @@ def test_done_is_seen_and_the_mains_are_still_awaited(guest: Guest, way: str) ->
     assert off is not None
     assert off - began > DEADLINE
     assert "(last gasp: user space is done)" in "\n".join(guest.console)
+
+
+def test_off_ends_it_at_once_without_waiting_for_the_deadline(guest: Guest) -> None:
+    watch(guest)
+    began = guest.line(1)
+    event(guest)
+    guest.tell("write 0 off")
+    off = guest.off(DEADLINE + SLACK)
+    assert off is not None
+    assert off - began < DEADLINE
+    assert not guest.reset
+    assert "(last gasp: user space is done)" in "\n".join(guest.console)
+
+
+def test_off_waits_for_a_line_that_is_just_coming_back(guest: Guest) -> None:
+    watch(guest)
+    guest.line(1)
+    event(guest)
+    guest.line(0)
+    assert guest.ask("write 0 off") == "ok 3"
+    assert guest.ask("write 0 off") == "ok 3"  # impatience changes nothing
+    assert event(guest).kind == RETURN
+    assert guest.off(DEADLINE + SLACK) is None
+    assert guest.get("state") == "powered"
+
+
+def test_off_takes_a_return_that_does_not_hold_for_none(guest: Guest) -> None:
+    watch(guest)
+    guest.line(1)
+    event(guest)
+    guest.line(0)
+    assert guest.ask("write 0 off") == "ok 3"
+    began = guest.line(1)
+    off = guest.off(DEADLINE + SLACK)
+    assert off is not None
+    assert off - began < NODE["return-debounce-ms"] / 1000 + SLACK
+
+
+def test_off_is_refused_without_an_outage_and_where_nothing_is_forced(guest: Guest) -> None:
+    watch(guest)
+    assert guest.ask("write 0 off") == ENODATA
+    assert guest.put("armed", "0") == "ok 1"
+    guest.line(1)
+    event(guest)
+    assert guest.ask("write 0 off") == EPERM
+    assert guest.off(DEADLINE + SLACK) is None
 
 
 def test_after_done_a_return_is_as_good_as_before(guest: Guest) -> None:

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * What /dev/lastgasp tells user space.
+ * What /dev/lastgasp tells user space: read() returns whole events, from the
+ * present failure on if there is one.
+ *
+ * In an outage (else -ENODATA) write() takes a word: "done" says that user
+ * space has finished and waits for the mains or for the end, "off" asks for
+ * the end now (-EPERM where the driver is not armed). Neither can be withdrawn;
+ * the return of the mains undoes both, until the power is off.
  */
 #ifndef _UAPI_LASTGASP_H
 #define _UAPI_LASTGASP_H
