@@ -19,11 +19,20 @@ def load(path: Path, kind: type[T]) -> T:
 def read(path: Path) -> dict[str, object]:
     """Read `path` as TOML. Raises ConfigError."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of 5,000 digits, 500 open brackets
+    except ValueError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str) -> dict[str, object]:
+    """Read TOML; `where` names its source in errors. Raises ConfigError."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # not TOML, a number of 5,000 digits, 500 open brackets
+        raise ConfigError(f"{where}: not TOML: {error}") from None
 
 
 def convert(raw: object, kind: type[T], where: str) -> T:

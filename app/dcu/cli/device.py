@@ -161,6 +161,24 @@ def provision(again: bool) -> None:
 
 
 @device.command()
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def configure(path: Path) -> None:
+    """Take FILE as the collector's configuration, and start the collector anew with it.
+
+    It is checked before, kept doubly, and outlives updates. One file serves many devices: `@SYSTEM_TITLE@` becomes the
+    device's own. Exit code 3 when something in it is wrong; nothing is changed then.
+    """
+    from dcu.collect import settings
+    from dcu.platform.provision import Provisioning
+
+    provisioning = Provisioning(_machine())
+    text = provisioning.filled(path.read_text(encoding="utf-8", errors="replace"))
+    settings.parse(text, path)
+    click.echo(f"{provisioning.configure(text)}: taken; starting the collector anew")
+    os.execvp("systemctl", ["systemctl", "restart", "dcu-collector.service"])  # noqa: S606, S607
+
+
+@device.command()
 def follow() -> None:
     """Take updates from the hawkBit server that /etc/dcu/hawkbit.toml names, until stopped."""
     from dcu.platform import hawkbit

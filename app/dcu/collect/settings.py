@@ -113,14 +113,16 @@ _PATHS = (("keys", "file"), ("keys", "twin"), ("keys", "kek"), ("store", "direct
 
 def load(path: Path) -> CollectorConfig:
     """Read and check. Paths in the file are relative to it. Raises ConfigError."""
-    raw = config.read(path)
-    for table, key in (
-        ("keys", "file"),
-        ("keys", "twin"),
-        ("keys", "kek"),
-        ("store", "directory"),
-        ("control", "socket"),
-    ):
+    return _settings(config.read(path), path)
+
+
+def parse(text: str, path: Path) -> CollectorConfig:
+    """Check what is not in its place yet: the content of a file that is to stand at `path`. Raises ConfigError."""
+    return _settings(config.parse(text, str(path)), path)
+
+
+def _settings(raw: dict[str, object], path: Path) -> CollectorConfig:
+    for table, key in _PATHS:
         inner = raw.get(table)
         if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key]:
             inner[key] = str(path.parent / inner[key])

@@ -114,6 +114,24 @@ class Provisioning:
         _place(self._machine.credentials / CREDENTIAL, bytes.fromhex(record.kek), 0o600)
         return Provisioned(Identity(record.serial, record.system_title, record.made), tuple(notes))
 
+    def filled(self, text: str) -> str:
+        """A configuration for any device as this one's: with its system title. Raises StoreError: it has none."""
+        identity = self.identity()
+        if identity is None:
+            raise StoreError(f"{self._machine.persist}: this device has no identity: `dcu device status` says why")
+        return text.replace(_PLACEHOLDER, identity.system_title)
+
+    def configure(self, text: str) -> Path:
+        """Take another configuration, which was checked, and keep it doubly; return where. Raises StoreError."""
+        content = text.encode()
+        self._put(content)
+        self._kept.write(content)  # what stands in place counts: after a cut between the two the next boot does this
+        return self._configuration
+
+    def _put(self, content: bytes) -> None:
+        """Also where no group is given: the collector's, to whom the folder belongs."""
+        _place(self._configuration, content, 0o640, self._configuration.parent.stat().st_gid)
+
     def _touched(self) -> bool:
         """Whether persist holds a file of ours, or what a repair of the file system saved of one."""
         folders = (self._machine.persist / name for name in _FOLDERS)
@@ -156,7 +174,7 @@ class Provisioning:
                     self._kept.write(present)
                 return []
             if kept is not None:
-                _place(self._configuration, kept, 0o640)
+                self._put(kept)
                 return [f"{self._configuration}: damaged or gone, restored from its twin"]
         if present is not None:
             self._kept.write(present)
@@ -166,7 +184,7 @@ class Provisioning:
         except OSError as error:
             raise ConfigError(f"{self._machine.template}: {error.strerror}") from None
         fresh = text.replace(_PLACEHOLDER, identity.system_title).encode()
-        _place(self._configuration, fresh, 0o640)
+        self._put(fresh)
         self._kept.write(fresh)
         return [f"{self._configuration}: made"]
 
@@ -190,7 +208,7 @@ def _toml(path: Path) -> bytes | None:
     return content
 
 
-def _place(path: Path, content: bytes, mode: int) -> None:
+def _place(path: Path, content: bytes, mode: int, group: int = -1) -> None:
     """Put a whole new file in place, durably. Raises StoreError."""
     fresh = path.with_name(f"{path.name}.new")
     try:
@@ -198,6 +216,8 @@ def _place(path: Path, content: bytes, mode: int) -> None:
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(handle, "wb") as file:
             os.fchmod(handle, mode)  # whatever the umask
+            if group not in (-1, os.fstat(handle).st_gid):  # a service has the right group, and may not change it
+                os.fchown(handle, -1, group)
             file.write(content)
             file.flush()
             os.fsync(handle)

@@ -215,6 +215,45 @@ def swu(board):
     return str(path)
 
 
+def test_a_configuration_is_checked_kept_doubly_and_the_collector_started_anew(board, dcu, monkeypatch):
+    ran = []
+    monkeypatch.setattr(device.os, "execvp", lambda name, words: ran.append(words))
+    dcu("provision")
+    path = board.folder / "mine.toml"
+    good = (
+        'system_title = "@SYSTEM_TITLE@"\n[keys]\nfile = "/keys"\n[store]\ndirectory = "/store"\n'
+        '[[medium]]\nname = "lan"\naddresses = ["tcp://*"]\n[headend]\naddresses = [{}]\n'
+    )
+    kept = [board.machine.persist / "dcu/collector.toml", *board.machine.twice("collector.toml").paths]
+    before = [each.read_bytes() for each in kept]
+    for wrong, said in (('"utility.example"', "headend.addresses: HOST:PORT"), ("[", "not TOML")):
+        path.write_text(good.format(wrong))
+        code, _, err = dcu("configure", str(path))
+        assert code == 3
+        assert said in err
+        assert [each.read_bytes() for each in kept] == before
+    assert ran == []
+    path.write_text(good.format('"utility.example:4059"'))
+    code, out, _ = dcu("configure", str(path))
+    assert (code, out) == (0, f"{kept[0]}: taken; starting the collector anew\n")
+    assert ran == [["systemctl", "restart", "dcu-collector.service"]]
+    text = kept[0].read_text()
+    assert "@" not in text
+    assert '"utility.example:4059"' in text
+    assert kept[0].stat().st_mode & 0o777 == 0o640
+    kept[0].write_bytes(b"noise")
+    dcu("provision")
+    assert kept[0].read_text() == text
+
+
+def test_a_device_without_an_identity_takes_no_configuration(board, dcu):
+    path = board.folder / "mine.toml"
+    path.write_text("")
+    code, _, err = dcu("configure", str(path))
+    assert code == 10
+    assert "no identity" in err
+
+
 def test_an_update_goes_into_the_other_bank(board, dcu, swu):
     arguments = board.folder / "arguments"
     switch = f'echo "$@" > {arguments}; cd {board.folder}/env; echo a > slot; echo 1 > upgrade_available'
