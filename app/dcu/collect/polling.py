@@ -6,8 +6,10 @@ the scheduler; the media do the rest. A job that is still there from the last ti
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from dcu.collect.fleet import Fleet
 from dcu.collect.jobs import clock
@@ -50,6 +52,7 @@ class Polling:
         self._scheduler = scheduler
         self._retry = retry
         self._tasks: list[asyncio.Task[None]] = []
+        self._turns: Counter[asyncio.Task[Any] | None] = Counter()  # of each task
         self._telling: asyncio.TimerHandle | None = None
         self.progress = Progress()
         self.poller = Poller(services, self._advance)
@@ -62,11 +65,21 @@ class Polling:
             if family.clock.adjust != "never":
                 self._tasks.append(asyncio.create_task(self._keep_clocks(family)))
 
+    @property
+    def turns(self) -> int:
+        """How often the laziest entry of the schedule has looked whether it is due: at least every `NAP` seconds."""
+        return min((self._turns[task] for task in self._tasks), default=0)
+
+    @property
+    def running(self) -> bool:
+        return bool(self._tasks)
+
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        self._turns.clear()
         if self._telling:
             self._telling.cancel()
 
@@ -171,4 +184,5 @@ class Polling:
         while (left := due - self._services.clock.now().timestamp()) > 0:
             if left > every:  # the clock was set back
                 return
+            self._turns[asyncio.current_task()] += 1
             await asyncio.sleep(min(left, NAP))
