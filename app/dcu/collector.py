@@ -24,11 +24,13 @@ from dcu.collect import process, settings
 from dcu.collect.events import Events
 from dcu.collect.fleet import Connect, Fleet, Media
 from dcu.collect.keyring import Keyring
+from dcu.collect.links import Links
 from dcu.collect.mains import open_line
 from dcu.collect.meter_profile import Families
 from dcu.collect.outage import Outage
 from dcu.collect.polling import Polling
 from dcu.collect.pushes import Pushes
+from dcu.collect.reach import endpoint
 from dcu.collect.retry import Backoff
 from dcu.collect.scheduler import Scheduler
 from dcu.collect.services import OpenAssociations, Services
@@ -41,14 +43,11 @@ from dcu.credentials import Secret
 from dcu.errors import ConfigError, StoreError
 from dcu.keys import shipment
 from dcu.keys.base import HEAD_END
-from dcu.link import tcp, udp
-from dcu.link.channel import DatagramChannel, StreamChannel
 from dcu.link.push import PushListener
 from dcu.platform.watchdog import Progress
 from dcu.store.check import check
 from dcu.store.records import Settings, StoreReport
 from dcu.store.store import Store
-from dcu.streams import Channel
 
 if TYPE_CHECKING:
     from dcu.uplink.notifier import Notifier
@@ -71,17 +70,6 @@ class _TrustedByConfiguration:
         self.now = self._clock.now
 
 
-async def connect(address: str, client: int, server: int, within: float) -> Channel:
-    """Open a channel to `tcp://HOST:PORT` or `udp://HOST:PORT`. Raises LinkError, ConfigError."""
-    scheme, _, rest = address.partition("://")
-    where = settings.endpoint(rest)
-    if where is None or scheme not in ("tcp", "udp"):
-        raise ConfigError(f"{address}: no address of a meter: tcp://HOST:PORT or udp://HOST:PORT")
-    if scheme == "tcp":
-        return StreamChannel(await tcp.connect(*where, timeout=within), client, server)
-    return DatagramChannel(await udp.connect(*where, timeout=within), client, server)
-
-
 class Collector:
     """Everything that one collector runs; made by `open`, undone by the stack given to it."""
 
@@ -96,7 +84,7 @@ class Collector:
         backoff = Backoff(retry.attempts, retry.first, retry.factor, retry.longest)
         self.polling = Polling(services, fleet, self.scheduler, retry=backoff)
         self.pushes = pushes
-        air = max((table.longest_answer / table.duty for table in config.medium if table.bitrate), default=0.0)
+        air = max((t.longest_answer / t.duty for t in config.medium if t.bitrate or t.device), default=0.0)
         self.vitals = Vitals(services.store, self.polling, self.scheduler, fleet.media, air=air)
         self.notifier: Notifier | None = None
         self._keys = keys
@@ -104,7 +92,7 @@ class Collector:
 
     @classmethod
     async def open(
-        cls, stack: AsyncExitStack, config: CollectorConfig, *, clock: Clock | None = None, link: Connect = connect
+        cls, stack: AsyncExitStack, config: CollectorConfig, *, clock: Clock | None = None, link: Connect | None = None
     ) -> "Collector":
         """Open keys and store, load the meters, start listening and polling; `stack` undoes it in order."""
         clock = clock or _clock(config)
@@ -130,8 +118,12 @@ class Collector:
         )
         stack.push_async_callback(services.settled)
         families = Families(Path(config.meter_profiles) if config.meter_profiles else None)
-        media = Media((table.addresses, table.medium()) for table in config.medium)
-        fleet = Fleet(services, families, media, link, quarantine_seconds=limits.quarantine_hours * 3600)
+        media = Media((table.patterns, table.medium()) for table in config.medium)
+        links = Links(config.medium)
+        stack.push_async_callback(links.close)
+        fleet = Fleet(
+            services, families, media, link or links.connect, quarantine_seconds=limits.quarantine_hours * 3600
+        )
         collector = cls(config, services, fleet, keys, Pushes(services, plain=config.push.plain))
         await collector._start(stack)
         return collector
@@ -158,7 +150,7 @@ class Collector:
     def _tell_the_head_end(self, stack: AsyncExitStack) -> None:
         from dcu.uplink.notifier import Notifier, UdpSender  # memory: only where there is a head-end
 
-        where = map(settings.endpoint, self.config.headend.addresses)
+        where = map(endpoint, self.config.headend.addresses)
         sender = UdpSender([address for address in where if address])
         stack.callback(sender.close)
         self.notifier = Notifier(self.services, sender, repeat=self.config.headend.repeat)
@@ -178,7 +170,7 @@ class Collector:
         listener = PushListener(self.pushes.received)
         stack.push_async_callback(listener.close)
         for written, listen in ((push.tcp, listener.listen_tcp), (push.udp, listener.listen_udp)):
-            where = settings.endpoint(written)
+            where = endpoint(written)
             if where is None:
                 continue
             try:

@@ -15,6 +15,7 @@ import click
 from dcu.cli import exits
 from dcu.errors import DcuError
 from neighbourhood import truth
+from neighbourhood.line_options import line_options, wiring
 from neighbourhood.meter import LARGEST, serial
 
 T = TypeVar("T")
@@ -127,6 +128,7 @@ def cli() -> None:
 @click.option("--push-every", type=click.FloatRange(0), default=0.0, help="Seconds from alarm to alarm; 0: one each.")
 @click.option("--status", type=FILE, help="Write what happened at the end, and on SIGUSR1, as JSON.")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="End after these seconds.")
+@line_options
 @clock_options
 @JSON
 def meters(as_json: bool, **options: Any) -> None:
@@ -145,7 +147,14 @@ def meters(as_json: bool, **options: Any) -> None:
             options["seed"],
             street_time(options["start"], options["speed"]),
             habits=_habits(options),
-            addressing=Addressing(options["listen"], port, port if options["udp"] else None, options["addresses"]),
+            addressing=Addressing(
+                options["listen"],
+                port,
+                port if options["udp"] else None,
+                options["addresses"],
+                options["framing"] == "hdlc",
+                wiring(options),
+            ),
             faults=options["faults"],
         )
     except ValueError as error:
@@ -177,6 +186,7 @@ def meters(as_json: bool, **options: Any) -> None:
 @click.option("--status", type=FILE, help="Write what happened at the end, and on SIGUSR1, as JSON.")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="End after these seconds.")
 @SEED
+@line_options
 @clock_options
 @JSON
 def meter(as_json: bool, **options: Any) -> None:
@@ -185,8 +195,9 @@ def meter(as_json: bool, **options: Any) -> None:
     from neighbourhood.fleet import Addressing, Fleet
     from neighbourhood.running import Running, bench_keys, generate_keys, street_time
 
-    if options["tcp"] is None and options["udp"] is None:
-        raise click.UsageError("--tcp PORT or --udp PORT is needed")
+    line = wiring(options)
+    if options["tcp"] is None and options["udp"] is None and line is None:
+        raise click.UsageError("--tcp PORT, --udp PORT, --pty LINK or --serial DEVICE is needed")
     if options["auth"] != "none" and options["keys"] is None:
         raise click.UsageError(f"--auth {options['auth']} needs --keys FILE (--generate makes one)")
     if options["generate"]:
@@ -199,7 +210,9 @@ def meter(as_json: bool, **options: Any) -> None:
         options["seed"],
         street_time(options["start"], options["speed"]),
         habits=habits,
-        addressing=Addressing(options["listen"], options["tcp"], options["udp"]),
+        addressing=Addressing(
+            options["listen"], options["tcp"], options["udp"], hdlc=options["framing"] == "hdlc", wiring=line
+        ),
     )
     if options["keys"] is not None:
         fleet.meters[0].given = bench_keys(options["keys"])
@@ -218,19 +231,30 @@ def _reached(fleet: Any, auth: str, keys: Path | None, *, as_json: bool) -> str:
     if as_json:
         return json.dumps(
             {"ready": True, "name": only.serial, "host": place.host, "tcp": place.tcp, "udp": place.udp,
+             "address": place.address, "line": fleet.wires.path if fleet.wires else None,
              "auth": auth, "client": 1, "server": 1, "system_title": title}
         )  # fmt: skip
-    where = " and ".join(
-        f"{kind} {place.host}:{port}" for kind, port in (("TCP", place.tcp), ("UDP", place.udp)) if port
-    )
-    option = f"--tcp {place.host}:{place.tcp}" if place.tcp else f"--udp {place.host}:{place.udp}"
+    where, option = _way(fleet, place)
     with_keys = f" --keys {keys}" if keys and auth != "none" else ""
     return (
-        f"meter {only.serial}, {where} (wrapper), client 1, server 1, authentication {auth}, system title {title};\n"
+        f"meter {only.serial}, {where}, client 1, server 1, authentication {auth}, system title {title};\n"
         f"public client 16 without authentication. Try:\n"
         f"  dcu read {option} --client 1 --auth {auth}{with_keys} '1-0:1.8.0*255'\n"
         f"Ctrl-C ends"
     )
+
+
+def _way(fleet: Any, place: Any) -> tuple[str, str]:
+    """How it is reached, in words and as an option of `dcu`."""
+    if fleet.wires:
+        physical = fleet.wires.wiring.first
+        return f"{fleet.wires.path} (HDLC, physical address {physical})", (
+            f"--serial {fleet.wires.wiring.link or fleet.wires.path} --physical {physical}"
+        )
+    framing = "HDLC" if place.hdlc else "wrapper"
+    ways = [(kind, f"{place.host}:{port}") for kind, port in (("tcp", place.tcp), ("udp", place.udp)) if port]
+    where = " and ".join(f"{kind.upper()} {at}" for kind, at in ways)
+    return f"{where} ({framing})", f"--{ways[0][0]} {ways[0][1]}{' --framing hdlc' if place.hdlc else ''}"
 
 
 @cli.command(name="truth")
@@ -262,9 +286,10 @@ def show_truth(seed: int, number: int | None, count: int, first: int, last: int,
 @click.option("--meters", "count", type=COUNT, default=48, show_default=True, envvar="METERS", help="How many.")
 @SEED
 @click.option("--concurrency", type=click.IntRange(1, 1_000), default=32, show_default=True, help="Meters at a time.")
+@click.option("--wired", is_flag=True, help="All meters on one serial line (a pseudo-terminal), HDLC.")
 @click.option("--canary", type=click.Choice(["unit", "hour"]), help="Bend the truth: the demo must then fail.")
 @JSON
-def demo(count: int, seed: int, concurrency: int, canary: str | None, as_json: bool) -> int:
+def demo(count: int, seed: int, concurrency: int, wired: bool, canary: str | None, as_json: bool) -> int:
     """Collect the last 24 h of a street with the collector, and compare every reading with the truth.
 
     Exit code 0 only when all are there and right.
@@ -272,7 +297,7 @@ def demo(count: int, seed: int, concurrency: int, canary: str | None, as_json: b
     from neighbourhood import demo as play
 
     bent = {"unit": (1, 0), "hour": (0, truth.HOUR)}.get(canary or "", (0, 0))
-    settings = play.Settings(count, seed, concurrency, *bent)
+    settings = play.Settings(count, seed, concurrency, *bent, wired=wired)
     if as_json:
         outcome = asyncio.run(play.run(settings, lambda _expected, _collected: None))
         click.echo(json.dumps(outcome.plain(settings), indent=1))

@@ -30,6 +30,7 @@ from neighbourhood.verdict import Verdict
 START = 30.0  # seconds a process may take until it is ready
 STALL = 60.0  # seconds without progress after which the demo is over
 HOURS = 24
+LINE = "cabinet"  # the serial line, where there is one
 DELAY = 60  # seconds past the hour after which a row is asked for: meters' clocks are up to 52 s slow
 
 FAMILY = """\
@@ -66,9 +67,8 @@ directory = "store"
 socket = "control.sock"
 
 [[medium]]
-name = "loopback"
-addresses = ["tcp://*"]
-concurrency = {concurrency}
+name = "{medium}"
+{medium_keys}
 """
 
 
@@ -85,6 +85,7 @@ class Settings:
     concurrency: int = 32
     units: int = 0
     seconds: int = 0
+    wired: bool = False  # all meters on one serial line
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +198,12 @@ class _Demo:
         (folder / "families").mkdir()
         family = FAMILY.format(delay=self._delay, seconds=HOURS * truth.HOUR)
         (folder / "families" / "simulated.toml").write_text(family)
+        keys = f'addresses = ["tcp://*"]\nconcurrency = {self._settings.concurrency}'
         config = CONFIG.format(
-            title=(b"DCU" + secrets.token_bytes(5)).hex(), concurrency=self._settings.concurrency, log="warning"
+            title=(b"DCU" + secrets.token_bytes(5)).hex(),
+            medium=LINE if self._settings.wired else "loopback",
+            medium_keys=f'device = "{LINE}.tty"\nbaud = 115200' if self._settings.wired else keys,
+            log="warning",
         )
         (folder / "collector.toml").write_text(config)
 
@@ -206,7 +211,9 @@ class _Demo:
     async def _street(self) -> AsyncIterator[Process]:
         arguments = ("--count", self._settings.meters, "--seed", self._settings.seed, "--profile", "simulated")
         files = ("--shipment", "shipment.toml", "--transport-key", "transport.key", "--status", "street.json")
-        async with self._process("neighbourhood.cli", "meters", "--json", *map(str, arguments), *files) as process:
+        wires = ("--pty", f"{LINE}.tty", "--line", LINE) if self._settings.wired else ()
+        command = ("meters", "--json", *map(str, arguments), *files, *wires)
+        async with self._process("neighbourhood.cli", *command) as process:
             assert process.stdout
             try:
                 async with asyncio.timeout(START + self._settings.meters * 0.05):

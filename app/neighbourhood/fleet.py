@@ -15,14 +15,19 @@ from typing import Any
 
 from dcu.cosem.server import ServerSession
 from dcu.errors import AuthenticationFailed, CounterReplayed, TagMismatch
+from dcu.link.hdlc_listen import HdlcServer, serve_hdlc_tcp
+from dcu.link.hdlc_udp import HdlcUdpServer, serve_hdlc_udp
 from dcu.link.listen import Handler, Peer, Server, serve_tcp, serve_udp
 from neighbourhood.device import Device
 from neighbourhood.equipment import SERVER_SAP
 from neighbourhood.faults import Fault, Faulty, Mischief
 from neighbourhood.meter import Event, Habits, Meter, Reuse
+from neighbourhood.wires import Wires, Wiring
 
 DLMS_PORT = 4059  # IANA: dlms/cosem
-Serve = Callable[[str, int, Callable[[Peer], Handler | None]], Awaitable[Server]]
+Serve = Callable[[str, int, Callable[[Peer], Handler | None]], Awaitable[Server | HdlcServer | HdlcUdpServer]]
+WRAPPER: tuple[Serve, Serve] = (serve_tcp, serve_udp)
+HDLC: tuple[Serve, Serve] = (serve_hdlc_tcp, serve_hdlc_udp)
 
 REMEMBERED = 1_000  # attempts to reuse a counter: each is one too many, a million say no more
 
@@ -47,12 +52,16 @@ class Place:
     host: str
     tcp: int | None
     udp: int | None
+    hdlc: bool = False
+    wired: str = ""  # its address on a serial line
 
     @property
     def address(self) -> str:
+        if self.wired:
+            return self.wired
         scheme, port = ("udp", self.udp) if self.tcp is None else ("tcp", self.tcp)
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme}://{host}:{port}"
+        return f"{'hdlc+' if self.hdlc else ''}{scheme}://{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +69,21 @@ class Addressing:
     """tcp, udp: the first meter's port, the next has the next (0: any; None: not at all).
 
     address: the first meter's own address, in place of `host`, the next has the next; all have the same port then.
+    hdlc: HDLC in place of the wrapper on TCP and UDP; wiring: a serial line that all meters share, in place of both.
     """
 
     host: str = "127.0.0.1"
     tcp: int | None = 0
     udp: int | None = None
     address: str | None = None
+    hdlc: bool = False
+    wiring: Wiring | None = None
 
     def place(self, index: int) -> Place:
         if self.address is not None:
-            return Place(str(ipaddress.ip_address(self.address) + index), self.tcp, self.udp)
-        return Place(self.host, *(port + index if port else port for port in (self.tcp, self.udp)))
+            return Place(str(ipaddress.ip_address(self.address) + index), self.tcp, self.udp, self.hdlc)
+        tcp, udp = (port + index if port else port for port in (self.tcp, self.udp))
+        return Place(self.host, tcp, udp, self.hdlc)
 
 
 @dataclass(slots=True)
@@ -100,14 +113,16 @@ class Fleet:
     ) -> None:
         shared = habits or Habits()
         self.meters = [Meter(seed, number, street_time, shared) for number in range(1, count + 1)]
-        self._places = [(addressing or Addressing()).place(index) for index in range(count)]
+        addressing = addressing or Addressing()
+        self._places = [addressing.place(index) for index in range(count)]
         self.mischief = Mischief(faults, count)
         self.counts = Counts()
         self.reuses: deque[Reuse] = deque(maxlen=REMEMBERED)
-        self._servers: list[Server] = []
+        self._servers: list[Server | HdlcServer | HdlcUdpServer] = []
         for meter in self.meters:
             if self.mischief.wrong_key(meter.number):
                 meter.key_salt = "wrong"
+        self.wires = Wires(self, addressing.wiring) if addressing.wiring else None
 
     def place(self, meter: Meter) -> Place:
         """Where it is reached; ports that the system chose are known once the street listens."""
@@ -115,20 +130,25 @@ class Fleet:
 
     async def listen(self) -> None:
         """Open every meter's door. Raises OSError, naming the address, where one cannot be bound."""
+        if self.wires is not None:
+            await self.wires.listen()
+            self._places = [Place("", None, None, True, self.wires.address(index)) for index in range(len(self.meters))]
+            return
         shared = memoryview(bytearray(1 << 16))  # the loop fills it and hands it over in one step: one serves them all
         for index, meter in enumerate(self.meters):
             wanted = self._places[index]
             ports: list[int | None] = []
-            for port, serve in ((wanted.tcp, serve_tcp), (wanted.udp, serve_udp)):
+            for port, serve in zip((wanted.tcp, wanted.udp), HDLC if wanted.hdlc else WRAPPER, strict=True):
                 server = None
                 if port is not None:
                     server = await self._serve(serve, wanted.host, port, meter)
-                    server.buffer = shared
+                    if isinstance(server, Server):
+                        server.buffer = shared
                     self._servers.append(server)
                 ports.append(server.port if server else None)
-            self._places[index] = Place(wanted.host, *ports)
+            self._places[index] = Place(wanted.host, ports[0], ports[1], wanted.hdlc)
 
-    async def _serve(self, serve: Serve, host: str, port: int, meter: Meter) -> Server:
+    async def _serve(self, serve: Serve, host: str, port: int, meter: Meter) -> Server | HdlcServer | HdlcUdpServer:
         def welcome(peer: Peer) -> Handler:
             return self.talk(meter, peer, lossy=serve is serve_udp)
 
@@ -141,6 +161,8 @@ class Fleet:
         """Shut every door, and let every client go."""
         await asyncio.gather(*(server.close() for server in self._servers))
         self._servers.clear()
+        if self.wires is not None:
+            await self.wires.close()
 
     def talk(self, meter: Meter, peer: Peer, *, lossy: bool = False) -> Handler:
         """A new client of `meter`: what answers it."""

@@ -18,10 +18,11 @@ from typing import Any, Protocol
 import click
 from click.core import ParameterSource
 
+from dcu.cli.carriers import PLACES, located
 from dcu.cli.collector import ask
-from dcu.cli.options import DIRECT, family_named, located, target
+from dcu.cli.options import DIRECT, family_named, target
 from dcu.cli.output import note
-from dcu.collect.settings import endpoint
+from dcu.collect.reach import endpoint
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.errors import DcuError
 from dcu.model import AttributeRef, Column, Obis
@@ -108,8 +109,8 @@ def open_access(*, meter: str | None, socket: Path, **options: Any) -> Access:
     from dcu.cli.collected import Collected
 
     context = click.get_current_context()
-    if sum(where is not None for where in (meter, options["tcp_at"], options["udp_at"])) != 1:
-        raise click.UsageError("say which meter: one of --tcp HOST:PORT, --udp HOST:PORT and --meter NAME")
+    if sum(where is not None for where in (meter, *(options[place] for place in PLACES))) != 1:
+        raise click.UsageError("say which meter: one of --tcp HOST:PORT, --udp HOST:PORT, --serial DEV, --meter NAME")
     given = [name for name in DIRECT if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     family_named(options["family"])  # what is wrong with it is said before anybody is asked
     if meter is not None:
@@ -118,7 +119,7 @@ def open_access(*, meter: str | None, socket: Path, **options: Any) -> Access:
             raise click.UsageError(f"{names}: a meter of the collector (--meter) is spoken to as the collector does it")
         return Collected(socket, meter, options["family"], options["timeout"])
     written = options["tcp_at"] or options["udp_at"] or ""
-    if name := _owned(socket, *located(written)):
+    if written and (name := _owned(socket, *located(written), options["physical"])):
         unused = ", its own way: client, authentication and keys are the collector's" if given else ""
         note(f"{written} is {name} of the running collector, which is asked{unused}")
         return Collected(socket, name, options["family"], options["timeout"])
@@ -129,7 +130,7 @@ def open_access(*, meter: str | None, socket: Path, **options: Any) -> Access:
     return linked
 
 
-def _owned(socket: Path, host: str, port: int) -> str | None:
+def _owned(socket: Path, host: str, port: int, physical: int | None) -> str | None:
     """The running collector's name for the meter there; None where there is none."""
     if not socket.is_socket():
         return None
@@ -140,13 +141,14 @@ def _owned(socket: Path, host: str, port: int) -> str | None:
         meters = ask(socket, "meters")
     except DcuError:
         return None  # the socket of a collector that died
-    return next((str(row["name"]) for row in meters if _same(row["address"], host, port)), None)
+    return next((str(row["name"]) for row in meters if _same(row["address"], host, port, physical)), None)
 
 
-def _same(registered: str, host: str, port: int) -> bool:
+def _same(registered: str, host: str, port: int, physical: int | None) -> bool:
     """Whether a meter's address is this host and port, however the host is written, and whatever carries it."""
-    found = endpoint(registered.partition("://")[2])
-    if found is None or found[1] != port:
+    place, _, theirs = registered.partition("://")[2].partition("/")
+    found = endpoint(place)
+    if found is None or found[1] != port or theirs != str(physical or ""):
         return False
     return found[0] == host or not _addresses(found[0]).isdisjoint(_addresses(host))
 

@@ -31,8 +31,6 @@ from dcu.errors import (
     PolicyViolated,
     ServiceRefused,
 )
-from dcu.link import tcp, udp
-from dcu.link.channel import DatagramChannel, StreamChannel
 from dcu.model import AttributeRef, MethodRef, Obis
 from dcu.streams import Channel
 
@@ -164,7 +162,7 @@ async def meter_counter(where: Target) -> int:
             found.append(counter_value(raw))
     if not found:
         raise MeterError(
-            f"{where.host} gives the public client (SAP {association.client_sap}) no invocation counter "
+            f"{where.carrier} gives the public client (SAP {association.client_sap}) no invocation counter "
             f"({', '.join(map(str, objects))}), and without it nothing may be ciphered: "
             "a --family can name another object (security.counter)"
         )
@@ -181,12 +179,8 @@ def _counter_objects(where: Target) -> list[Obis]:
 @asynccontextmanager
 async def _dialled(where: Target, association: Association, counter: Callable[[], int]) -> AsyncIterator[Direct]:
     client, server = association.client_sap, association.server_sap
-    channel: Channel
-    if where.lossy:
-        channel = DatagramChannel(await udp.connect(where.host, where.port, timeout=where.timeout), client, server)
-    else:
-        channel = StreamChannel(await tcp.connect(where.host, where.port, timeout=where.timeout), client, server)
-    session = ClientSession(association, counter=counter, lossy=where.lossy)
+    channel = await where.carrier.open(client, server, where.timeout)
+    session = ClientSession(association, counter=counter, lossy=channel.lossy)
     direct = Direct(where.named(association), session, channel, where.timeout)
     try:
         yield direct

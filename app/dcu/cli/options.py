@@ -11,22 +11,21 @@ from typing import Any, TypeVar
 
 import click
 
+from dcu.cli.carriers import LINK_OPTIONS, ONLY_HERE, Carrier, carrier
 from dcu.cli.collector import FILE, socket_option
 from dcu.cli.counters import own_title
 from dcu.cli.output import note
 from dcu.collect.meter_profile import Families, MeterProfile, load
-from dcu.collect.settings import endpoint
 from dcu.cosem.association import MAX_PDU, UNPROTECTED, Association, Authentication
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.cosem.security import Policy, Protection
 from dcu.credentials import MeterKeys, Secret
 from dcu.errors import ConfigError
 from dcu.keys import keysfile
-from dcu.link.tcp import address
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-DIRECT = ("client", "server", "auth", "dedicated", "keys_path")  # what only a link of our own asks for
+DIRECT = ("client", "server", "auth", "dedicated", "keys_path", *ONLY_HERE)  # what only a link of our own asks for
 TIMEOUT = 10.0  # seconds for one answer
 
 
@@ -40,8 +39,7 @@ class Seconds(click.FloatRange):
 
 _SAP = click.IntRange(1, 0xFFFF)
 _OPTIONS = (
-    click.option("--tcp", "tcp_at", metavar="HOST:PORT", help="Where the meter is: the DLMS wrapper over TCP."),
-    click.option("--udp", "udp_at", metavar="HOST:PORT", help="Where the meter is: the DLMS wrapper over UDP."),
+    *LINK_OPTIONS,
     click.option("--meter", metavar="NAME", help="A meter of the running collector, instead of where it is."),
     click.option(
         "--family",
@@ -84,9 +82,7 @@ def meter_options(function: F) -> F:
 class Target:
     """Where a meter is and how to speak to it. rule: its clock's, None where no family tells."""
 
-    host: str
-    port: int
-    lossy: bool
+    carrier: Carrier
     association: Association
     family: MeterProfile
     rule: TimeZoneRule | None
@@ -94,8 +90,7 @@ class Target:
 
     def named(self, association: Association) -> str:
         """The address, and between whom: what an error says."""
-        at = f"{'udp' if self.lossy else 'tcp'}://{address(self.host, self.port)}"
-        return f"{at}, client {association.client_sap}, server {association.server_sap}"
+        return f"{self.carrier}, client {association.client_sap}, server {association.server_sap}"
 
 
 def family_named(name: str | None) -> MeterProfile | None:
@@ -107,8 +102,6 @@ def family_named(name: str | None) -> MeterProfile | None:
 
 def target(
     *,
-    tcp_at: str | None,
-    udp_at: str | None,
     client: int | None,
     server: int | None,
     auth: str | None,
@@ -116,11 +109,12 @@ def target(
     keys_path: Path | None,
     family: str | None,
     timeout: float | None,
+    **link: Any,
 ) -> Target:
     """What the options say. Raises ConfigError."""
     named = family_named(family)
     known = named or MeterProfile(name="")
-    host, port = located(tcp_at or udp_at or "")
+    way = carrier(hdlc=known.hdlc, **link)
     client = client or (known.addresses.client if named else known.addresses.public)
     if auth is None:
         auth = known.security.authentication if named and client != known.addresses.public else "none"
@@ -128,17 +122,7 @@ def target(
     plain = Association(client, server or known.addresses.server, max_pdu=size)
     association = _secured(plain, Authentication[auth.upper()], known, keys_path, dedicated=dedicated)
     wait = timeout or (known.session.timeout if named else TIMEOUT)
-    return Target(host, port, udp_at is not None, association, known, named.time_rule if named else None, wait)
-
-
-def located(written: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT. Raises ConfigError."""
-    found = endpoint(written)
-    if found is None or not found[1]:
-        raise ConfigError(
-            f"{written!r} is no address: write HOST:PORT, for instance 192.0.2.7:4059 or [2001:db8::7]:4059"
-        )
-    return found
+    return Target(way, association, known, named.time_rule if named else None, wait)
 
 
 def _secured(

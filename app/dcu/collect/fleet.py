@@ -1,7 +1,8 @@
 """The meters that the collector has: from the store's registry, each with its family and on its medium.
 
-An address says the link (`tcp://192.0.2.7:4059`, `udp://[2001:db8::7]:4059`); which medium it shares with others
-follows from the patterns of the configuration. What opens a channel is given from outside: no sockets here.
+An address says the link (`tcp://192.0.2.7:4059`, `hdlc+serial://cabinet/17`: see `dcu.collect.reach`); which medium it
+shares with others follows from the patterns of the configuration. What opens a channel is given from outside: no
+sockets here.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from dcu.errors import ConfigError
 from dcu.store.records import MeterRecord, MeterState
 from dcu.streams import Channel
 
-Connect = Callable[[str, int, int, float], Awaitable[Channel]]  # address, client SAP, server SAP, seconds → channel
+Connect = Callable[[str, int, MeterProfile], Awaitable[Channel]]  # address, client SAP, family → channel
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class Fleet:
             return None
 
         async def dial(client: int) -> Channel:
-            return await self._connect(record.address, client, profile.addresses.server, profile.session.timeout)
+            return await self._connect(record.address, client, profile)
 
         place = Place(record.address, profile, medium, dial)
         if known := self._meters.get(record.name):

@@ -17,6 +17,7 @@ import msgspec
 from dcu import config
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.errors import ConfigError
+from dcu.link.hdlc_parameters import MAX_INFORMATION, MAX_WINDOW
 from dcu.model import Obis
 
 Protection = Literal["none", "authenticated", "encrypted", "authenticated+encrypted"]
@@ -47,6 +48,16 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     idle: float = 60.0
     release: bool = False
     get_list: bool = True
+
+
+class Hdlc(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    address_size: Literal[0, 1, 2, 4] = 0
+    information: int = 1024
+    window: int = 7
+    negotiate: bool = True
+    timeout: float = 2.0
+    retries: int = 2
+    inter_octet: float = 0.2
 
 
 class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -88,6 +99,7 @@ class MeterProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     addresses: Addresses = Addresses()
     security: Security = Security()
     session: Session = Session()
+    hdlc: Hdlc = Hdlc()
     time: Time = Time()
     clock: ClockRules = ClockRules()
     relay: Relay = Relay()
@@ -142,6 +154,12 @@ def check(profile: MeterProfile, where: str) -> MeterProfile:
     require(64 <= profile.session.max_pdu <= 0xFFFF, "session.max_pdu", "64..65535 bytes")
     require(profile.session.timeout > 0, "session.timeout", "seconds, above 0")
     require(profile.session.idle >= 0, "session.idle", "seconds, 0 or more")
+    hdlc = profile.hdlc
+    require(32 <= hdlc.information <= MAX_INFORMATION, "hdlc.information", f"32..{MAX_INFORMATION} bytes")
+    require(1 <= hdlc.window <= MAX_WINDOW, "hdlc.window", f"1..{MAX_WINDOW} frames")
+    require(hdlc.timeout > 0, "hdlc.timeout", "seconds, above 0")
+    require(0 <= hdlc.retries <= 10, "hdlc.retries", "0..10")
+    require(hdlc.inter_octet > 0, "hdlc.inter_octet", "seconds, above 0")
     rules = profile.clock
     require(0 < rules.tolerance <= rules.largest, "clock.tolerance", "seconds, above 0, at most clock.largest")
     require(rules.every >= 60, "clock.every", "seconds, 60 or more")

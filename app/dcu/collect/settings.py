@@ -1,5 +1,6 @@
 """The collector's configuration: one TOML file, every key explained in docs/collector.toml."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +9,9 @@ import msgspec
 from dcu import config
 from dcu.collect.medium import AirTime, Medium
 from dcu.collect.powerfail import Terms
+from dcu.collect.reach import SERIAL, endpoint
 from dcu.errors import ConfigError
+from dcu.link.serial import BAUDS, FORMATS, Port, Rs485
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,17 +38,37 @@ class ControlTable(_Table, frozen=True):
 
 class MediumTable(_Table, frozen=True):
     name: str
-    addresses: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
     concurrency: int = 8
     bitrate: float = 0.0
     duty: float = 1.0
     burst: float = 60.0
     reserve: float = 0.2
     longest_answer: float = 5.0
+    device: str = ""
+    baud: int = 9600
+    format: str = "8N1"
+    rs485: Rs485 = ""
+    turnaround: float = 0.01
+    echo: bool = False
+
+    @property
+    def port(self) -> Port | None:
+        """The serial port of this line; None where it is none."""
+        return Port(self.device, self.baud, self.format, self.rs485) if self.device else None
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """A serial line takes the addresses that name it."""
+        own = (f"{SERIAL}://{self.name}", f"{SERIAL}://{self.name}/*") if self.device else ()
+        return self.addresses + own
 
     def medium(self) -> Medium:
-        air = AirTime(self.bitrate, self.duty, self.burst, self.reserve, self.longest_answer) if self.bitrate else None
-        return Medium(self.name, concurrency=self.concurrency, air=air)
+        """A serial line carries one exchange at a time, and as many bits as its speed says."""
+        port = self.port
+        bitrate = self.bitrate or (8 / port.byte_time if port else 0.0)
+        air = AirTime(bitrate, self.duty, self.burst, self.reserve, self.longest_answer) if bitrate else None
+        return Medium(self.name, concurrency=1 if port else self.concurrency, air=air)
 
 
 class RetryTable(_Table, frozen=True):
@@ -128,6 +151,10 @@ def _settings(raw: dict[str, object], path: Path) -> CollectorConfig:
             inner[key] = str(path.parent / inner[key])
     if isinstance(raw.get("meter_profiles"), str) and raw["meter_profiles"]:
         raw["meter_profiles"] = str(path.parent / str(raw["meter_profiles"]))
+    media = raw.get("medium")
+    for medium in media if isinstance(media, list) else ():
+        if isinstance(medium, dict) and isinstance(medium.get("device"), str) and medium["device"]:
+            medium["device"] = str(path.parent / medium["device"])
     settings = config.convert(raw, CollectorConfig, str(path))
     _check(settings, str(path))
     return settings
@@ -146,13 +173,22 @@ def _check(settings: CollectorConfig, where: str) -> None:
     require(bool(settings.medium), "medium", "at least one [[medium]] table")
     for index, medium in enumerate(settings.medium):
         key = f"medium[{index}]"
-        require(bool(medium.addresses), f"{key}.addresses", 'patterns such as "tcp://*"')
+        require(bool(medium.patterns), f"{key}.addresses", 'patterns such as "tcp://*", or a device: a serial line')
         require(1 <= medium.concurrency <= 1_000, f"{key}.concurrency", "1..1000 exchanges at a time")
         require(medium.bitrate >= 0, f"{key}.bitrate", "bit/s, or 0: air is not counted")
         require(0 < medium.duty <= 1, f"{key}.duty", "a share of time, above 0, at most 1")
         require(medium.burst > 0, f"{key}.burst", "seconds of air, above 0")
         require(0 <= medium.reserve < 1, f"{key}.reserve", "a share of the burst, 0 or more, below 1")
         require(medium.longest_answer > 0, f"{key}.longest_answer", "seconds, above 0")
+        require(medium.baud in BAUDS, f"{key}.baud", f"one of {', '.join(map(str, BAUDS))}")
+        require(medium.format in FORMATS, f"{key}.format", f"one of {', '.join(FORMATS)}")
+        require(0 <= medium.turnaround <= 1, f"{key}.turnaround", "seconds, 0..1")
+        name = re.fullmatch("[A-Za-z0-9._-]+", medium.name)
+        require(
+            bool(name) or not medium.device, f"{key}.name", "letters, digits, '.', '_', '-': it stands in addresses"
+        )
+    devices = [m.device for m in settings.medium if m.device]
+    require(len(set(devices)) == len(devices), "medium", "devices that differ: a line is one medium")
     require(len({m.name for m in settings.medium}) == len(settings.medium), "medium", "names that differ")
     require(1 <= settings.retry.attempts <= 100, "retry.attempts", "1..100")
     require(settings.retry.first > 0 and settings.retry.longest > 0, "retry.first", "seconds, above 0")
@@ -174,13 +210,3 @@ def _check(settings: CollectorConfig, where: str) -> None:
     for key in ("tcp", "udp"):
         written = getattr(settings.push, key)
         require(not written or endpoint(written) is not None, f"push.{key}", "HOST:PORT such as [::]:4060, or nothing")
-
-
-def endpoint(written: str) -> tuple[str, int] | None:
-    """Host and port of `HOST:PORT`, an IPv6 host in brackets; None for anything else."""
-    host, colon, port = written.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 0xFFFF:
-        return None
-    if host.startswith("[") and host.endswith("]"):
-        return host[1:-1], int(port)
-    return None if ":" in host else (host, int(port))

@@ -120,6 +120,11 @@ class ClientLink:
         return self._waiting is None and self._ask is None and self._poll_at is None and not self._to_send()
 
     @property
+    def turn_until(self) -> float | None:
+        """Until when the meter may still end the turn that it was given; None where it is ours."""
+        return self._waiting
+
+    @property
     def deadline(self) -> float | None:
         """When `tick()` has to be called, if nothing comes before."""
         times = [] if self._waiting is None else [self._waiting]

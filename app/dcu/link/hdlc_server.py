@@ -34,7 +34,7 @@ Handler = Callable[[int, int, bytes], bytes | None]
 CLIENTS = 16  # links that one station keeps; one more, and that which was silent longest goes
 _OFFERED = Parameters(2030, 2030, 7, 7)
 _COMMANDS = (Kind.I, Kind.RR, Kind.RNR, Kind.SNRM, Kind.DISC, Kind.UI, Kind.REJ)
-_BROADCAST = (Address(0x7F), Address(0x7F, 0x7F, 2), Address(0x3FFF, 0x3FFF, 4))
+BROADCAST = (Address(0x7F), Address(0x7F, 0x7F, 2), Address(0x3FFF, 0x3FFF, 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +192,11 @@ class Station:
         frames = self._expire(now)
         self._octet_at = now
         frames += self.decoder.feed(data)
-        return self._serve(frames, now)
+        return self.hear(frames, now)
 
     def tick(self, now: float) -> bytes:
         """Notice what did not come in time; return what to write."""
-        wire = self._serve(self._expire(now), now)
+        wire = self.hear(self._expire(now), now)
         for key, link in list(self.links.items()):
             if now >= link.heard_at + self.terms.inactivity:
                 self._forget(key)
@@ -216,7 +216,7 @@ class Station:
                 server = replace(server, size=4)
         return self._wire(list(notification(client, server, apdu, max_information=size)))
 
-    def _serve(self, frames: list[Frame], now: float) -> bytes:
+    def hear(self, frames: list[Frame], now: float) -> bytes:
         answered: dict[tuple[Address, Address], ServerLink] = {}
         wire = b""
         for frame in frames:
@@ -224,7 +224,7 @@ class Station:
                 self.strays += 1
             elif frame.control.kind is Kind.UI:
                 wire += self._unnumbered(frame)
-            elif frame.destination not in _BROADCAST:
+            elif frame.destination not in BROADCAST:
                 link = self._link(frame)
                 link.heard_at = now
                 if link.hear(frame):
@@ -239,7 +239,7 @@ class Station:
         if frame.control.kind not in _COMMANDS or ((source, destination) in self.links and source != destination):
             return False
         return (
-            destination in _BROADCAST
+            destination in BROADCAST
             or self._physical is None
             or destination.size == 1
             or destination.lower == self._physical
@@ -270,7 +270,7 @@ class Station:
         if (message := self._joiner.add(frame)) is None:
             return b""
         answer = self._handler(frame.source.upper, frame.destination.upper, message.apdu)
-        if answer is None or not frame.control.final or frame.destination in _BROADCAST:
+        if answer is None or not frame.control.final or frame.destination in BROADCAST:
             return b""
         return self._wire(list(notification(frame.source, frame.destination, answer)))
 

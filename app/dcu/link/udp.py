@@ -10,6 +10,7 @@ from typing import cast
 
 from dcu.errors import LinkClosed, LinkError, LinkTimeout
 from dcu.link.tcp import address
+from dcu.streams import Datagram
 
 QUEUE_LIMIT = 64  # datagrams; a meter answers one at a time, a block transfer keeps a handful on the way
 MAX_DATAGRAM = 65507  # what UDP over IPv4 can carry
@@ -98,6 +99,26 @@ class UdpEndpoint(asyncio.DatagramProtocol):
         self._closed = True
         self._transport = None
         self._changed.set()
+
+
+class DatagramStream:
+    """Datagrams as a ByteStream, for HDLC over UDP: what is written goes as one datagram, or is lost as one."""
+
+    def __init__(self, datagram: Datagram) -> None:
+        self._datagram = datagram
+        self._rest = b""
+
+    async def read(self, limit: int = 65536) -> bytes:
+        while not self._rest:
+            self._rest = await self._datagram.receive()
+        taken, self._rest = self._rest[:limit], self._rest[limit:]
+        return taken
+
+    async def write(self, data: bytes) -> None:
+        await self._datagram.send(data)
+
+    async def close(self) -> None:
+        await self._datagram.close()
 
 
 def _why(error: OSError) -> str:

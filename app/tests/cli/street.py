@@ -50,12 +50,19 @@ class Street:
     """Meters on loopback, TCP and UDP; client 1 of the first has the keys of `keys`. ahead: seconds, of true time."""
 
     def __init__(
-        self, folder: Path, *, count: int = 1, ahead: float = 0.0, faults: tuple[Any, ...] = (), **habits: Any
+        self,
+        folder: Path,
+        *,
+        count: int = 1,
+        ahead: float = 0.0,
+        faults: tuple[Any, ...] = (),
+        place: Addressing | None = None,
+        **habits: Any,
     ) -> None:
         self._background = Background()
         self._paths: list[Lossy] = []
         true_time = StreetTime(ahead, 0.0, time.time)
-        place = Addressing("127.0.0.1", 0, 0)
+        place = place or Addressing("127.0.0.1", 0, 0)
         self.fleet = Fleet(count, SEED, true_time, habits=Habits(**habits), addressing=place, faults=faults)
         self.keys = folder / "keys.toml"
         generate_keys(self.keys)

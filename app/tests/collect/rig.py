@@ -153,7 +153,7 @@ async def rig(
         shared = medium or Medium("line")
         tasks = []
 
-        async def connect(address, client, server, within):
+        async def connect(address, client, profile):
             made.dials += 1
             meter = by_name[address.removeprefix("mem://")]
             handler = simulated.talk(meter, _Peer(), lossy=lossy)
@@ -173,10 +173,10 @@ async def rig(
             if lossy:
                 near, far = datagram_pair(delay=delay)
                 tasks.append(asyncio.create_task(serve_datagram(far, answer)))
-                return DatagramChannel(near, client, server)
+                return DatagramChannel(near, client, profile.addresses.server)
             near, far = stream_pair(delay=delay)
             tasks.append(asyncio.create_task(serve_stream(far, answer)))
-            return StreamChannel(near, client, server)
+            return StreamChannel(near, client, profile.addresses.server)
 
         families = Families()
         families._profiles["generic"] = chosen

@@ -35,7 +35,7 @@ addresses = ["*"]
 TRANSPORT = Secret(bytes(range(32)))
 
 
-async def no_line(address, client, server, within):
+async def no_line(address, client, profile):
     raise LinkError("no line in this test")
 
 

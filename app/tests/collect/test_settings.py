@@ -9,7 +9,8 @@ import pytest
 
 from dcu.collect import meter_profile, settings
 from dcu.collect.meter_profile import Families, MeterProfile
-from dcu.collect.settings import CollectorConfig, endpoint
+from dcu.collect.reach import endpoint
+from dcu.collect.settings import CollectorConfig
 from dcu.errors import ConfigError
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -59,7 +60,8 @@ def test_the_example_explains_every_key_and_shows_its_default():
         msgspec.convert(tomllib.loads(LEAST), CollectorConfig), system_title="", keys=None, store=None, medium=()
     )
     assert shown.store == settings.StoreTable(directory="/var/lib/dcu/store")
-    assert shown.medium == (settings.MediumTable(name="lan", addresses=("tcp://*", "udp://*")),)
+    lan = settings.MediumTable(name="lan", addresses=("tcp://*", "udp://*"))
+    assert shown.medium == (lan, settings.MediumTable(name="cabinet", device="/dev/ttyS1"))
     settings.load(DOCS / "collector.toml")
 
 

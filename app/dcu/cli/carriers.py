@@ -1,0 +1,117 @@
+"""The options by which a command of its own reaches a meter, and how the channel is opened that they ask for."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import msgspec
+
+from dcu.collect.links import connect, hdlc_setup
+from dcu.collect.meter_profile import Hdlc
+from dcu.collect.reach import Reach, endpoint
+from dcu.errors import ConfigError
+from dcu.link.hdlc_channel import open_hdlc
+from dcu.link.line import HalfDuplex
+from dcu.link.serial import BAUDS, Port, open_serial
+from dcu.link.tcp import address
+from dcu.streams import Channel
+
+TURNAROUND = 0.01  # seconds: what RS-485 transceivers need to let go of the line
+PLACES = ("tcp_at", "udp_at", "serial_at")  # of these options exactly one
+ONLY_HERE = ("framing", "physical", "address_size", "rs485")  # what only a link of our own asks for, beside them
+
+LINK_OPTIONS = (
+    click.option("--tcp", "tcp_at", metavar="HOST:PORT", help="Where the meter is: TCP."),
+    click.option("--udp", "udp_at", metavar="HOST:PORT", help="Where the meter is: UDP."),
+    click.option("--serial", "serial_at", metavar="DEV[:BAUD]", help="Where the meter is: a serial port (9600)."),
+    click.option(
+        "--framing", type=click.Choice(["wrapper", "hdlc"]), help="What is spoken. [default: wrapper; hdlc if serial]"
+    ),
+    click.option(
+        "--physical", type=click.IntRange(1, 16_382), metavar="N", help="HDLC: the meter's physical (lower) address."
+    ),
+    click.option("--address-size", type=click.Choice(["1", "2", "4"]), help="HDLC: its bytes. [default: the fewest]"),
+    click.option(
+        "--rs485",
+        type=click.Choice(["rts", "rts-inverted"]),
+        help="The port's driver switches the transmitter by RTS. [default: the adapter does it]",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """What carries the APDUs to one meter."""
+
+    reach: Reach
+    port: Port | None
+    hdlc: Hdlc
+
+    @property
+    def lossy(self) -> bool:
+        """Whether whole requests may be lost without anybody noticing."""
+        return self.reach.carrier == "udp" and not self.reach.hdlc
+
+    def __str__(self) -> str:
+        reach = self.reach
+        physical = f"/{reach.physical}" if reach.physical else ""
+        if self.port:
+            return f"hdlc+serial://{self.port.device}{physical}"
+        return f"{'hdlc+' if reach.hdlc else ''}{reach.carrier}://{address(reach.host, reach.port)}{physical}"
+
+    async def open(self, client: int, server: int, timeout: float) -> Channel:  # noqa: ASYNC109 - to connect
+        """Raises LinkError, ConfigError."""
+        if self.port is None:
+            return await connect(self.reach, client, server, self.hdlc, timeout)
+        setup = hdlc_setup(self.reach.physical, client, server, self.hdlc, byte_time=self.port.byte_time)
+        return await open_hdlc(HalfDuplex(await open_serial(self.port), TURNAROUND), setup)
+
+
+def carrier(
+    *,
+    tcp_at: str | None,
+    udp_at: str | None,
+    serial_at: str | None,
+    framing: str | None,
+    physical: int | None,
+    address_size: str | None,
+    rs485: Any,
+    hdlc: Hdlc,
+) -> Carrier:
+    """What the options say; `hdlc`: what the meter's family says. Raises ConfigError."""
+    speaks_hdlc = framing == "hdlc" or serial_at is not None
+    if serial_at is not None and framing == "wrapper":
+        raise ConfigError("--framing wrapper is for TCP and UDP: on a serial line meters speak HDLC")
+    if rs485 and serial_at is None:
+        raise ConfigError("--rs485 is for --serial")
+    if not speaks_hdlc and (physical is not None or address_size):
+        raise ConfigError("--physical and --address-size are for HDLC: say --framing hdlc")
+    size = int(address_size or 0)
+    if size:
+        hdlc = msgspec.structs.replace(hdlc, address_size=size)
+    if serial_at is not None:
+        device, baud = port_of(serial_at)
+        reach = Reach(True, "serial", line=device, physical=physical)
+        return Carrier(reach, Port(device, baud, rs485=rs485 or ""), hdlc)
+    host, port = located(tcp_at or udp_at or "")
+    return Carrier(Reach(speaks_hdlc, "udp" if udp_at else "tcp", host, port, physical=physical), None, hdlc)
+
+
+def located(written: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT. Raises ConfigError."""
+    found = endpoint(written)
+    if found is None or not found[1]:
+        raise ConfigError(
+            f"{written!r} is no address: write HOST:PORT, for instance 192.0.2.7:4059 or [2001:db8::7]:4059"
+        )
+    return found
+
+
+def port_of(written: str) -> tuple[str, int]:
+    """Device and speed of DEV[:BAUD]. Raises ConfigError."""
+    device, colon, baud = written.rpartition(":")
+    if not colon or not baud.isdecimal():
+        return written, 9600
+    if int(baud) not in BAUDS:
+        raise ConfigError(f"{written}: {baud} baud: one of {', '.join(map(str, BAUDS))}")
+    return device, int(baud)

@@ -1,0 +1,82 @@
+"""How a meter is reached, as its registration and a shipment write it.
+
+    tcp://HOST:PORT  udp://HOST:PORT                          the DLMS wrapper (IEC 62056-47)
+    hdlc+tcp://HOST:PORT/PHYSICAL  hdlc+udp://HOST:PORT/…     HDLC, to a serial server or a modem
+    hdlc+serial://LINE/PHYSICAL                               HDLC on the serial line of that name ([[medium]])
+
+PHYSICAL is the meter's lower HDLC address; it is left out (with its slash) where the meter has none.
+"""
+
+from dataclasses import dataclass
+
+from dcu.errors import ConfigError
+from dcu.link.hdlc import Address
+
+SERIAL = "hdlc+serial"
+_SCHEMES = {"tcp": (False, "tcp"), "udp": (False, "udp"), "hdlc+tcp": (True, "tcp"), "hdlc+udp": (True, "udp")}
+_ALL, _ALL_WIDE = 0x7F, 0x3FFF  # broadcast
+HDLC_CLIENTS = 0x7F - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """An address in parts. carrier: "tcp", "udp" or "serial"; line: the medium's name where it is serial."""
+
+    hdlc: bool
+    carrier: str
+    host: str = ""
+    port: int = 0
+    line: str = ""
+    physical: int | None = None
+
+    @classmethod
+    def parse(cls, written: str) -> "Reach":
+        """Raises ConfigError."""
+        scheme, _, rest = written.partition("://")
+        place, slash, physical = rest.partition("/")
+        if scheme == SERIAL and place:
+            return cls(True, "serial", line=place, physical=_physical(written, slash, physical))
+        if scheme not in _SCHEMES or (where := endpoint(place)) is None:
+            raise ConfigError(f"{written}: no address of a meter: {ALLOWED}")
+        hdlc, carrier = _SCHEMES[scheme]
+        if slash and not hdlc:
+            raise ConfigError(f"{written}: the wrapper has no physical address: leave /{physical} out")
+        return cls(hdlc, carrier, *where, physical=_physical(written, slash, physical))
+
+
+ALLOWED = "tcp://HOST:PORT, udp://HOST:PORT, hdlc+tcp://HOST:PORT/PHYSICAL, hdlc+udp://… or hdlc+serial://LINE/PHYSICAL"
+
+
+def _physical(written: str, slash: str, text: str) -> int | None:
+    if not slash:
+        return None
+    if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) < _ALL_WIDE:
+        raise ConfigError(f"{written}: the physical address is a number, 1..{_ALL_WIDE - 1}")
+    return int(text)
+
+
+def client_address(sap: int) -> Address:
+    """Raises ConfigError."""
+    if not 1 <= sap <= HDLC_CLIENTS:
+        raise ConfigError(f"client {sap}: over HDLC it is 1..{HDLC_CLIENTS}")
+    return Address(sap)
+
+
+def server_address(sap: int, physical: int | None, size: int = 0) -> Address:
+    """The address of a logical device in `size` bytes, 0: the fewest that hold it. Raises ConfigError."""
+    least = 1 if physical is None and sap < _ALL else 2 if max(sap, physical or 0) < _ALL else 4
+    if size and size < least:
+        raise ConfigError(f"HDLC address {sap}/{physical or 0} does not fit {size} bytes (hdlc.address_size)")
+    if sap >= _ALL_WIDE:
+        raise ConfigError(f"server {sap}: over HDLC it is 1..{_ALL_WIDE - 1}")
+    return Address(sap, physical or 0, size or least)
+
+
+def endpoint(written: str) -> tuple[str, int] | None:
+    """Host and port of `HOST:PORT`, an IPv6 host in brackets; None for anything else."""
+    host, colon, port = written.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 0xFFFF:
+        return None
+    if host.startswith("[") and host.endswith("]"):
+        return host[1:-1], int(port)
+    return None if ":" in host else (host, int(port))

@@ -1,0 +1,173 @@
+"""A serial line of the street: meters on an RS-485 bus that speak HDLC, on a pseudo-terminal or on a real port.
+
+The first meter has the physical address that the street says, the next has the next. `pace` makes the line as slow as
+its speed: the meter answers when the request would have come in, and the answer takes its time; without, the line is as
+fast as the machine. `noise` flips that share of the bytes, both ways, from a seed.
+"""
+
+import asyncio
+import contextlib
+import os
+import tty
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from dcu.errors import LinkClosed
+from dcu.link.hdlc_multidrop import Multidrop
+from dcu.link.hdlc_server import Station, Terms
+from dcu.link.listen import Handler
+from dcu.link.serial import Port, SerialStream, open_serial
+from neighbourhood.meter import Meter
+
+if TYPE_CHECKING:
+    from neighbourhood.fleet import Fleet
+
+FIRST = 17  # physical addresses below 16 are reserved (IEC 62056-46, 6.4.2.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """How a street's line is set up. Either `link` (a name for the pseudo-terminal) or `device`.
+
+    name: what the collector calls the line: it stands in the meters' addresses
+    pace: seconds a byte, 0: as fast as it goes; turnaround: seconds from a request to its answer
+    """
+
+    link: Path | None = None
+    device: str = ""
+    name: str = "line"
+    first: int = FIRST
+    pace: float = 0.0
+    turnaround: float = 0.0
+    noise: float = 0.0
+    echo: bool = False
+
+
+class Wires:
+    """The line at work. `listen()` opens it, `close()` ends it."""
+
+    def __init__(self, fleet: "Fleet", wiring: Wiring) -> None:
+        self.wiring = wiring
+        self.bus = Multidrop({wiring.first + index: _Drop(fleet, meter, self).station(wiring.first + index)
+                              for index, meter in enumerate(fleet.meters)})  # fmt: skip
+        self.path = ""
+        self._random = Random(fleet.meters[0].seed)  # noqa: S311 - noise
+        self._stream: SerialStream | None = None
+        self._held: int | None = None  # our hold on the far end: a pseudo-terminal that nobody holds hangs up
+        self._serving: asyncio.Task[None] | None = None
+        self._free_at = 0.0
+        self._out: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+    def address(self, index: int) -> str:
+        return f"hdlc+serial://{self.wiring.name}/{self.wiring.first + index}"
+
+    async def listen(self) -> None:
+        """Raises OSError or LinkError where the line cannot be opened."""
+        wiring = self.wiring
+        if wiring.link is None:
+            self._stream = await open_serial(Port(wiring.device))
+            self.path = wiring.device
+        else:
+            master, self._held = os.openpty()
+            tty.setraw(self._held)
+            os.set_blocking(master, False)
+            self.path = os.ttyname(self._held)
+            self._stream = SerialStream(Port(self.path), master, None)
+            wiring.link.unlink(missing_ok=True)
+            wiring.link.symlink_to(self.path)
+        self._serving = asyncio.create_task(self._serve())
+
+    async def close(self) -> None:
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
+            self._serving = None
+        if self._stream is not None:
+            await self._stream.close()
+            self._stream = None
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+            assert self.wiring.link
+            self.wiring.link.unlink(missing_ok=True)
+
+    def say(self, data: bytes) -> None:
+        """Put bytes on the line once it is free."""
+        if data:
+            wiring, now = self.wiring, asyncio.get_running_loop().time()
+            self._free_at = max(self._free_at, now) + wiring.turnaround + len(data) * wiring.pace
+            self._out.put_nowait((self._free_at, self._spoilt(data)))
+
+    async def _serve(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hear())
+            group.create_task(self._speak())
+
+    async def _hear(self) -> None:
+        assert self._stream is not None
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(LinkClosed):
+            while True:
+                deadline = self.bus.deadline
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        data = await self._stream.read()
+                except TimeoutError:
+                    self.say(self.bus.tick(max(deadline or 0.0, loop.time())))
+                    continue
+                self._free_at = max(self._free_at, loop.time()) + len(data) * self.wiring.pace
+                if self.wiring.echo:
+                    await self._stream.write(data)
+                self.say(self.bus.feed(self._spoilt(data), loop.time()))
+
+    async def _speak(self) -> None:
+        assert self._stream is not None
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(LinkClosed):
+            while True:
+                at, data = await self._out.get()
+                await asyncio.sleep(max(0.0, at - loop.time()))
+                await self._stream.write(data)
+
+    def _spoilt(self, data: bytes) -> bytes:
+        if not self.wiring.noise:
+            return data
+        random, share = self._random, self.wiring.noise
+        return bytes(byte ^ 1 << random.randrange(8) if random.random() < share else byte for byte in data)
+
+
+class _Drop:
+    """One meter at the line. A `listen.Peer`; each client's association lives as long as its HDLC link."""
+
+    def __init__(self, fleet: "Fleet", meter: Meter, wires: Wires) -> None:
+        self._fleet = fleet
+        self._meter = meter
+        self._wires = wires
+        self._talks: dict[int, Handler] = {}
+        self._station: Station | None = None
+        self.local = self.remote = (wires.wiring.name, 0)
+
+    def station(self, physical: int) -> Station:
+        terms = Terms(echo=self._wires.wiring.echo)
+        self._station = Station(self._answer, physical=physical, terms=terms, ended=self._ended)
+        return self._station
+
+    def push(self, server_sap: int, client_sap: int, apdu: bytes) -> None:
+        assert self._station is not None
+        self._wires.say(self._station.push(server_sap, client_sap, apdu))
+
+    def close(self) -> None:
+        assert self._station is not None
+        self._station.links.clear()
+        self._talks.clear()
+
+    def _answer(self, client_sap: int, server_sap: int, apdu: bytes) -> bytes | None:
+        talk = self._talks.get(client_sap)
+        if talk is None:
+            talk = self._talks[client_sap] = self._fleet.talk(self._meter, self)
+        return talk(client_sap, server_sap, apdu)
+
+    def _ended(self, client_sap: int, _server_sap: int) -> None:
+        self._talks.pop(client_sap, None)

@@ -1,0 +1,112 @@
+"""The command over HDLC: a serial line (a pseudo-terminal), TCP and UDP."""
+
+import pytest
+
+from neighbourhood.fleet import Addressing
+from neighbourhood.wires import Wiring
+from tests.cli.street import ENERGY, LOAD, NAME
+
+
+@pytest.fixture
+def wired(street, tmp_path):
+    """A street whose meters share one line; yields the line's name."""
+
+    def make(**options):
+        wiring = Wiring(tmp_path / "bus", **options)
+        made = street(place=Addressing(wiring=wiring), count=3)
+        return made, tmp_path / "bus"
+
+    return make
+
+
+def options(made, line, number=1):
+    return ["--serial", line, "--physical", 16 + number, "--client", 1, "--auth", "gmac", "--keys", made.keys]
+
+
+def test_a_register_is_read_over_a_serial_line(dcu, wired):
+    made, line = wired()
+    done = dcu("read", *options(made, line), ENERGY, "--json")
+    assert done.code == 0, done.err
+    assert done.json[0]["value"] == made.meter.registers(made.meter.now()).active_import
+
+
+def test_the_public_client_reads_each_meter_of_the_line(dcu, wired):
+    made, line = wired()
+    for number, meter in enumerate(made.fleet.meters, 1):
+        done = dcu("read", "--serial", f"{line}:19200", "--physical", 16 + number, NAME, "--json")
+        assert done.json[0]["value"] == meter.device_name
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_addresses_of_two_and_four_bytes(dcu, wired, size):
+    _, line = wired()
+    done = dcu("read", "--serial", line, "--physical", 17, "--address-size", size, NAME)
+    assert done.code == 0, done.err
+
+
+def test_a_noisy_line_with_an_echo_and_a_slow_meter_gives_the_truth(dcu, wired):
+    made, line = wired(noise=0.0005, turnaround=0.05, echo=True)
+    done = dcu("read", *options(made, line), LOAD, "--last", 100, "--json")
+    assert done.code == 0, done.err
+    assert len(done.json[0]["rows"]) == 100
+
+
+def test_a_profile_at_the_pace_of_the_line(dcu, wired):
+    made, line = wired(pace=10 / 57600)
+    done = dcu("read", *options(made, line), LOAD, "--last", 24, "--json")
+    assert done.code == 0, done.err
+    assert len(done.json[0]["rows"]) == 24
+
+
+def test_nobody_at_that_address_is_a_link_error(dcu, wired):
+    _, line = wired()
+    done = dcu("read", "--serial", line, "--physical", 99, NAME)
+    assert done.code == 5
+    assert "no answer from the meter over HDLC (connecting, 3 times asked)" in done.err
+
+
+@pytest.mark.parametrize("carrier", ["tcp", "udp"])
+def test_hdlc_over_tcp_and_udp(dcu, street, carrier):
+    made = street(place=Addressing("127.0.0.1", 0, 0, hdlc=True))
+    done = dcu("read", *made.options(carrier), "--framing", "hdlc", ENERGY, "--json")
+    assert done.code == 0, done.err
+    assert done.json[0]["value"] == made.meter.registers(made.meter.now()).active_import
+
+
+def test_the_wrapper_where_hdlc_is_spoken_is_a_link_error(dcu, street):
+    made = street(place=Addressing("127.0.0.1", 0, 0, hdlc=True))
+    assert dcu("read", "--tcp", made.at(), NAME, "--timeout", 1).code == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--serial", "/dev/ttyDCU-none"], "there is no such device"),
+        (["--serial", "x:1234"], "1234 baud: one of 300,"),
+        (["--serial", "x", "--framing", "wrapper"], "on a serial line meters speak HDLC"),
+        (["--tcp", "127.0.0.1:1", "--rs485", "rts"], "--rs485 is for --serial"),
+        (["--tcp", "127.0.0.1:1", "--physical", "17"], "say --framing hdlc"),
+        (["--serial", "x", "--physical", "300", "--address-size", "2"], "does not fit 2 bytes"),
+        (["--serial", "x", "--tcp", "127.0.0.1:1"], "say which meter: one of"),
+        (["--meter", "x", "--physical", "17"], "--physical: a meter of the collector"),
+    ],
+)
+def test_what_does_not_fit_together_is_told(dcu, arguments, told):
+    done = dcu("read", *arguments, NAME)
+    assert done.code in (2, 3, 5)
+    assert told in done.err
+
+
+def test_a_port_that_another_has_is_told(dcu, wired):
+    import fcntl
+    import os
+
+    _, line = wired()
+    descriptor = os.open(line, os.O_RDWR | os.O_NOCTTY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        done = dcu("read", "--serial", line, NAME)
+    finally:
+        os.close(descriptor)
+    assert done.code == 5
+    assert "another program has locked it, the collector perhaps" in done.err
