@@ -103,7 +103,7 @@ HERE = ("--tcp", "127.0.0.1:9")
         (("read", *HERE, "1-0:1.8.999"), 3, "is no OBIS code"),
         (("read", *HERE, "3,1-0:1.8.0"), 3, "is no attribute: write CLASS,OBIS,ATTRIBUTE"),
         (("read", *HERE, "99999,1-0:1.8.0,2"), 3, "a class is 0..65535"),
-        (("read", NAME), 2, "say which meter: one of --tcp HOST:PORT, --udp HOST:PORT and --meter NAME"),
+        (("read", NAME), 2, "say which meter: one of --tcp HOST:PORT, --udp HOST:PORT, --serial DEV, --meter NAME"),
         (("read", *HERE, "--udp", "127.0.0.1:9", NAME), 2, "say which meter"),
         (("read", *HERE, "--meter", "X", NAME), 2, "say which meter"),
         (("clock", "--meter", "X", "--client", "1", "--keys", "k"), 2, "--client, --keys: a meter of the collector"),

@@ -8,9 +8,11 @@ import pytest
 
 from dcu.cli import buffers, output, values
 from dcu.cli.access import Window
+from dcu.cli.carriers import Carrier
 from dcu.cli.linked import Linked
 from dcu.cli.options import Target
-from dcu.collect.meter_profile import MeterProfile, Quirks
+from dcu.collect.meter_profile import Hdlc, MeterProfile, Quirks
+from dcu.collect.reach import Reach
 from dcu.cosem import axdr, profile
 from dcu.cosem.association import Association
 from dcu.cosem.datetimes import TimeZoneRule
@@ -133,7 +135,7 @@ def rows_read(window: Window, sort_method: int, hours: list[int], quirk: str = "
     }
     meter = Meter(attributes, [row(hour) for hour in hours])
     family = MeterProfile(name="x", quirks=Quirks(selective_access=quirk))  # type: ignore[arg-type]
-    linked = Linked(Target("h", 1, False, Association(16, 1), family, None, 1.0))
+    linked = Linked(Target(Carrier(Reach(False, "tcp", "h", 1), None, Hdlc()), Association(16, 1), family, None, 1.0))
     linked._meter = meter  # type: ignore[assignment]
     try:
         found = linked.profile(Obis.parse("0-0:99.98.0*255"), window)

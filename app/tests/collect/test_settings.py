@@ -42,12 +42,12 @@ def keys_of(kind, prefix=""):
 
 def written(text):
     """Every key that a file has, those in comments too."""
-    bare = re.sub(r"^# (?=(?:[a-z_]+ = |\[))", "", text, flags=re.M)
+    bare = re.sub(r"^# (?=(?:[a-z0-9_]+ = |\[))", "", text, flags=re.M)
     table, found = "", set()
     for line in bare.splitlines():
         if match := re.match(r"\[+([a-z.]+)\]+", line):
             table = match[1] + "."
-        elif match := re.match(r"([a-z_]+) = ", line):
+        elif match := re.match(r"([a-z0-9_]+) = ", line):
             found.add(table + match[1])
     return found, tomllib.loads(bare)
 

@@ -1,8 +1,10 @@
 """HDLC links as fuzz targets: what arrives at a client in the middle of a session, and at a meter's station."""
 
+from dcu.collect.reach import Reach
 from dcu.link import hdlc, hdlc_parameters
 from dcu.link.hdlc import LLC_COMMAND, LLC_RESPONSE, Address, Control, Frame, Kind
 from dcu.link.hdlc_client import ClientLink, Setup
+from dcu.link.hdlc_multidrop import Multidrop
 from dcu.link.hdlc_parameters import Parameters, Reason, Rejection
 from dcu.link.hdlc_server import Station, Terms
 
@@ -41,6 +43,27 @@ def station(data):
         spoken |= {frame.control.kind.name for frame in hdlc.Decoder().feed(wire)}
     assert len(meter.links) <= 4
     return tuple(sorted(spoken))
+
+
+def multidrop(data):
+    """Three meters on one line; a tenth of a second from piece to piece."""
+    stations = {
+        number: Station(lambda client, server, apdu: apdu, physical=number, terms=Terms(_TERMS, max_apdu=4096))
+        for number in (16, 17, 18)
+    }
+    meters = Multidrop(stations, inter_octet=0.5)
+    spoken = set()
+    now = 0.0
+    for part in _pieces(data):
+        now += 0.1
+        wire = meters.feed(part, now) + meters.tick(now)
+        spoken |= {(frame.source.lower, frame.control.kind.name) for frame in hdlc.Decoder().feed(wire)}
+    return tuple(sorted(spoken)), bool(meters.strays)
+
+
+def reach(data):
+    found = Reach.parse(data.decode())
+    return found.hdlc, found.carrier, found.physical is not None
 
 
 def client(data):
@@ -89,6 +112,15 @@ DOWN = (
     _down(Kind.UI, LLC_RESPONSE + b"\x0fpush", final=False),
     _down(Kind.FRMR, _REJECTED),
     _down(Kind.DM),
+)
+REACHES = tuple(
+    written.encode()
+    for written in (
+        "tcp://192.0.2.7:4059",
+        "udp://[2001:db8::7]:4059",
+        "hdlc+tcp://server.example:4000/17",
+        "hdlc+serial://cabinet/1234",
+    )
 )
 STATION_SEEDS = (b"\x3f" + b"".join(UP), b"\x3f" + UP[0] + UP[6], b"\x10" + UP[0] + UP[2] * 3)
 CLIENT_SEEDS = (b"\x3f" + b"".join(DOWN[:5]), b"\x10" + DOWN[0] * 2, *(b"\x3f" + wire for wire in DOWN))

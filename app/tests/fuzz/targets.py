@@ -269,6 +269,16 @@ LINK = (
         "hdlc-station", links.station, links.STATION_SEEDS, ("dcu.link.hdlc_server.Station.feed",), (), links.UP, 4096
     ),
     Target(
+        "hdlc-multidrop",
+        links.multidrop,
+        links.STATION_SEEDS,
+        ("dcu.link.hdlc_multidrop.Multidrop.feed",),
+        (),
+        links.UP,
+        4096,
+    ),
+    Target("reach", links.reach, links.REACHES, ("dcu.collect.reach.Reach.parse",), (ConfigError, UnicodeDecodeError)),
+    Target(
         "hdlc-client", links.client, links.CLIENT_SEEDS, ("dcu.link.hdlc_client.ClientLink.feed",), (), links.DOWN, 4096
     ),
 )

@@ -40,7 +40,7 @@ def test_truth_is_printed_as_csv_and_as_json(capsys):
         (["meters", "--base-port", "65530", "--count", "48"], "leaves no port"),
         (["meters", "--listen", "192.0.2.1", "--count", "1"], "cannot listen on 192.0.2.1:0"),
         (["meters", "--count", "1", "--shipment", "/nowhere/s", "--transport-key", "/nowhere/k"], "cannot be written"),
-        (["meter"], "--tcp PORT or --udp PORT"),
+        (["meter"], "--tcp PORT, --udp PORT, --pty LINK or --serial DEVICE"),
         (["meter", "--tcp", "0"], "--auth gmac needs --keys FILE"),
         (["meter", "--tcp", "0", "--keys", "/nowhere/keys.toml"], "/nowhere/keys.toml: cannot be read"),
         (["meter", "--tcp", "0", "--auth", "none", "--generate"], "--generate needs --keys FILE"),
