@@ -140,7 +140,7 @@ class UpdateError(DcuError):
     """A software update was refused, or rolled back.
 
     `cause` is one of signature, hardware, version, health, state (not now), environment (U-Boot's), image (damaged or
-    not installable); "" where it came from another process.
+    not installable), server (it could not be fetched); "" where it came from another process.
     """
 
     cause: str = ""

@@ -14,7 +14,7 @@ import click
 from dcu.cli import exits, output
 from dcu.cli.collector import ask, socket_option
 from dcu.cli.terminal import line
-from dcu.errors import DcuError, UpdateError
+from dcu.errors import ConfigError, DcuError, UpdateError
 
 if TYPE_CHECKING:
     from dcu.platform.health import Health
@@ -108,38 +108,30 @@ def confirm(or_roll_back: bool, wait: float, socket: Path) -> None:
 
 @device.command()
 @click.argument("source", metavar="FILE|URL")
+@click.option("--else", "others", multiple=True, metavar="FILE|URL", help="Take this where SOURCE cannot be had.")
+@click.option("--ca", type=click.Path(exists=True, path_type=Path), help="Authorities of the server (PEM).")
+@click.option("--allow-http", is_flag=True, help="Plain http, too: who listens sees the update, its signature holds.")
 @click.option("--check", is_flag=True, help="Only look whether it would be installed.")
 @click.option("--reboot", is_flag=True, help="Try it at once.")
 @click.option("--verbose", is_flag=True, help="Show what SWUpdate says.")
-def update(source: str, check: bool, reboot: bool, verbose: bool) -> None:
+def update(
+    source: str, others: tuple[str, ...], ca: Path | None, allow_http: bool, check: bool, reboot: bool, verbose: bool
+) -> None:
     """Install an update into the other bank; the next boot tries it.
 
-    A file, or https://… Refused are: unsigned, changed, for other hardware, older than what was confirmed here. Exit
-    code 11 then.
+    A file, or https://…; --else names the full update beside a delta. Refused are: unsigned, changed, for other
+    hardware, older than what was confirmed here. Exit code 11 then.
     """
-    from dcu.platform import swupdate
-    from dcu.platform.update import Phase
+    from dcu.platform import install
 
     machine = _machine()
-    updates = machine.updates()
-    target, oldest = updates.target()
-    if swupdate.busy():
-        raise UpdateError("SWUpdate is at work for a server: let it, or stop dcu-hawkbit.service first", "state")
-    if "://" in source:
-        if check:
-            raise click.UsageError("--check looks at a file.")
-        command = swupdate.download(source, target, oldest)
-    else:
-        if not Path(source).is_file():
-            raise UpdateError(f"{source}: no such file", "image")
-        command = swupdate.local(str(Path(source).absolute()), target, oldest, check=check)
-    swupdate.install(command, (lambda said: output.note(said)) if verbose else _quiet, scratch=machine.scratch)
+    trusted = install.trust(machine, ca, http=allow_http)
+    tell = output.note if verbose else _quiet
     if check:
+        target = install.install(machine, source, trusted, tell, check=True)
         click.echo(f"{source}: would be installed into bank {target}")
         return
-    state = updates.status()
-    if state.phase is not Phase.INSTALLED:
-        raise UpdateError(f"SWUpdate ended well, and yet {state.why}: look into its log", "environment")
+    target = install.install_first(machine, (source, *others), trusted, tell, output.note)
     click.echo(f"installed into bank {target}; " + ("rebooting" if reboot else "the next boot tries it"))
     if reboot:
         os.execvp("systemctl", ["systemctl", "reboot"])  # noqa: S606, S607
@@ -179,18 +171,27 @@ def configure(path: Path) -> None:
 
 
 @device.command()
-def follow() -> None:
+def follow() -> int:
     """Take updates from the hawkBit server that /etc/dcu/hawkbit.toml names, until stopped."""
-    from dcu.platform import hawkbit
+    from dcu.platform import hawkbit, swuconfig
     from dcu.platform.provision import Provisioning
 
     machine = _machine()
     server = hawkbit.load(machine.hawkbit)
-    target, oldest = machine.updates().target()
+    updates = machine.updates()
+    target, oldest = updates.target()
     identity = Provisioning(machine).identity()
-    hawkbit.merge(server, identity.serial if identity else "")
-    command = hawkbit.command(target, oldest)
-    os.execvp(command[0], command)  # noqa: S606
+    if not server.id and not identity:
+        raise ConfigError(f"{machine.hawkbit}: key id: this device has no serial number: give one")
+    serial = identity.serial if identity else ""
+    authorities = machine.servers if machine.servers.exists() else None
+    state = updates.status()
+    merged, heard = machine.run / hawkbit.MERGED, machine.run / hawkbit.HEARD
+    if why := hawkbit.outcome(state):
+        hawkbit.tell_why(server, serial, why, authorities, click.echo, heard)
+    sections = hawkbit.sections(server, serial, hawkbit.facts(state), authorities)
+    swuconfig.write(sections, merged, base=machine.swupdate)
+    return hawkbit.follow(server, hawkbit.command(target, oldest, merged), click.echo, heard)
 
 
 def _examined(socket: Path, wait: float, updates: "Updates | None" = None) -> "Health":
@@ -222,6 +223,7 @@ def _status(machine: "Machine") -> dict[str, Any]:
         "persist": str(persist),
         "data_recreated": machine.recreated.exists(),
     }
+    shown["server"] = server = _server(machine)
     try:
         state = machine.updates().status()
     except DcuError as error:
@@ -236,8 +238,25 @@ def _status(machine: "Machine") -> dict[str, Any]:
         "oldest": str(state.index) if state.index else None,
         "rollback_reason": state.environment.rollback_reason or None,
         "environment": environment,
-        "ok": persist in (State.WHOLE, State.NEW) and state.phase not in (Phase.ROLLED_BACK, Phase.FAILED),
+        "ok": persist in (State.WHOLE, State.NEW)
+        and state.phase not in (Phase.ROLLED_BACK, Phase.FAILED)
+        and not (server and server["contact"] == "refused"),
     }
+
+
+def _server(machine: "Machine") -> dict[str, Any] | None:
+    """The hawkBit server that is followed, and how it was met the last time."""
+    from dcu.platform import hawkbit
+
+    if not machine.hawkbit.exists():
+        return None
+    if heard := hawkbit.kept(machine.run / hawkbit.HEARD):
+        return {**asdict(heard), "contact": str(heard.contact)}
+    try:
+        why, url = "not asked yet: systemctl status dcu-hawkbit", hawkbit.load(machine.hawkbit).url
+    except DcuError as error:
+        return {"url": None, "contact": "refused", "why": str(error), "at": None}
+    return {"url": url, "contact": "silent", "why": why, "at": None}
 
 
 def _show_status(shown: dict[str, Any]) -> None:
@@ -250,6 +269,8 @@ def _show_status(shown: dict[str, Any]) -> None:
         if shown["oldest"]:
             rows.append(("oldest", f"version {shown['oldest']}: nothing older is installed"))
     rows.append(("update", f"{shown['phase']}: {shown['why']}"))
+    if server := shown["server"]:
+        rows.append(("server", f"{server['url'] or ''} {server['why'] or 'answers'}".strip()))
     for name, text in rows:
         click.echo(f"{name:<9} {line(str(text))}")
 

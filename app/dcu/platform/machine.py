@@ -11,7 +11,10 @@ from dcu.platform.update import RollbackIndex, Updates, image_version, running_s
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """persist: the partition that is never recreated; credentials: where systemd services find theirs."""
+    """persist: the partition that is never recreated; credentials: where systemd services find theirs;
+
+    servers: the utility's own authorities of update servers; run: what SWUpdate and we know of this boot only.
+    """
 
     bootenv: BootEnv = field(default_factory=FwEnv)
     cmdline: Path = Path("/proc/cmdline")
@@ -22,6 +25,9 @@ class Machine:
     serial: Path = Path("/sys/firmware/devicetree/base/serial-number")
     template: Path = Path("/usr/share/dcu/collector.toml")
     hawkbit: Path = Path("/etc/dcu/hawkbit.toml")
+    servers: Path = Path("/etc/dcu/servers.pem")
+    swupdate: Path = Path("/etc/swupdate.cfg")
+    run: Path = Path("/run/swupdate")
     recreated: Path = Path("/run/dcu-recreated")
     scratch: Path = Path("/var/lib/dcu/update")
 

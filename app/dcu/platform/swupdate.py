@@ -11,23 +11,25 @@ import re
 import selectors
 import socket
 import subprocess
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcu.errors import UpdateError
+from dcu.errors import DcuError, UpdateError
 from dcu.platform.bootenv import Slot
 from dcu.platform.version import Version
 
 PROGRAM = "swupdate"
-CONFIGURATION = "/etc/swupdate.cfg"
+STDIN = "/dev/stdin"
 SELECTION = "stable"
 CONTROL = Path("/run/swupdate/sockinstctrl")
 SILENT = 600.0  # seconds without a word, after which it is taken for hung: it writes 100 MB in less
 LINGERS = 10.0  # and after its last
 _KEPT = 400  # lines of its output, from the end
-_LONGEST = 1_000  # bytes of a line
+LONGEST = 1_000  # bytes of a line
 _LINE = re.compile(r"\[(?P<level>[A-Z]+) *\] : SWUPDATE \S+ (?:\[\d+\] )?(?:ERROR [^:]*: |: )*(?P<text>.*)")
 
 
@@ -64,6 +66,11 @@ _SIGNS = tuple(
             "it is for other hardware: compare /etc/hwrevision with the update's hardware-compatibility",
         ),
         (
+            r"Delta Update fails|Chunks dowbnloader is not running|Unable to open Source|Unable to read ZCK header",
+            "image",
+            "the parts that differ could not be fetched, or do not fit what runs here: install the full update",
+        ),
+        (
             r"HASH mismatch|Checksum WRONG|Required image file (?P<name>\S+) missing|Error reading \d+ bytes",
             "image",
             "a file in it is damaged or missing: copy it again",
@@ -74,46 +81,75 @@ _SIGNS = tuple(
 )
 
 
-def local(path: str, target: Slot, oldest: Version, *, check: bool = False) -> tuple[str, ...]:
-    """The command that installs a local file; check: only looks whether it would."""
-    return (*common(target, oldest), *(("-c",) if check else ()), "-i", path)
+def local(path: str, target: Slot, oldest: Version, *, configuration: Path, check: bool = False) -> tuple[str, ...]:
+    """The command that installs a file, or what comes by STDIN; check: only looks whether it would."""
+    return (*common(target, oldest, configuration), *(("-c",) if check else ()), "-i", path)
 
 
-def download(url: str, target: Slot, oldest: Version) -> tuple[str, ...]:
-    """The command that fetches and installs. Raises UpdateError: not HTTPS, or it would be taken for options."""
-    if not re.fullmatch(r"https://[!-~]+", url) or any(sign in url for sign in " '\"\\"):
-        raise UpdateError(f"{url}: an update comes from a file or from https://…", "state")
-    return (*common(target, oldest), "-d", f"-u {url} -r 3")
-
-
-def common(target: Slot, oldest: Version, configuration: str = CONFIGURATION) -> tuple[str, ...]:
+def common(target: Slot, oldest: Version, configuration: Path) -> tuple[str, ...]:
     """What every start of it has: into which bank, and how old at most."""
     selection = f"{SELECTION},{target.value}"
-    return (PROGRAM, "-v", "-f", configuration, "-e", selection, "-N", str(oldest))
+    return (PROGRAM, "-v", "-f", str(configuration), "-e", selection, "-N", str(oldest))
 
 
-def install(command: Sequence[str], tell: Callable[[str], None], *, scratch: Path | None = None) -> None:
-    """Run SWUpdate to its end, unpacking in `scratch`; `tell` hears each line it says to people. Raises UpdateError."""
+def install(
+    command: Sequence[str],
+    tell: Callable[[str], None],
+    *,
+    scratch: Path | None = None,
+    pieces: Iterable[bytes] | None = None,
+) -> None:
+    """Run SWUpdate to its end, unpacking in `scratch`; `tell` hears each line it says to people. Raises UpdateError.
+
+    pieces: what it reads from its stdin; where they end with an error, that error is raised.
+    """
     environment = {**os.environ, "TMPDIR": str(scratch)} if scratch and scratch.is_dir() else None
     said: deque[str] = deque(maxlen=_KEPT)
+    broken: list[DcuError] = []
     try:
-        with subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
-        ) as process:
-            try:
-                for line in _lines(process):
-                    said.append(line)
-                    if (shown := _LINE.match(line)) and shown["level"] in ("INFO", "WARN", "ERROR"):
-                        tell(shown["text"].strip())
-                code = process.wait(LINGERS)
-            except (TimeoutError, subprocess.TimeoutExpired):
-                code = -1
-            finally:
-                process.kill()
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.DEVNULL if pieces is None else (pipe := os.pipe())[0],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
     except OSError as error:
         raise UpdateError(f"{command[0]}: {error.strerror}: is this the device?", "state") from None
+    if pieces is not None:
+        os.close(pipe[0])
+        threading.Thread(target=_feed, args=(pipe[1], pieces, broken), daemon=True).start()
+    with process:
+        try:
+            for line in _lines(process):
+                said.append(line)
+                if text := spoken(line):
+                    tell(text)
+            code = process.wait(LINGERS)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            code = -1
+        finally:
+            process.kill()
+    if broken:
+        raise broken[0]
     if code != 0:
         raise refusal(said)
+
+
+def spoken(line: str) -> str:
+    """What a line of SWUpdate says to people, "" for one that is not for them."""
+    shown = _LINE.match(line)
+    return shown["text"].strip() if shown and shown["level"] in ("INFO", "WARN", "ERROR") else ""
+
+
+def _feed(pipe: int, pieces: Iterable[bytes], broken: list[DcuError]) -> None:
+    """Write `pieces` until they end, break, or are no longer wanted; `broken` has the error before the pipe ends."""
+    with suppress(OSError), os.fdopen(pipe, "wb") as file:  # it refused, and reads no more
+        try:
+            for piece in pieces:
+                file.write(piece)
+        except DcuError as error:
+            broken.append(error)
 
 
 def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
@@ -130,11 +166,11 @@ def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
                 raise TimeoutError
             chunk = os.read(process.stdout.fileno(), 65536)
             *lines, rest = (rest + chunk).split(b"\n")
-            rest = rest[:_LONGEST]
+            rest = rest[:LONGEST]
             for raw in lines:
                 if b"SWUPDATE failed [1]" in raw:
                     patience = LINGERS
-                yield raw[:_LONGEST].decode(errors="replace") + "\n"
+                yield raw[:LONGEST].decode(errors="replace") + "\n"
             if not chunk:
                 return
 

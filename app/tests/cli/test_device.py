@@ -4,6 +4,7 @@ import json
 import stat
 
 import pytest
+from device.webserver import Authority, WebServer
 
 from dcu.cli import device, main
 from dcu.errors import LinkError
@@ -27,6 +28,7 @@ class Board:
         for name in ("env", "persist/dcu", "run", "watchdogs/watchdog0"):
             (folder / name).mkdir(parents=True)
         (folder / "watchdogs/watchdog0/state").write_text("active\n")
+        (folder / "swupdate.cfg").write_text("globals: {};\n")
         (folder / "template").write_text('system_title = "@SYSTEM_TITLE@"\n')
         (folder / "os-release").write_text("IMAGE_VERSION=1.1\n")
         printenv = self.script("fw_printenv", f'for n; do echo "$n=$(cat {folder}/env/$n 2>/dev/null)"; done')
@@ -43,6 +45,9 @@ class Board:
             hawkbit=folder / "hawkbit.toml",
             recreated=folder / "recreated",
             scratch=folder / "scratch",
+            servers=folder / "servers.pem",
+            swupdate=folder / "swupdate.cfg",
+            run=folder / "run",
         )
 
     def script(self, name, text):
@@ -304,6 +309,55 @@ def test_success_that_switched_nothing_is_not_believed(board, dcu, swu):
     assert "and yet" in err
 
 
+@pytest.fixture
+def web(board):
+    """A server that the device trusts, by the utility's own authority."""
+    authority = Authority(board.folder / "utility")
+    (board.folder / "servers.pem").write_bytes(authority.pem.read_bytes())
+    with WebServer(authority) as running:
+        running.site.files["/new.swu"] = b"an update" * 50_000
+        yield running
+
+
+SWITCH = "cat > {0}/got; cd {0}/env; echo a > slot; echo 1 > upgrade_available"
+
+
+def test_an_update_comes_from_a_server(board, dcu, web):
+    board.script("swupdate", f'echo "$@" > {board.folder}/arguments; ' + SWITCH.format(board.folder))
+    code, out, _ = dcu("update", web.url("/new.swu"))
+    assert (code, out) == (0, "installed into bank a; the next boot tries it\n")
+    assert (board.folder / "got").read_bytes() == web.site.files["/new.swu"]
+    assert (board.folder / "arguments").read_text().endswith("-e stable,a -N 1.1 -i /dev/stdin\n")
+    assert f'cafile = "{board.folder}/servers.pem"' in (board.folder / "run/update.cfg").read_text()
+
+
+def test_a_server_that_nobody_vouches_for_is_asked_nothing(board, dcu, web, tmp_path_factory):
+    other = Authority(tmp_path_factory.mktemp("other"))
+    board.script("swupdate", f"touch {board.folder}/started; exit 1")
+    code, _, err = dcu("update", "--ca", str(other.pem), web.url("/new.swu"))
+    assert code == 11
+    assert "certificate is not trusted" in err
+    assert err.count("\n") == 1
+    assert not (board.folder / "started").exists()
+
+
+def test_where_a_delta_fails_the_full_update_is_taken(board, dcu, web, swu):
+    failed = "echo '[ERROR] : SWUPDATE failed [0] ERROR delta_handler.c : Delta Update fails : aborting'; exit 1"
+    board.script("swupdate", f'case "$*" in *{swu}) {failed};; esac; ' + SWITCH.format(board.folder))
+    code, out, err = dcu("update", swu, "--else", web.url("/new.swu"))
+    assert code == 0
+    assert "installed into bank a" in out
+    assert "install the full update" in err
+    assert f"now {web.url('/new.swu')}" in err
+
+
+def test_what_is_refused_for_good_is_not_tried_from_elsewhere(board, dcu, swu):
+    said = "ERROR : Signature verification failed"
+    board.script("swupdate", f"echo x >> {board.folder}/started; echo '[ERROR] : SWUPDATE failed [0] {said}'; exit 1")
+    assert dcu("update", swu, "--else", swu)[0] == 11
+    assert (board.folder / "started").read_text() == "x\n"
+
+
 def test_only_https_and_files_that_are_there(board, dcu):
     assert "no such file" in dcu("update", "/nowhere.swu")[2]
     assert "https" in dcu("update", "http://x/y.swu")[2]
@@ -312,3 +366,41 @@ def test_only_https_and_files_that_are_there(board, dcu):
 def test_verbose_shows_what_swupdate_says(board, dcu, swu):
     board.script("swupdate", "echo '[INFO ] : SWUPDATE running :  [main] : hello'; exit 1")
     assert "hello" in dcu("update", "--verbose", swu)[2]
+
+
+# --- the server that is followed
+
+TOML = 'url = "{}"\ntarget_token = "t0ken"\n'
+
+
+def test_a_server_is_followed_and_the_status_says_how_it_is_met(board, dcu):
+    dcu("provision")
+    url = "https://updates.example"
+    (board.folder / "hawkbit.toml").write_text(TOML.format(url))
+    code, out, _ = dcu("status")
+    assert code == 0
+    assert f"server    {url} not asked yet: systemctl status dcu-hawkbit" in out
+    denied = "[ERROR] : SWUPDATE failed [0] ERROR channel_curl.c : Channel operation returned HTTP error code 401."
+    board.script("swupdate", f"echo '{denied}'")
+    code, out, _ = dcu("follow")
+    assert code == 0
+    assert f"{url}: refuses the token" in out
+    assert 'targettoken = "t0ken"' in (board.folder / "run/hawkbit.cfg").read_text()
+    code, out, _ = dcu("status")
+    assert code == 1
+    assert f"server    {url} refuses the token: compare hawkbit.toml" in out
+    assert json.loads(dcu("status", "--json")[1])["server"]["contact"] == "refused"
+
+
+def test_a_mistake_in_its_file_is_shown_by_the_status(board, dcu):
+    dcu("provision")
+    (board.folder / "hawkbit.toml").write_text('url = "http://x"\n')
+    code, out, _ = dcu("status")
+    assert code == 1
+    assert "key url: https" in out
+    assert dcu("follow")[0] != 0
+
+
+def test_it_is_known_by_its_serial_number_or_not_at_all(board, dcu):
+    (board.folder / "hawkbit.toml").write_text(TOML.format("https://x"))
+    assert "key id" in dcu("follow")[2]

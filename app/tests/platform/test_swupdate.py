@@ -68,16 +68,10 @@ def test_whatever_it_says_is_an_update_error(said):
 
 
 def test_commands_name_the_other_bank_and_the_oldest_version():
-    command = swupdate.local("/tmp/x.swu", Slot.B, Version.parse("1.2"), check=True)
-    assert " ".join(command) == "swupdate -v -f /etc/swupdate.cfg -e stable,b -N 1.2 -c -i /tmp/x.swu"
-
-
-@pytest.mark.parametrize(
-    "url", ["http://x/y.swu", "ftp://x", "https://x y", "https://x -k /tmp/mine", 'https://"x', "https://"]
-)
-def test_only_https_is_fetched_and_nothing_is_taken_for_an_option(url):
-    with pytest.raises(UpdateError, match="https"):
-        swupdate.download(url, Slot.A, Version.parse("1"))
+    command = swupdate.local(
+        "/tmp/x.swu", Slot.B, Version.parse("1.2"), configuration=Path("/run/swupdate/update.cfg"), check=True
+    )
+    assert " ".join(command) == "swupdate -v -f /run/swupdate/update.cfg -e stable,b -N 1.2 -c -i /tmp/x.swu"
 
 
 def program(tmp_path, script):
@@ -122,6 +116,45 @@ def test_one_that_says_nothing_at_all_is_ended(tmp_path, monkeypatch):
 def test_a_flood_without_a_line_end_is_bounded(tmp_path):
     with pytest.raises(UpdateError):
         swupdate.install(program(tmp_path, "head -c 3000000 /dev/zero; exit 1"), print)
+
+
+def test_it_reads_what_it_is_fed(tmp_path):
+    pieces = [bytes([n]) * 100_000 for n in range(20)]
+    swupdate.install(program(tmp_path, f"exec cat > {tmp_path}/read"), print, pieces=pieces)
+    assert (tmp_path / "read").read_bytes() == b"".join(pieces)
+
+
+def test_what_breaks_while_it_is_fed_is_the_error_that_is_told(tmp_path):
+    def pieces():
+        yield b"x" * 100_000
+        raise UpdateError("broken off", "server")
+
+    said = "echo '[ERROR] : SWUPDATE failed [0] ERROR cpio_utils.c : CPIO Header: bad'"
+    with pytest.raises(UpdateError, match=r"^broken off$") as refused:
+        swupdate.install(program(tmp_path, f"cat > {tmp_path}/read; {said}; exit 1"), print, pieces=pieces())
+    assert refused.value.cause == "server"
+    assert (tmp_path / "read").stat().st_size == 100_000
+
+
+def test_one_that_refuses_at_once_is_fed_no_more(tmp_path):
+    fed = []
+
+    def pieces():
+        for _ in range(10_000):
+            fed.append(1)
+            yield b"x" * 65536
+
+    line = "[ERROR] : SWUPDATE failed [0] ERROR : SW not compatible with hardware"
+    with pytest.raises(UpdateError, match="other hardware"):
+        swupdate.install(program(tmp_path, f"head -c 10 > /dev/null; echo '{line}'; exit 1"), print, pieces=pieces())
+    assert len(fed) < 10
+
+
+def test_a_delta_that_fails_names_the_way_out(tmp_path):
+    said = "[ERROR] : SWUPDATE failed [0] ERROR delta_handler.c : install_delta : 952 : Delta Update fails : aborting"
+    error = swupdate.refusal([said])
+    assert error.cause == "image"
+    assert "install the full update" in str(error)
 
 
 def test_no_swupdate_is_said(tmp_path):

@@ -1,0 +1,63 @@
+"""An update from a file or a server into the bank that does not run."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dcu.errors import UpdateError
+from dcu.platform import swuconfig, swupdate
+from dcu.platform.bootenv import Slot
+from dcu.platform.fetch import Download, Trust
+from dcu.platform.machine import Machine
+from dcu.platform.update import Phase
+
+_ANOTHER = ("server", "image")  # causes for which another source of the same update may do
+
+
+def trust(machine: Machine, authorities: Path | None = None, *, http: bool = False) -> Trust:
+    """Whom a server has to be vouched for by: `authorities`, else the utility's own, else the system's."""
+    return Trust(authorities or (machine.servers if machine.servers.exists() else None), http)
+
+
+def install_first(
+    machine: Machine, sources: Sequence[str], trusted: Trust, tell: Callable[[str], None], note: Callable[[str], None]
+) -> Slot:
+    """Install the first of `sources` that can be, say a delta and then the full update; `note` hears why one was not.
+
+    Raises UpdateError.
+    """
+    for source in sources[:-1]:
+        try:
+            return install(machine, source, trusted, tell)
+        except UpdateError as error:
+            if error.cause not in _ANOTHER:
+                raise
+            note(f"{source}: {error}; now {sources[sources.index(source) + 1]}")
+    return install(machine, sources[-1], trusted, tell)
+
+
+def install(machine: Machine, source: str, trusted: Trust, tell: Callable[[str], None], *, check: bool = False) -> Slot:
+    """Have SWUpdate install `source`, a file or a URL, and return the bank; `tell` hears it. Raises UpdateError.
+
+    check: only looks whether it would be installed.
+    """
+    updates = machine.updates()
+    target, oldest = updates.target()
+    if swupdate.busy():
+        raise UpdateError("SWUpdate is at work for a server: let it, or stop dcu-hawkbit.service first", "state")
+    delta = swuconfig.section("delta", swuconfig.channel(trusted.authorities))
+    configuration = machine.run / "update.cfg"
+    swuconfig.write([delta], configuration, base=machine.swupdate)
+    if "://" in source:
+        command = swupdate.local(swupdate.STDIN, target, oldest, configuration=configuration, check=check)
+        with Download(source, trusted, tell) as pieces:
+            swupdate.install(command, tell, scratch=machine.scratch, pieces=pieces)
+    else:
+        path = Path(source).absolute()
+        if not path.is_file():
+            raise UpdateError(f"{source}: no such file", "image")
+        command = swupdate.local(str(path), target, oldest, configuration=configuration, check=check)
+        swupdate.install(command, tell, scratch=machine.scratch)
+    state = updates.status()
+    if not check and state.phase is not Phase.INSTALLED:
+        raise UpdateError(f"SWUpdate ended well, and yet {state.why}: look into its log", "environment")
+    return target
