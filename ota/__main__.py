@@ -1,11 +1,11 @@
-"""`python -m ota`: keys, pack, check."""
+"""`python -m ota`: keys, pack, check, cost."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ota import checking, packing, signing
+from ota import checking, delta, packing, signing
 from ota.errors import OtaError
 from ota.packing import BOARD, HARDWARE, TEMPLATE, Software
 from ota.signing import AesKey, Signer
@@ -32,8 +32,17 @@ def _pack(options: argparse.Namespace) -> list[str]:
     hardware = tuple(options.hardware or HARDWARE)
     software = Software(options.version, options.kernel, options.rootfs, options.board, hardware)
     key = AesKey.load(options.encrypt) if options.encrypt else None
-    packing.pack(software, options.out, Signer(options.key, options.cert), key=key, template=options.template)
-    return [f"{options.out}: version {software.version}, {options.out.stat().st_size} bytes"]
+    signer = Signer(options.key, options.cert)
+    chunks = packing.pack(
+        software, options.out, signer, key=key, template=options.template, chunks=options.delta_url or ""
+    )
+    made = [f"{options.out}: version {software.version}, {options.out.stat().st_size} bytes"]
+    return [*made, *(f"{path}: {path.stat().st_size} bytes, goes to {options.delta_url}" for path in chunks)]
+
+
+def _cost(options: argparse.Namespace) -> list[str]:
+    seen = delta.cost(options.old, options.new)
+    return [f"{seen.fetched} of {seen.whole} bytes in {seen.chunks} chunks"]
 
 
 def _check(options: argparse.Namespace) -> list[str]:
@@ -61,7 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("--hardware", action="append", help=f"revision that it is for, may be repeated ({HARDWARE[0]})")
     pack.add_argument("--template", type=Path, default=TEMPLATE)
     pack.add_argument("--out", "-o", required=True, type=Path)
+    pack.add_argument("--delta-url", metavar="URL", help="a delta update; its .zck files, made beside it, lie there")
     pack.set_defaults(run=_pack)
+
+    cost = commands.add_parser("cost", help="what a device with one .zck fetches for another")
+    cost.add_argument("old", type=Path)
+    cost.add_argument("new", type=Path)
+    cost.set_defaults(run=_cost)
 
     check = commands.add_parser("check", help="check a .swu as a device would")
     check.add_argument("swu", type=Path)

@@ -10,8 +10,10 @@ import hashlib
 import ipaddress
 import re
 import ssl
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -90,11 +92,12 @@ class Authority:
 
 @dataclass
 class Site:
-    """What is served: files by path, what goes wrong with them, and other answers (the DDI server's)."""
+    """What is served: files by path, to whom, what goes wrong with them, and other answers (the DDI server's)."""
 
     files: dict[str, Path | bytes] = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
     routes: list[tuple[str, str, Callable[..., Any]]] = field(default_factory=list)
+    admits: Callable[[str, Mapping[str, str]], bool] = lambda path, headers: True
     requests: list[str] = field(default_factory=list)
     sent: int = 0
 
@@ -135,6 +138,8 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away, or that does not trust us, is no news."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            traceback.print_exc()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -165,6 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = site.faults.get(path, Fault())
         if fault.status:
             self._answer(fault.status, b"", {"Location": fault.location} if fault.location else {})
+        elif path in site.files and not site.admits(path, self.headers):
+            self._answer(401, b"", {})
         elif path in site.files:
             self._file(path, ranges if fault.ranges else "", fault)
         else:

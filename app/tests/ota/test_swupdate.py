@@ -8,11 +8,13 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from random import Random
 
 import pytest
+from device.webserver import Authority, Fault, WebServer
 
 from dcu.errors import UpdateError
-from dcu.platform import swupdate
+from dcu.platform import swuconfig, swupdate
 from dcu.platform.bootenv import Environment, Slot, decode, parse
 from ota import packing, signing
 from ota.packing import FILES
@@ -43,6 +45,10 @@ class Device:
         (self.outside / "ca.crt").write_bytes(forge.authority.read_bytes())
         (self.outside / "aes").write_bytes(forge.aes.read_bytes())
         shutil.copy(FILES / "swupdate.cfg", self.outside)
+
+    def configure(self, *sections):
+        """Add sections to the configuration, as the device does (dcu.platform.swuconfig)."""
+        swuconfig.write(sections, self.outside / "swupdate.cfg", base=FILES / "swupdate.cfg")
 
     def run(self, path, *options, check=True, oldest="1.0", hardware="grid-dcu:1.0", bank="b"):
         shutil.copy(path, self.outside / "given.swu")
@@ -199,3 +205,113 @@ def test_canary_without_that_script_swupdate_switches_to_a_bank_that_is_not_on_t
     (banks / "rootfs_b").symlink_to("/dev/null")
     device.run(device.forge.pack("toothless"), check=False)
     assert environment("slot", "upgrade_available") == {"slot": "b", "upgrade_available": "1"}
+
+
+# --- a delta, whose chunks come from a server
+
+
+@pytest.fixture(scope="module")
+def authority(device, tmp_path_factory):
+    made = Authority(tmp_path_factory.mktemp("utility"))
+    (device.outside / "servers.pem").write_bytes(made.pem.read_bytes())
+    return made
+
+
+@pytest.fixture
+def chunks(device, banks, authority):
+    """A server for the chunks of the forge's images; the device runs the same, changed a little."""
+    if not shutil.which("zck"):
+        pytest.skip("needs zck (Debian's package zchunk)")
+    random = Random(3)
+    for image, name in (("kernel", "kernel.fit"), ("rootfs", "rootfs.img")):
+        content = random.randbytes(900_000)
+        (device.forge.folder / name).write_bytes(content)
+        (banks / f"{image}_a").write_bytes(content[:400_000] + b"changed" + content[400_000:] + bytes(50_000))
+    with WebServer(authority) as server:
+        yield server
+
+
+def trusting(device, authorities="servers.pem"):
+    channel = swuconfig.channel(device.inside / authorities) | {"retry": 1, "retrywait": "1"}
+    device.configure(swuconfig.section("delta", channel))
+
+
+def delta(device, server):
+    out = device.forge.folder / "delta.swu"
+    wanted = packing.Software("1.2.0", device.forge.folder / "kernel.fit", device.forge.folder / "rootfs.img")
+    made = packing.pack(wanted, out, device.forge.signer(), chunks=server.url("/1.2.0"))
+    server.site.files |= {f"/1.2.0/{path.name}": path for path in made}
+    return out
+
+
+def written(device, banks):
+    images = (("kernel_b", "kernel.fit"), ("rootfs_b", "rootfs.img"))
+    return all(
+        (banks / image).read_bytes().startswith((device.forge.folder / name).read_bytes()) for image, name in images
+    )
+
+
+def test_a_delta_fetches_what_differs_and_writes_the_whole(device, banks, chunks):
+    trusting(device)
+    device.run(delta(device, chunks), check=False)
+    assert written(device, banks)
+    assert environment("slot", "upgrade_available") == {"slot": "b", "upgrade_available": "1"}
+    assert 0 < chunks.site.sent < 400_000
+    assert all("bytes=" in request for request in chunks.site.requests)
+
+
+def test_a_delta_for_a_bank_that_has_nothing_in_common_fetches_all(device, banks, chunks):
+    for image in ("kernel_a", "rootfs_a"):
+        (banks / image).write_bytes(bytes(1 << 20))
+    trusting(device)
+    device.run(delta(device, chunks), check=False)
+    assert written(device, banks)
+    assert chunks.site.sent > 1_800_000
+
+
+FAULTS = {
+    "a server without ranges": Fault(ranges=False),
+    "a server that has them no more": Fault(status=404),
+    "a server that breaks off": Fault(cut=1000, times=99),
+    "a server that redirects into nowhere": Fault(status=302, location="https://127.0.0.1:1/"),
+}
+
+
+@pytest.mark.parametrize("how", FAULTS)
+def test_a_delta_that_cannot_be_completed_switches_nothing(device, banks, chunks, how):
+    trusting(device)
+    swu = delta(device, chunks)
+    for path in list(chunks.site.files):
+        chunks.site.faults[path] = FAULTS[how]
+    with pytest.raises(UpdateError, match="install the full update") as refused:
+        device.run(swu, check=False)
+    assert refused.value.cause == "image"
+    assert environment("slot", "upgrade_available") == {"slot": "a", "upgrade_available": "0"}
+
+
+def test_chunks_that_were_changed_on_the_server_switch_nothing(device, banks, chunks):
+    trusting(device)
+    swu = delta(device, chunks)
+    for path, file in chunks.site.files.items():
+        content = bytearray(file.read_bytes())
+        for at in range(len(content) // 4, len(content), 1000):
+            content[at] ^= 1
+        chunks.site.files[path] = bytes(content)
+    with pytest.raises(UpdateError):
+        device.run(swu, check=False)
+    assert environment("slot", "upgrade_available") == {"slot": "a", "upgrade_available": "0"}
+
+
+def test_chunks_come_from_nobody_whom_nobody_vouches_for(device, banks, chunks, tmp_path):
+    (device.outside / "others.pem").write_bytes(Authority(tmp_path, "somebody else").pem.read_bytes())
+    trusting(device, "others.pem")
+    with pytest.raises(UpdateError, match="install the full update"):
+        device.run(delta(device, chunks), check=False)
+    assert chunks.site.requests == []
+
+
+def test_canary_without_our_section_swupdate_checks_no_certificate(device, banks, chunks):
+    """Why dcu.platform.swuconfig says `nocheckcert = false` in so many words."""
+    device.configure()
+    device.run(delta(device, chunks), check=False)
+    assert chunks.site.requests
