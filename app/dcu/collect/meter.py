@@ -23,7 +23,7 @@ from dcu.collect.parting import part
 from dcu.collect.services import Services
 from dcu.collect.standing import Nonsense, Outranked, Place, State
 from dcu.cosem import apdu
-from dcu.cosem.apdu import DataNotification
+from dcu.cosem.apdu import Notification
 from dcu.cosem.association import Association, StaleAnswer
 from dcu.cosem.client import ClientSession
 from dcu.errors import (
@@ -427,7 +427,7 @@ class Meter:
         self.last_contact = epoch_seconds(self._services.clock.now())
         self._become(State.OK)
 
-    async def _keep(self, notification: DataNotification) -> None:
+    async def _keep(self, notification: Notification) -> None:
         """A push inside of the association: proven by it, its counter is the association's."""
         seq = await self._services.store.put("push", apdu.encode(notification), Priority.ALARM, self.name)
         self._services.events.tell("alarm", meter=self.name, kind="push", message=f"outbox {seq}")

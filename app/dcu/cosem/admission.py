@@ -33,7 +33,6 @@ from dcu.suites import SUITES
 
 _TITLE_SIZE = 8
 _HEAD = 9 + 3  # what stands before a block's bytes in a GET response: tag to choice, and their length
-_TAIL = 1 + 3 + 5 + 12  # what ciphering adds: tag, length, SC and IC, authentication tag
 _GENERAL = 1 + _TITLE_SIZE  # and the sender's title in general ciphering
 
 
@@ -105,7 +104,7 @@ class Rejected(Exception):
 
 
 def room(max_pdu: int, protection: Protection) -> int:
-    return (max_pdu or 0xFFFF) - _HEAD - (_TAIL + _GENERAL if protection else 0)
+    return (max_pdu or 0xFFFF) - _HEAD - (security.SEALED + _GENERAL if protection else 0)
 
 
 def admit(

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dcu.cosem import apdu, security
-from dcu.cosem.apdu import Apdu, ConfirmedServiceError, DataNotification, ExceptionResponse
-from dcu.cosem.association import Association, Counter, MemoryFloors, Negotiated, Refused, StaleAnswer, bare
+from dcu.cosem.apdu import Apdu, ConfirmedServiceError, ExceptionResponse, Notification
+from dcu.cosem.association import MAX_PDU, Association, Counter, MemoryFloors, Negotiated, Refused, StaleAnswer, bare
 from dcu.cosem.ciphering import Ciphering, require_protection
 from dcu.cosem.exchange import Conclusive, Exchange, Unsent
 from dcu.cosem.handshake import refusal
-from dcu.cosem.security import Protection
+from dcu.cosem.security import GENERAL, SEALED, Framing, Protection
 from dcu.errors import (
     DcuError,
     DecodeError,
@@ -35,11 +35,12 @@ Accepted = TypeVar("Accepted")
 
 _CONFIRMED_HIGH = 0xC0  # invoke-id-and-priority: confirmed, high priority; the invoke-id is the low nibble
 _INVOKE_IDS = 15  # 1..15 are used
-_INVOKE_ID = 0x0F
+INVOKE_ID = 0x0F
 _UNANSWERED = f"{_INVOKE_IDS} requests were not answered"
-_NOTIFICATION = b"\x0f"
-_PUSHED = (b"\x0f", b"\xdb")  # data-notification, general-glo-ciphering
+_NOTIFICATIONS = (b"\x0f", b"\xc2")  # data-notification, event-notification
+_PUSHED = (*_NOTIFICATIONS, b"\xca", b"\xdb")  # and glo-event-notification, general-glo-ciphering
 _ERRORS = (b"\x0e", b"\xd8")  # confirmed-service-error, exception-response: servers send them as they are
+_GENERAL_ONLY = (b"\xd9", b"\xda")  # access-request, access-response
 _KEPT_NOTIFICATIONS = 64
 _UNACCEPTABLE = (DecodeError, MeterError, SecurityError)
 
@@ -52,7 +53,7 @@ class Conversation:
         self.associated = False
         self.negotiated: Negotiated | None = None
         self.refused = Refused()
-        self.notifications: deque[DataNotification] = deque(maxlen=_KEPT_NOTIFICATIONS)
+        self.notifications: deque[Notification] = deque(maxlen=_KEPT_NOTIFICATIONS)
         self._lossy = lossy
         self._invoke = 0
         self._awaited: set[int] = set()  # invoke-ids with which an answer may still come
@@ -96,12 +97,11 @@ class Conversation:
                 raise StaleAnswer(f"{type(answer).__name__} answers another request")
             return interpret(answer)
 
-        return (yield from self._ask(apdu.encode(request), read))
+        return (yield from self._ask(apdu.encode(request), invoke & INVOKE_ID, read))
 
-    def _ask(self, request: bytes, read: Callable[[bytes], Accepted]) -> Exchange[Accepted]:
+    def _ask(self, request: bytes, invoke: int, read: Callable[[bytes], Accepted]) -> Exchange[Accepted]:
         """Send a plain request under the policy; what meets the policy in return is read."""
         frame = self._sealed(request)
-        invoke = request[2] & _INVOKE_ID
         if invoke in self._awaited:
             raise self._over(LinkClosed(f"an earlier request with invoke-id {invoke} was not answered"))
         self._awaited.add(invoke)
@@ -121,14 +121,26 @@ class Conversation:
             if len(self._awaited) >= _INVOKE_IDS:
                 self._over(LinkClosed(_UNANSWERED))
 
+    @property
+    def _room(self) -> int:
+        """How many bytes a plain request may have, so that the meter takes the whole APDU, ciphered as it will be."""
+        limit = self.negotiated.server_max_pdu if self.negotiated else 0
+        return (limit or MAX_PDU) - (SEALED if self._ciphering and self.association.policy.request else 0)
+
     def _sealed(self, request: bytes) -> bytes:
         frame = request
         if self._ciphering:
-            frame = self._ciphering.seal(request, self.association.policy.request, self._ciphering.framing)
+            frame = self._ciphering.seal(request, self.association.policy.request, self._framing(request))
         limit = self.negotiated.server_max_pdu if self.negotiated else 0
         if 0 < limit < len(frame):
             raise ServiceRefused(f"the request has {len(frame)} bytes, the meter takes {limit}: write less at a time")
         return frame
+
+    def _framing(self, plain: bytes) -> Framing:
+        """How an APDU is ciphered: ACCESS has no tag of its own for that, and takes the general one."""
+        assert self._ciphering
+        agreed = self._ciphering.framing
+        return GENERAL[agreed] if plain[:1] in _GENERAL_ONLY else agreed
 
     def _meeting_policy(self, read: Callable[[bytes], Accepted]) -> Callable[[bytes], Accepted | None]:
         def accept(received: bytes) -> Accepted | None:
@@ -190,8 +202,8 @@ class Conversation:
         required = self.association.policy.response
         if self._ciphering and security.is_ciphered(frame):
             opened = self._ciphering.open(frame, required)
-            agreed = self._ciphering.framing
-            if opened.framing is not agreed and opened.apdu[:1] != _NOTIFICATION:
+            agreed = self._framing(opened.apdu)
+            if opened.framing is not agreed and opened.apdu[:1] not in _NOTIFICATIONS:
                 raise PolicyViolated(f"an answer in {opened.framing.name} ciphering, {agreed.name} is agreed")
             return self._no_error(opened.apdu, True), opened.protection.authentic
         plain = self._no_error(frame, not self.associated or not required)
@@ -207,10 +219,10 @@ class Conversation:
         raise Conclusive(refusal(answer)) if conclusive else refusal(answer)
 
     def _notified(self, plain: bytes) -> bool:
-        if plain[:1] != _NOTIFICATION:
+        if plain[:1] not in _NOTIFICATIONS:
             return False
         notification = apdu.decode(plain)
-        assert isinstance(notification, DataNotification)
+        assert isinstance(notification, Notification)
         self.notifications.append(notification)
         return True
 

@@ -9,8 +9,9 @@ yielded is sent throws `Unsent` into it: that leaves the session usable anywhere
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
-from dcu.cosem.apdu import Result
+from dcu.cosem.apdu import Result, Returned
 from dcu.cosem.apdu.wire import Reader
+from dcu.cosem.apdu.writing import read_returned
 from dcu.errors import DcuError, DecodeError, LinkTimeout
 
 T = TypeVar("T")
@@ -51,5 +52,13 @@ def decode_results(raw: bytes, expected: int | None = None) -> tuple[Result, ...
     if expected not in (None, count):
         raise DecodeError(f"{count} results for {expected} attributes", 0)
     results = tuple(reader.result(last=False) for _ in range(count))
+    reader.end()
+    return results
+
+
+def decode_returned(raw: bytes) -> tuple[Returned, ...]:
+    """Read the SEQUENCE OF Action-Response-With-Optional-Data that joined blocks hold. Raises DecodeError."""
+    reader = Reader(raw)
+    results = tuple(read_returned(reader, last=False) for _ in range(reader.length()))
     reader.end()
     return results

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dcu.cosem import apdu, security
-from dcu.cosem.apdu import DataNotification
+from dcu.cosem.apdu import DataNotification, EventNotification, Notification
 from dcu.cosem.association import Refused
 from dcu.cosem.security import Cipher, Framing, Opened, Protection
 from dcu.credentials import MeterKeys
@@ -40,7 +40,7 @@ class Push:
     title: bytes
     counter: int | None
     protection: Protection
-    notification: DataNotification
+    notification: Notification
     payload: bytes = field(repr=False)
 
 
@@ -97,8 +97,8 @@ class PushReceiver:
             )
 
 
-def _notification(plain: bytes) -> DataNotification:
+def _notification(plain: bytes) -> Notification:
     notification = apdu.decode(plain)
-    if not isinstance(notification, DataNotification):
+    if not isinstance(notification, DataNotification | EventNotification):
         raise DecodeError(f"{type(notification).__name__} where a data-notification is due")
     return notification

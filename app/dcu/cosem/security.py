@@ -26,6 +26,7 @@ from dcu.suites import SUITES
 
 TITLE_SIZE = 8
 TAG_SIZE = 12
+SEALED = 1 + 3 + 5 + TAG_SIZE  # bytes that ciphering adds to an APDU: tag, length, SC and IC, authentication tag
 MAX_COUNTER = 0xFFFFFFFF
 HEADER = 5  # bytes: SC and IC
 _FULL_TAG = 16  # what GCM makes; the suite sends the first 12 bytes of it
@@ -73,6 +74,8 @@ class Framing(IntEnum):
     GENERAL_GLOBAL = 0xDB  # general-glo-ciphering: any APDU, the sender's title in the frame
     GENERAL_DEDICATED = 0xDC  # general-ded-ciphering
 
+
+GENERAL = {Framing.GLOBAL: Framing.GENERAL_GLOBAL, Framing.DEDICATED: Framing.GENERAL_DEDICATED}  # of the same key
 
 _GLOBAL: Mapping[int, int] = {  # plaintext tag → ciphering tag
     0x01: 0x21,

@@ -20,11 +20,11 @@ from dcu.cosem.apdu import (
     ActionResponseNormal,
     ActionResult,
     Apdu,
-    DataNotification,
     ExceptionResponse,
     ExceptionService,
     ExceptionState,
     InitiateRequest,
+    Notification,
 )
 from dcu.cosem.application import Application
 from dcu.cosem.association import Counter, Floors, MemoryFloors, Refused, ServerAssociation
@@ -86,7 +86,7 @@ class ServerSession:
         link = self._links.get(client_sap)
         return link is not None and (link.proven or link.stands is not None)
 
-    def notification(self, client_sap: int, notification: DataNotification) -> bytes:
+    def notification(self, client_sap: int, notification: Notification) -> bytes:
         """The APDU that carries `notification`, in general-glo-ciphering where the SAP's policy protects responses.
 
         Raises ValueError without an association whose keys it could be protected with.

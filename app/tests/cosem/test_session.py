@@ -240,7 +240,10 @@ def test_without_a_counter_nothing_is_sent():
 
 def test_a_request_longer_than_the_meter_takes_is_not_sent():
     pair = Pair("none")
-    pair.server._associations = {CLIENT: type(pair.server._associations[CLIENT])(max_pdu=64)}
+    small = type(pair.server._associations[CLIENT])(
+        max_pdu=64, conformance=SUPPORTED & ~Conformance.BLOCK_TRANSFER_WITH_SET
+    )
+    pair.server._associations = {CLIENT: small}
     pair.associated()
     with pytest.raises(ServiceRefused, match="the meter takes 64"):
         pair.run(pair.client.set(LIMIT, axdr.encode(data.octets(bytes(80)))))

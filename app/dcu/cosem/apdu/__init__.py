@@ -38,6 +38,7 @@ from dcu.cosem.apdu.types import (
     GetResponseNormal,
     InitiateRequest,
     InitiateResponse,
+    Notification,
 )
 from dcu.cosem.apdu.written import (
     ActionRequestBlock,
@@ -108,6 +109,7 @@ __all__ = [
     "InitiateRequest",
     "InitiateResponse",
     "Item",
+    "Notification",
     "Result",
     "Returned",
     "SetRequestBlock",

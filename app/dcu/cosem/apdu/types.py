@@ -136,6 +136,8 @@ class EventNotification:
     value: bytes = field(repr=False)
 
 
+Notification = DataNotification | EventNotification
+
 Apdu = (
     InitiateRequest
     | InitiateResponse
@@ -150,6 +152,5 @@ Apdu = (
     | Written
     | AccessRequest
     | AccessResponse
-    | DataNotification
-    | EventNotification
+    | Notification
 )

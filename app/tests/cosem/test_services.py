@@ -1,0 +1,367 @@
+"""SET, ACTION and ACCESS, whole, with lists and in blocks: our two sides against each other, and a bad one."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcu.cosem import apdu, axdr, data
+from dcu.cosem.apdu import (
+    AccessAction,
+    Accessed,
+    AccessGet,
+    AccessSet,
+    ActionRequestBlock,
+    ActionRequestFirstBlock,
+    ActionRequestNext,
+    ActionResponseNormal,
+    ActionResult,
+    Block,
+    Conformance,
+    DataAccessResult,
+    EventNotification,
+    GetRequestNext,
+    Returned,
+    SetRequestBlock,
+    SetRequestFirstBlock,
+    SetResponseBlock,
+    SetResponseLastBlock,
+)
+from dcu.cosem.association import SUPPORTED
+from dcu.cosem.handshake import REPLY_TO_HLS
+from dcu.cosem.serving import LONG_BYTES
+from dcu.errors import AccessDenied, MalformedAnswer, ServiceRefused
+
+from .small_meter import CLIENT, CONNECTED, DISCONNECT, ENERGY, ENERGY_NOW, EVERY, LIMIT, MISSING, RECONNECT, Pair
+
+SET_BLOCKS, ACTION_BLOCKS = Conformance.BLOCK_TRANSFER_WITH_SET, Conformance.BLOCK_TRANSFER_WITH_ACTION
+SMALL = 160  # bytes that either side takes: everything of interest comes in blocks
+OK = DataAccessResult.SUCCESS
+
+
+def small(context="gmac, global key", *, max_pdu=SMALL, conformance=SUPPORTED, lossy=False):
+    """A pair whose meter, and whose client, take `max_pdu` bytes."""
+    pair = Pair(context, max_pdu=max_pdu, lossy=lossy)
+    terms = replace(pair.server._associations[CLIENT], max_pdu=max_pdu, conformance=conformance)
+    pair.server._associations = {CLIENT: terms}
+    return pair.associated()
+
+
+def plain(pair, request):
+    """What the server answers to a request of an unprotected association."""
+    answer = pair.answer(apdu.encode(request))
+    return None if answer is None else apdu.decode(answer)
+
+
+def text(size):
+    return axdr.encode(data.octets(bytes(at % 251 for at in range(size))))
+
+
+# --- in blocks
+
+
+@pytest.mark.parametrize("context", EVERY)
+def test_a_long_value_is_written_in_blocks_that_the_meter_takes_and_once(context):
+    pair = small(context)
+    before = len(pair.sent)
+    pair.run(pair.client.set(LIMIT, text(1000)))
+    assert pair.meter.done == [(LIMIT, text(1000))]
+    assert len(pair.sent) - before > 6
+    assert all(len(frame) <= SMALL for frame in pair.sent[before:])
+    assert pair.run(pair.client.get(LIMIT)) == text(1000)
+    assert pair.client.refused.total == pair.server.refused.total == 0
+
+
+@pytest.mark.parametrize("context", EVERY)
+def test_a_method_takes_and_returns_what_needs_blocks(context):
+    pair = small(context)
+    pair.meter.action = lambda sap, method, parameter: pair.meter.done.append((method, parameter)) or parameter
+    before = len(pair.sent)
+    assert pair.run(pair.client.action(DISCONNECT, text(900))) == text(900)
+    assert pair.meter.done == [(DISCONNECT, text(900))]
+    assert all(len(frame) <= SMALL for frame in (*pair.sent[before:], *pair.answered[before:]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 700), st.integers(80, 300), st.sampled_from(["none", "gmac, global key"]))
+def test_every_size_arrives_whole_whatever_the_meter_takes(size, max_pdu, context):
+    pair = small(context, max_pdu=max_pdu)
+    pair.meter.action = lambda sap, method, parameter: parameter
+    pair.run(pair.client.set(LIMIT, text(size)))
+    assert pair.meter.values[LIMIT] == text(size)
+    assert pair.run(pair.client.action(DISCONNECT, text(size))) == text(size)
+
+
+def test_a_block_fills_what_the_meter_takes():
+    """No byte is left unused but those of a longer length field: fewer frames are fewer seconds on the line."""
+    pair = small("none", max_pdu=200)
+    pair.run(pair.client.set(LIMIT, text(1500)))
+    assert all(len(frame) >= 198 for frame in pair.sent[1:-1])
+
+
+def test_the_meters_no_in_the_middle_ends_the_transfer():
+    pair = small("none")
+    answers = iter([SetResponseLastBlock(0xC1, DataAccessResult.LONG_SET_ABORTED, 1)])
+    pair.answer = lambda frame: apdu.encode(next(answers))
+    with pytest.raises(AccessDenied, match="long-set-aborted"):
+        pair.run(pair.client.set(LIMIT, text(500)))
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_confirmation_of_another_block_is_not_taken_for_this_ones(number):
+    pair = small("none")
+    pair.answer = lambda frame: apdu.encode(SetResponseBlock(0xC1, number))
+    with pytest.raises(MalformedAnswer, match=f"block {number} is confirmed where 1 was sent"):
+        pair.run(pair.client.set(LIMIT, text(500)))
+
+
+def test_a_meter_that_returns_blocks_without_end_is_cut_off():
+    pair = Pair("none").associated()
+    pair.client.association = replace(pair.client.association, max_answer=5000)
+    numbers = iter(range(1, 1000))
+
+    def endless(frame):
+        return apdu.encode(apdu.ActionResponseBlock(0xC1, Block(False, next(numbers), bytes(100))))
+
+    pair.answer = endless
+    with pytest.raises(MalformedAnswer, match="more than 5000"):
+        pair.run(pair.client.action(DISCONNECT))
+
+
+# --- the server's side of it
+
+
+def first(number=1, *, last=False, raw=b"\x09\x03ab"):
+    return SetRequestFirstBlock(0xC1, LIMIT, None, Block(last, number, raw))
+
+
+def further(number, *, last=False, raw=b"c"):
+    return SetRequestBlock(0xC1, Block(last, number, raw))
+
+
+def test_a_block_that_comes_again_counts_once():
+    pair = small("none")
+    assert plain(pair, first()) == SetResponseBlock(0xC1, 1)
+    for _ in range(2):
+        assert plain(pair, further(2, raw=b"")) == SetResponseBlock(0xC1, 2)
+    assert plain(pair, further(3, last=True)) == SetResponseLastBlock(0xC1, OK, 3)
+    assert pair.meter.done == [(LIMIT, b"\x09\x03abc")]
+    assert plain(pair, further(3, last=True)).result == DataAccessResult.NO_LONG_SET_IN_PROGRESS
+    assert len(pair.meter.done) == 1
+
+
+@pytest.mark.parametrize(
+    ("requests", "result"),
+    [
+        ([first(2)], DataAccessResult.DATA_BLOCK_NUMBER_INVALID),
+        ([first(), further(3)], DataAccessResult.DATA_BLOCK_NUMBER_INVALID),
+        ([first(), further(3), further(2)], DataAccessResult.NO_LONG_SET_IN_PROGRESS),
+        ([further(1)], DataAccessResult.NO_LONG_SET_IN_PROGRESS),
+        ([first(), apdu.GetRequestNormal(0xC1, ENERGY), further(2)], DataAccessResult.NO_LONG_SET_IN_PROGRESS),
+        (
+            [ActionRequestFirstBlock(0xC1, DISCONNECT, Block(False, 1, b"a")), further(2)],
+            DataAccessResult.NO_LONG_SET_IN_PROGRESS,
+        ),
+    ],
+)
+def test_blocks_out_of_turn_are_refused_and_nothing_is_written(requests, result):
+    pair = small("none")
+    *_, answer = (plain(pair, request) for request in requests)
+    assert answer.result == result
+    assert pair.meter.done == []
+
+
+def test_a_request_without_end_is_given_up():
+    pair = Pair("none").associated()
+    plain(pair, first(raw=b"x"))
+    sizes = 0
+    for number in range(2, 100):
+        answer = plain(pair, further(number, raw=bytes(60_000)))
+        sizes += 60_000
+        if isinstance(answer, SetResponseLastBlock):
+            break
+    assert answer.result == DataAccessResult.LONG_SET_ABORTED
+    assert sizes <= LONG_BYTES + 60_000
+    assert pair.server._links[CLIENT].long_put is None
+
+
+def test_empty_blocks_without_end_are_given_up_too():
+    pair = Pair("none").associated()
+    plain(pair, first(raw=b""))
+    answers = (plain(pair, further(number, raw=b"")) for number in range(2, LONG_BYTES + 10))
+    assert any(isinstance(answer, SetResponseLastBlock) for answer in answers)
+
+
+def test_what_a_method_returned_is_fetched_in_order_or_not_at_all():
+    pair = small("none")
+    pair.meter.action = lambda sap, method, parameter: text(300)
+    block = plain(pair, apdu.ActionRequestNormal(0xC1, DISCONNECT, None)).block
+    assert (block.number, block.last) == (1, False)
+    answer = plain(pair, GetRequestNext(0xC1, 1))
+    assert answer.result == DataAccessResult.NO_LONG_GET_IN_PROGRESS  # it is no attribute that was read
+    assert plain(pair, ActionRequestNext(0xC1, 1)) == ActionResponseNormal(
+        0xC1, ActionResult.NO_LONG_ACTION_IN_PROGRESS
+    )
+
+
+def test_the_proof_of_hls_is_refused_in_blocks_lists_and_access():
+    """Or a client could have the meter sign what it likes once it is associated."""
+    pair = small("gmac, plain services")
+    parameter = axdr.encode(data.octets(bytes(17)))
+    whole = ActionRequestFirstBlock(0xC1, REPLY_TO_HLS, Block(True, 1, parameter))
+    assert plain(pair, whole).result == ActionResult.READ_WRITE_DENIED
+    (listed,) = pair.run(pair.client.action_list([(REPLY_TO_HLS, parameter)]))
+    assert listed == Returned(ActionResult.READ_WRITE_DENIED)
+    (accessed,) = pair.run(pair.client.access([AccessAction(REPLY_TO_HLS, parameter)]))
+    assert accessed == Accessed(ActionResult.READ_WRITE_DENIED)
+
+
+# --- with lists
+
+
+@pytest.mark.parametrize("size", [4, 400], ids=["whole", "in blocks"])
+def test_a_list_is_written_with_a_result_for_each(size):
+    pair = small()
+    results = pair.run(pair.client.set_list([(LIMIT, text(size)), (ENERGY, text(size)), (LIMIT, text(size + 1))]))
+    assert results == (OK, DataAccessResult.READ_WRITE_DENIED, OK)
+    assert pair.meter.done == [(LIMIT, text(size)), (LIMIT, text(size + 1))]
+
+
+def test_where_lists_are_not_taken_one_is_written_after_the_other():
+    pair = small(conformance=SUPPORTED & ~Conformance.MULTIPLE_REFERENCES)
+    results = pair.run(pair.client.set_list([(LIMIT, text(4)), (ENERGY, text(4))]))
+    assert results == (OK, DataAccessResult.READ_WRITE_DENIED)
+    with pytest.raises(ServiceRefused, match="MULTIPLE_REFERENCES"):
+        pair.run(pair.client.action_list([(DISCONNECT, None), (RECONNECT, None)]))
+
+
+@pytest.mark.parametrize("size", [2, 400], ids=["whole", "in blocks"])
+def test_methods_are_called_with_a_result_for_each(size):
+    pair = small()
+    pair.meter.action = lambda sap, method, parameter: pair.meter.done.append((method, parameter)) or parameter
+    results = pair.run(pair.client.action_list([(DISCONNECT, text(size)), (RECONNECT, None)]))
+    assert results == (Returned(ActionResult.SUCCESS, text(size)), Returned(ActionResult.SUCCESS, b"\x00"))
+    assert pair.meter.done == [(DISCONNECT, text(size)), (RECONNECT, b"\x00")]
+
+
+# --- ACCESS
+
+
+@pytest.mark.parametrize("context", EVERY)
+def test_gets_sets_and_actions_of_one_access_are_done_in_order(context):
+    pair = Pair(context).associated()
+    outcomes = pair.run(
+        pair.client.access(
+            [
+                AccessGet(ENERGY),
+                AccessSet(LIMIT, text(3)),
+                AccessGet(LIMIT),
+                AccessGet(MISSING),
+                AccessAction(DISCONNECT, axdr.encode(data.i8(0))),
+                AccessGet(CONNECTED),
+            ]
+        )
+    )
+    assert outcomes == (
+        Accessed(OK, ENERGY_NOW),
+        Accessed(OK),
+        Accessed(OK, text(3)),
+        Accessed(DataAccessResult.OBJECT_UNDEFINED),
+        Accessed(ActionResult.SUCCESS, axdr.encode(data.i8(0))),
+        Accessed(OK, axdr.encode(data.boolean(False))),
+    )
+
+
+def test_after_a_failure_an_access_goes_on_or_stops_as_the_client_says():
+    pair = Pair().associated()
+    items = [AccessGet(MISSING), AccessSet(LIMIT, text(3))]
+    assert [each.result for each in pair.run(pair.client.access(items))] == [DataAccessResult.OBJECT_UNDEFINED, OK]
+    pair.meter.done.clear()
+    broken = pair.run(pair.client.access(items, break_on_error=True))
+    assert [each.result for each in broken] == [DataAccessResult.OBJECT_UNDEFINED, DataAccessResult.OTHER_REASON]
+    assert pair.meter.done == []
+
+
+def test_values_of_an_access_that_have_no_room_are_withheld_and_what_was_done_is_told():
+    pair = small()
+    pair.meter.values[LIMIT] = text(300)
+    outcomes = pair.run(pair.client.access([AccessGet(LIMIT), AccessAction(DISCONNECT, axdr.encode(data.i8(0)))]))
+    assert [each.result for each in outcomes] == [DataAccessResult.OTHER_REASON, ActionResult.SUCCESS]
+
+
+def test_a_self_descriptive_answer_repeats_what_was_asked():
+    pair = Pair("none").associated()
+    items = (AccessGet(ENERGY), AccessAction(DISCONNECT))
+    answer = plain(pair, apdu.AccessRequest(0x50000001, b"", items))
+    assert answer.shown == items
+    assert plain(pair, apdu.AccessRequest(0x40000001, b"", items)).shown == ()
+    assert plain(pair, apdu.AccessRequest(0x00000001, b"", items)) is None
+
+
+def test_an_answer_with_other_kinds_is_nonsense():
+    pair = Pair("none").associated()
+    other = apdu.AccessResponse(0xC0000001, b"", (Accessed(OK),), (2,))
+    pair.answer = lambda frame: apdu.encode(replace(other, long_invoke=int.from_bytes(frame[1:5], "big")))
+    with pytest.raises(MalformedAnswer, match="of other kinds"):
+        pair.run(pair.client.access([AccessGet(ENERGY)]))
+
+
+# --- what was not agreed on
+
+
+@pytest.mark.parametrize(
+    ("missing", "ask"),
+    [
+        (SET_BLOCKS, lambda client: client.set(LIMIT, text(500))),
+        (SET_BLOCKS, lambda client: client.set_list([(LIMIT, text(500)), (LIMIT, text(1))])),
+        (ACTION_BLOCKS, lambda client: client.action(DISCONNECT, text(500))),
+        (ACTION_BLOCKS, lambda client: client.action_list([(DISCONNECT, text(500)), (DISCONNECT, None)])),
+        (Conformance.ACCESS, lambda client: client.access([AccessGet(ENERGY)])),
+    ],
+)
+def test_what_the_meter_did_not_negotiate_is_not_sent(missing, ask):
+    pair = small(conformance=SUPPORTED & ~missing)
+    before = len(pair.sent)
+    with pytest.raises(ServiceRefused):
+        pair.run(ask(pair.client))
+    assert len(pair.sent) == before
+
+
+@pytest.mark.parametrize(
+    ("missing", "request_"),
+    [
+        (SET_BLOCKS, first()),
+        (SET_BLOCKS, further(2)),
+        (ACTION_BLOCKS, ActionRequestFirstBlock(0xC1, DISCONNECT, Block(True, 1, b"\x00"))),
+        (ACTION_BLOCKS, ActionRequestBlock(0xC1, Block(True, 1, b"\x00"))),
+        (ACTION_BLOCKS, ActionRequestNext(0xC1, 1)),
+        (Conformance.SET, apdu.SetRequestList(0xC1, ((LIMIT, None),), (b"\x00",))),
+        (Conformance.MULTIPLE_REFERENCES, apdu.ActionRequestList(0xC1, (DISCONNECT,), (b"\x00",))),
+        (Conformance.ACCESS, apdu.AccessRequest(0x40000001, b"", (AccessGet(ENERGY),))),
+    ],
+)
+def test_what_was_not_negotiated_is_not_served(missing, request_):
+    pair = small("none", conformance=SUPPORTED & ~missing)
+    assert isinstance(plain(pair, request_), apdu.ExceptionResponse)
+    assert pair.meter.done == []
+
+
+# --- events
+
+
+@pytest.mark.parametrize("context", ["none", "gmac, global key"])
+def test_an_event_in_the_middle_of_an_exchange_is_kept_and_the_answer_still_comes(context):
+    pair = Pair(context).associated()
+    event = EventNotification(b"", LIMIT, text(3))
+    exchange = pair.client.get(ENERGY)
+    answer = pair.server.receive(CLIENT, next(exchange))
+    assert exchange.send(pair.server.notification(CLIENT, event)) is None
+    if context == "none":
+        with pytest.raises(StopIteration) as done:
+            exchange.send(answer)
+    else:  # its counter is below the event's: the server sealed it first
+        exchange.close()
+        done = None
+    assert list(pair.client.notifications) == [event]
+    assert done is None or done.value.value == ENERGY_NOW
