@@ -4,7 +4,7 @@ Python copies bytes, so the process is the boundary (docs/adr/0001): this module
 """
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 
@@ -37,10 +37,15 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """Two parties' keys for one use, on the curve of their suite: our private scalar, the other's public x || y."""
+    """Two parties' keys for one use, on the curve of their suite: our private scalar, the other's public x || y.
+
+    peer_certificate, own_certificate: in DER, b"" where there is none.
+    """
 
     private: Secret
     peer: bytes
+    peer_certificate: bytes = field(default=b"", repr=False)
+    own_certificate: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def _listener(text: str) -> Any:
 
 
 MOMENT = Checked("time", _moment)
+AUTHENTICATIONS = ("none", "low", "high", "md5", "sha1", "gmac", "sha256", "ecdsa")
 FILE = click.Path(dir_okay=False, path_type=Path)
 PORT = click.IntRange(0, 65_535)
 COUNT = click.IntRange(1, LARGEST)
@@ -120,6 +121,7 @@ def cli() -> None:
 @click.option("--udp/--no-udp", help="Serve UDP, too, on the same ports.")
 @click.option("--shipment", type=FILE, help="Write a shipment file: the meters with their wrapped keys.")
 @click.option("--transport-key", type=FILE, help="What wraps them: a file of hexadecimal digits, made if missing.")
+@click.option("--suite", type=click.IntRange(0, 2), default=0, help="The meters' security suite.")
 @click.option("--profile", default="generic", show_default=True, help="The meter profile that the shipment names.")
 @click.option("--fault", "faults", type=Checked("fault", _fault), multiple=True, metavar="KIND[=VALUE]:METERS",
               help="nonsense, garbage, replays, wrong-key, silent, slow=S, drops=N; METERS: 3, 4-8, all.")  # fmt: skip
@@ -146,7 +148,7 @@ def meters(as_json: bool, **options: Any) -> None:
             options["count"],
             options["seed"],
             street_time(options["start"], options["speed"]),
-            habits=_habits(options),
+            habits=_habits(options, suite=options["suite"]),
             addressing=Addressing(
                 options["listen"],
                 port,
@@ -179,8 +181,10 @@ def meters(as_json: bool, **options: Any) -> None:
 @click.option("--listen", default="127.0.0.1", show_default=True, help="Its address.", metavar="HOST")
 @click.option("--tcp", type=PORT, help="Its TCP port (wrapper); 0: any.")
 @click.option("--udp", type=PORT, help="Its UDP port (wrapper); 0: any.")
-@click.option("--auth", type=click.Choice(["none", "low", "gmac"]), default="gmac", show_default=True,
-              help="How client 1 authenticates; gmac also ciphers everything.")  # fmt: skip
+@click.option("--auth", type=click.Choice(AUTHENTICATIONS), default="gmac", show_default=True,
+              help="How client 1 authenticates; gmac and ecdsa also cipher everything.")  # fmt: skip
+@click.option("--ciphered", is_flag=True, help="Cipher everything, whatever --auth is.")
+@click.option("--suite", type=click.IntRange(0, 2), default=0, help="The security suite of a file that is generated.")
 @click.option("--keys", type=FILE, help="Keys file (TOML): password, system_title, guek, gak.")
 @click.option("--generate", is_flag=True, help="Make that file.")
 @click.option("--status", type=FILE, help="Write what happened at the end, and on SIGUSR1, as JSON.")
@@ -203,8 +207,9 @@ def meter(as_json: bool, **options: Any) -> None:
     if options["generate"]:
         if options["keys"] is None:
             raise click.UsageError("--generate needs --keys FILE: where to write")
-        generate_keys(options["keys"])
-    habits = _habits(options, authentication=Authentication[options["auth"].upper()])
+        generate_keys(options["keys"], options["suite"])
+    kind = Authentication[options["auth"].upper()]
+    habits = _habits(options, authentication=kind, ciphered=options["ciphered"])
     fleet = Fleet(
         1,
         options["seed"],
@@ -216,8 +221,11 @@ def meter(as_json: bool, **options: Any) -> None:
     )
     if options["keys"] is not None:
         fleet.meters[0].given = bench_keys(options["keys"])
-    if options["auth"] == "low" and not (keys := fleet.meters[0].keys(1)).password:
-        raise click.UsageError(f"{options['keys']} has no password, which --auth low needs ({len(keys.gak)} bytes)")
+    keys = fleet.meters[0].keys(1)
+    if kind.secret and not keys.password:
+        raise click.UsageError(f"{options['keys']} has no password, which --auth {options['auth']} needs")
+    if kind is Authentication.ECDSA and not keys.signing:
+        raise click.UsageError(f"{options['keys']} has no meter_signing_key, which --auth ecdsa needs")
 
     def ready(fleet: Fleet) -> None:
         _say(_reached(fleet, options["auth"], options["keys"], as_json=as_json))
@@ -236,6 +244,7 @@ def _reached(fleet: Any, auth: str, keys: Path | None, *, as_json: bool) -> str:
         )  # fmt: skip
     where, option = _way(fleet, place)
     with_keys = f" --keys {keys}" if keys and auth != "none" else ""
+    with_keys += " --ciphered" if only.habits.ciphered else ""
     return (
         f"meter {only.serial}, {where}, client 1, server 1, authentication {auth}, system title {title};\n"
         f"public client 16 without authentication. Try:\n"

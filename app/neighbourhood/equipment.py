@@ -300,7 +300,7 @@ SECURITY_SETUP = Thing(
     SECURITY,
     (
         Attribute(2, fixed(values.enum(3))),  # authenticated and encrypted
-        Attribute(3, fixed(values.enum(0))),  # suite 0
+        Attribute(3, lambda m, c: values.enum(m.keys(c).suite)),
         Attribute(4, fixed(values.octets(b""))),
         Attribute(5, lambda m, _: values.octets(m.system_title)),
     ),

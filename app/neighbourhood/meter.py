@@ -8,12 +8,14 @@ Sources: DLMS Blue Book class 8 (clock), class 70 (disconnect control); Green Bo
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from hashlib import blake2b
 
 from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, Authentication, ServerAssociation
-from dcu.credentials import MeterKeys, Secret
+from dcu.cosem.hls import aes_ecb
+from dcu.credentials import KeyPair, MeterKeys, Secret
+from dcu.suites import SUITES
 from neighbourhood import truth
 from neighbourhood.times import Zone
 from neighbourhood.truth import Registers
@@ -55,6 +57,8 @@ class Habits:
     capacity: int = 3_000  # rows of the load profile: 125 days of hours
     compress: bool = False  # null-data in place of what has not changed
     authentication: Authentication = Authentication.GMAC  # of the concentrator's client
+    suite: int = 0
+    ciphered: bool = False  # that client's services, whatever the authentication is; HLS 5 and 7 always cipher
     relay_mode: int = 4  # remote disconnection and reconnection, no button needed
     max_pdu: int = 1_024  # what the meter takes, and gives in one block
 
@@ -145,7 +149,7 @@ class Meter:
         """Who may associate, and how."""
         if self._associations is None:
             kind = self.habits.authentication
-            secured = kind is Authentication.GMAC
+            secured = self.habits.ciphered or kind in (Authentication.GMAC, Authentication.ECDSA)
             self._associations = {
                 PUBLIC: ServerAssociation(max_pdu=self.habits.max_pdu),
                 CONCENTRATOR: ServerAssociation(
@@ -153,6 +157,7 @@ class Meter:
                     keys=self.keys(CONCENTRATOR),
                     policy=AUTHENTICATED_ENCRYPTED if secured else ServerAssociation().policy,
                     max_pdu=self.habits.max_pdu,
+                    manufacturer=aes_ecb,
                 ),
                 MANAGEMENT: ServerAssociation(
                     authentication=Authentication.GMAC,
@@ -165,10 +170,10 @@ class Meter:
 
     def keys(self, client: int) -> MeterKeys:
         """What this meter holds for `client`; `shipped_keys` is what its maker says that it holds."""
-        return self.given or _keys(self.seed, self.number, client, self.key_salt)
+        return self.given or keys_of(self.seed, self.number, client, self.habits.suite, self.key_salt)[1]
 
     def shipped_keys(self, client: int = CONCENTRATOR) -> MeterKeys:
-        return self.given or _keys(self.seed, self.number, client, "")
+        return self.given or keys_of(self.seed, self.number, client, self.habits.suite)[0]
 
     # counters
 
@@ -306,15 +311,31 @@ def system_title(seed: int, number: int) -> bytes:
     return FLAG.encode() + (seed % 10_000 * 100_000 + number).to_bytes(5, "big")
 
 
-def _keys(seed: int, number: int, client: int, salt: str) -> MeterKeys:
-    """Keys of a simulation: anybody who knows the seed knows them."""
+def keys_of(seed: int, number: int, client: int, suite: int = 0, salt: str = "") -> tuple[MeterKeys, MeterKeys]:
+    """Keys of a simulation, the client's view and the meter's: anybody who knows the seed knows them."""
+    sizes = SUITES[suite]
 
-    def derived(purpose: str) -> bytes:
-        return blake2b(f"{seed}/{number}/{client}/{purpose}/{salt}".encode(), digest_size=16, person=b"street").digest()
+    def derived(purpose: str, size: int = 16) -> bytes:
+        text = f"{seed}/{number}/{client}/{purpose}/{salt}"
+        return blake2b(text.encode(), digest_size=size, person=b"street").digest()
 
-    return MeterKeys(
+    shared = MeterKeys(
         system_title=system_title(seed, number),
-        guek=Secret(derived("guek")),
-        gak=Secret(derived("gak")),
+        guek=Secret(derived("guek", sizes.key_size)),
+        gak=Secret(derived("gak", sizes.key_size)),
         password=Secret(derived("password").hex()[:8].encode()),
+        suite=suite,
     )
+    if not sizes.width:
+        return shared, shared
+    (signs, signed), (agrees, agreed) = (
+        pairs(suite, *(Secret(derived(f"{who} {use}", sizes.width)) for who in ("client", "meter")))
+        for use in ("signing", "agreement")
+    )
+    return replace(shared, signing=signs, agreement=agrees), replace(shared, signing=signed, agreement=agreed)
+
+
+def pairs(suite: int, client: Secret, meter: Secret) -> tuple[KeyPair, KeyPair]:
+    """What either side holds of two private keys: the client's pair, the meter's."""
+    public = SUITES[suite].public
+    return KeyPair(client, public(meter)), KeyPair(meter, public(client))

@@ -52,7 +52,7 @@ def alarm(meter: Meter, code: Event | int) -> bytes:
     notification = apdu.encode(DataNotification(counter & 0xFFFFFF, moment, body))
     keys = meter.keys(CONCENTRATOR)
     return security.protect(
-        Cipher(keys.guek, keys.gak),
+        Cipher(keys.guek, keys.gak, suite=keys.suite),
         notification,
         protection=Protection.BOTH,
         title=keys.system_title,

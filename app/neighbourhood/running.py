@@ -19,9 +19,10 @@ from typing import Any
 from dcu.credentials import MeterKeys, Secret
 from dcu.errors import ConfigError
 from dcu.keys import keysfile, shipment
+from dcu.suites import SUITES
 from neighbourhood import push
 from neighbourhood.fleet import Fleet, StreetTime
-from neighbourhood.meter import FLAG, system_title
+from neighbourhood.meter import FLAG, pairs, system_title
 
 CLIENT_TITLE = FLAG.encode() + b"\x00CLI\x01"  # for a bench keys file: what the foreign client calls itself
 
@@ -66,16 +67,25 @@ def ship(fleet: Fleet, shipping: Shipping) -> None:
         raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from None
 
 
-def generate_keys(path: Path) -> None:
+def generate_keys(path: Path, suite: int = 0) -> None:
     """Make a keys file for one meter and its client. Raises ConfigError where there is one."""
+    sizes = SUITES[suite]
     lines = [
         "# Generated for a simulated meter. Keys of a simulation, worth nothing.",
         f'password = "{secrets.token_hex(4)}"',
         f'system_title = "{system_title(0, 1).hex()}"',
-        f'guek = "{secrets.token_hex(16)}"',
-        f'gak = "{secrets.token_hex(16)}"',
+        f'guek = "{secrets.token_hex(sizes.key_size)}"',
+        f'gak = "{secrets.token_hex(sizes.key_size)}"',
         f'client_title = "{CLIENT_TITLE.hex()}"',
+        f'master_key = "{secrets.token_hex(sizes.key_size)}"',
     ]
+    if suite:
+        lines.append(f"suite = {suite}")
+        for use in ("signing", "agreement"):
+            client, meter = sizes.new_private(), sizes.new_private()
+            lines.append(f'{use}_key = "{client.reveal().hex()}"')
+            lines.append(f'meter_{use} = "{sizes.public(meter).hex()}"')
+            lines.append(f'meter_{use}_key = "{meter.reveal().hex()}"  # the simulated meter takes it from here')
     try:
         _write_private(path, "\n".join(lines) + "\n")
     except FileExistsError:
@@ -87,11 +97,15 @@ def generate_keys(path: Path) -> None:
 def bench_keys(path: Path) -> MeterKeys:
     """The keys of a keys file, what is missing there made up: whoever needs it will fail and say so. ConfigError."""
     held = keysfile.load(path)
-    if held.suite != 0:
-        raise ConfigError(f"{path}: key suite: allowed: 0")
-    unknown = Secret(secrets.token_bytes(16))
+    unknown = Secret(secrets.token_bytes(SUITES[held.suite].key_size))
     title = held.system_title or system_title(0, 1)
-    return MeterKeys(title, held.guek or unknown, held.gak or unknown, held.password)
+    signing, agreement = (
+        pairs(held.suite, ours.private, meter)[1] if ours and meter else None
+        for ours, meter in zip((held.signing, held.agreement), held.simulated, strict=True)
+    )
+    return MeterKeys(
+        title, held.guek or unknown, held.gak or unknown, held.password, held.suite, signing, agreement, held.master
+    )
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -16,16 +16,16 @@ from dcu.cli.collector import FILE, socket_option
 from dcu.cli.counters import own_title
 from dcu.cli.output import note
 from dcu.collect.meter_profile import Families, MeterProfile, load
-from dcu.cosem.association import MAX_PDU, UNPROTECTED, Association, Authentication
+from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, MAX_PDU, UNPROTECTED, Association, Authentication
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.cosem.security import Policy, Protection
-from dcu.credentials import MeterKeys, Secret
 from dcu.errors import ConfigError
 from dcu.keys import keysfile
 
+_CIPHERING = (Authentication.GMAC, Authentication.ECDSA)  # what ciphers unless a family says otherwise
 F = TypeVar("F", bound=Callable[..., Any])
 
-DIRECT = ("client", "server", "auth", "dedicated", "keys_path", *ONLY_HERE)  # what only a link of our own asks for
+DIRECT = ("client", "server", "auth", "ciphered", "dedicated", "keys_path", *ONLY_HERE)  # what a link of our own asks for
 TIMEOUT = 10.0  # seconds for one answer
 
 
@@ -50,16 +50,17 @@ _OPTIONS = (
     click.option("--server", type=_SAP, metavar="SAP", help="The logical device. [default: the family's, else 1]"),
     click.option(
         "--auth",
-        type=click.Choice(["none", "low", "gmac"]),
-        help="How we authenticate; gmac (HLS 5) also ciphers. [default: the family's, else none]",
+        type=click.Choice(["none", "low", "md5", "sha1", "gmac", "sha256", "ecdsa"]),
+        help="How we authenticate; gmac (HLS 5) and ecdsa (HLS 7) also cipher. [default: the family's, else none]",
     ),
+    click.option("--ciphered", is_flag=True, help="Cipher whatever --auth is: authenticated and encrypted."),
     click.option("--dedicated", is_flag=True, help="Cipher with a fresh key, made for this association."),
     click.option(
         "--keys",
         "keys_path",
         type=FILE,
         metavar="FILE",
-        help="Secrets (TOML): system_title, guek, gak of the meter, password; client_title is ours.",
+        help="Secrets (TOML): the meter's system_title, guek, gak, password, suite and its keys; our client_title.",
     ),
     click.option(
         "--timeout",
@@ -105,6 +106,7 @@ def target(
     client: int | None,
     server: int | None,
     auth: str | None,
+    ciphered: bool,
     dedicated: bool,
     keys_path: Path | None,
     family: str | None,
@@ -120,36 +122,54 @@ def target(
         auth = known.security.authentication if named and client != known.addresses.public else "none"
     size = known.session.max_pdu if named else MAX_PDU
     plain = Association(client, server or known.addresses.server, max_pdu=size)
-    association = _secured(plain, Authentication[auth.upper()], known, keys_path, dedicated=dedicated)
+    kind = Authentication[auth.upper()]
+    policy = _policy(kind, named, ciphered=ciphered)
+    association = _secured(plain, kind, policy, keys_path, dedicated=dedicated, family=known)
     wait = timeout or (known.session.timeout if named else TIMEOUT)
     return Target(way, association, known, named.time_rule if named else None, wait)
 
 
+def _policy(kind: Authentication, family: MeterProfile | None, *, ciphered: bool) -> Policy:
+    """The least protection: what the family says of the authentication that it names, else as it is usual with it."""
+    if ciphered:
+        return AUTHENTICATED_ENCRYPTED
+    if kind not in _CIPHERING and not (family and kind.high and kind.name.lower() == family.security.authentication):
+        return UNPROTECTED
+    security = (family or MeterProfile(name="")).security
+    return Policy(_protection(security.request), _protection(security.response))
+
+
 def _secured(
-    plain: Association, authentication: Authentication, family: MeterProfile, keys_path: Path | None, *, dedicated: bool
+    plain: Association,
+    kind: Authentication,
+    policy: Policy,
+    keys_path: Path | None,
+    *,
+    dedicated: bool,
+    family: MeterProfile,
 ) -> Association:
-    how = authentication.name.lower()
-    if dedicated and authentication is not Authentication.GMAC:
-        raise ConfigError(f"--dedicated is for --auth gmac: with {how} nothing is ciphered")
-    if authentication is Authentication.NONE:
+    how = kind.name.lower()
+    if dedicated and policy == UNPROTECTED:
+        raise ConfigError(f"--dedicated is for --auth gmac, --auth ecdsa or --ciphered: with {how} nothing is ciphered")
+    if kind is Authentication.NONE and policy == UNPROTECTED:
         return plain
     if keys_path is None:
         raise ConfigError(f"authentication {how} needs --keys FILE: secrets are never given on the command line")
     keys = keysfile.load(keys_path)
     for warning in keys.warnings:
         note(warning)
-    if authentication is Authentication.LOW:
-        only_password = MeterKeys(keys.system_title or b"", Secret(b""), Secret(b""), keys.low_password())
-        return replace(plain, authentication=authentication, keys=only_password)
-    if keys.suite:
-        raise ConfigError(f"{keys_path}: key suite: 0 is the one suite that can be used so far")
-    policy = Policy(_protection(family.security.request), _protection(family.security.response))
+    if kind.secret:
+        keys.low_password()  # says what is missing
+    if kind is Authentication.ECDSA:
+        keys.require_signing()
+    ciphering = policy != UNPROTECTED or kind is Authentication.GMAC
+    titled = ciphering or kind.titled
     try:
         return replace(
             plain,
-            authentication=authentication,
-            keys=keys.meter_keys(),
-            client_title=keys.client_title or own_title(),
+            authentication=kind,
+            keys=keys.meter_keys() if ciphering else keys.proving_keys(),
+            client_title=(keys.client_title or own_title()) if titled else b"",
             policy=policy,
             dedicated=dedicated or (family.security.dedicated_key and policy != UNPROTECTED),
         )

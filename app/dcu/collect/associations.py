@@ -15,19 +15,18 @@ _PROTECTION = {
     "encrypted": Protection.ENCRYPTED,
     "authenticated+encrypted": Protection.BOTH,
 }
-_AUTHENTICATION = {"none": Authentication.NONE, "low": Authentication.LOW, "gmac": Authentication.GMAC}
 DATA = 1  # interface class of the counter object
 
 
 def secured(name: str, profile: MeterProfile, services: Services) -> Association:
     """Raises KeysError, ConfigError. It holds the keys: keep it no longer than the session."""
     security = profile.security
-    needs_keys = security.ciphered or security.authentication == "low"
+    needs_keys = security.ciphered or security.authentication != "none"
     try:
         return Association(
             client_sap=profile.addresses.client,
             server_sap=profile.addresses.server,
-            authentication=_AUTHENTICATION[security.authentication],
+            authentication=Authentication[security.authentication.upper()],
             keys=services.keys.meter(name) if needs_keys else None,
             client_title=services.client_title,
             policy=Policy(_PROTECTION[security.request], _PROTECTION[security.response]),

@@ -30,7 +30,7 @@ class Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Security(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    authentication: Literal["none", "low", "gmac"] = "gmac"
+    authentication: Literal["none", "low", "md5", "sha1", "gmac", "sha256", "ecdsa"] = "gmac"
     request: Protection = "authenticated+encrypted"
     response: Protection = "authenticated+encrypted"
     dedicated_key: bool = False

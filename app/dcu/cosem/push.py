@@ -80,7 +80,7 @@ class PushReceiver:
         source = self._lookup(title)
         if source is None:
             raise KeysError(f"a push from system title {title.hex()}, which no meter here has: import its keys")
-        cipher = Cipher(source.keys.guek, source.keys.gak)
+        cipher = Cipher(source.keys.guek, source.keys.gak, suite=source.keys.suite)
         opened = security.unprotect(cipher, ciphered, title=title, required=source.required)
         self._check_counter(opened)
         notification = _notification(opened.apdu)

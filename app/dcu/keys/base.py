@@ -12,11 +12,17 @@ HEAD_END = "@head-end"  # the name under which the head-end's keys and our count
 
 
 class KeyType(StrEnum):
-    """The secrets of a meter, under the names that files give them."""
+    """The secrets of a meter, under the names that files give them. The first three are those of format 1."""
 
     GUEK = "guek"  # global unicast encryption key
     GAK = "gak"  # global authentication key
-    PASSWORD = "password"  # of low level security
+    PASSWORD = "password"  # of low level security, and of HLS 2, 3, 4 and 6
+    SIGNING = "signing_key"  # ours, of suites 1 and 2; with it go the meter's public key and the certificates
+    AGREEMENT = "agreement_key"  # likewise
+    MASTER = "master_key"  # what wraps other keys
+
+
+FIRST_FORMAT = (KeyType.GUEK, KeyType.GAK, KeyType.PASSWORD)
 
 
 class KeyStore(Protocol):

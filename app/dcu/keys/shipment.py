@@ -15,6 +15,12 @@ share, and which travels another way:
     profile = "generic"               # the meter profile: its family
     guek = "…"                        # hexadecimal, wrapped; gak likewise, password where it has one
     gak = "…"
+    # format 2 adds, for suites 1 and 2:
+    suite = 1
+    signing_key = "…"                 # the DCU's private key towards this meter, wrapped; agreement_key likewise
+    meter_signing = "…"               # the meter's: public key (x || y) or certificate (DER); meter_agreement likewise
+    signing_certificate = "…"         # the DCU's own, where there is one; agreement_certificate likewise
+    master_key = "…"                  # wrapped; in suite 0, too
 
 The head-end's own keys come in a file of the same kind, for one:
 
@@ -30,25 +36,28 @@ The head-end's own keys come in a file of the same kind, for one:
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding, aes_key_wrap_with_padding
 
-from dcu.credentials import MeterKeys, Secret
-from dcu.errors import ConfigError, KeysError
-from dcu.keys.base import HEAD_END, KeyType
+from dcu import certificates
+from dcu.certificates import Purpose
+from dcu.credentials import KeyPair, MeterKeys, Secret
+from dcu.errors import AuthenticationFailed, ConfigError, DecodeError, KeysError
+from dcu.keys.base import FIRST_FORMAT, HEAD_END, KeyType
+from dcu.suites import SUITES
 
-FORMAT = 1
+FORMATS = (1, 2)
 WRAPPING = "aes-kwp"
 MAX_FILE = 8 << 20  # bytes: 1,000 meters need 400 kB
 MAX_METERS = 10_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+-]{0,15}://[\x21-\x7e]{1,200}")
 _WRAPPED = range(16, 137)  # bytes: AES-KWP adds 8 and fills up to a multiple of 8; a password has at most 128
-KEY_LENGTHS = {0: 16, 1: 16, 2: 32}  # of the meter's keys, by security suite
+_PAIRS = {KeyType.SIGNING: Purpose.SIGNING, KeyType.AGREEMENT: Purpose.AGREEMENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,7 @@ class ShippedMeter:
     profile: str
     suite: int
     wrapped: Mapping[KeyType, bytes]
+    public: Mapping[KeyType, tuple[bytes, bytes]] = field(default_factory=dict)  # the meter's key, our certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,13 @@ class _Meter(msgspec.Struct, forbid_unknown_fields=True):
     gak: str
     password: str | None = None
     suite: int = 0
+    signing_key: str | None = None
+    meter_signing: str | None = None
+    signing_certificate: str | None = None
+    agreement_key: str | None = None
+    meter_agreement: str | None = None
+    agreement_certificate: str | None = None
+    master_key: str | None = None
 
 
 def read(path: Path) -> Shipment:
@@ -131,15 +148,15 @@ def parse(raw: bytes, where: str) -> Shipment:
     header: _Header = _headed(raw, _Header, where)
     if len(header.meters) > MAX_METERS:
         raise ConfigError(f"{where}: {len(header.meters)} meters: at most {MAX_METERS} in one shipment")
-    meters = tuple(_meter(item, number, where) for number, item in enumerate(header.meters, 1))
+    meters = tuple(_meter(item, number, where, header.format) for number, item in enumerate(header.meters, 1))
     _unique(where, "name", [(meter.name, meter.name) for meter in meters])
     _unique(where, "system_title", [(meter.name, meter.system_title.hex()) for meter in meters])
     return Shipment(header.maker, header.transport_key, meters)
 
 
 def parse_head_end(raw: bytes, where: str) -> ShippedHeadEnd:
-    """Read a file with the head-end's keys. Raises ConfigError, which never shows a secret."""
-    item: _HeadEnd = _headed(raw, _HeadEnd, where)
+    """Read a file with the head-end's keys: format 1. Raises ConfigError, which never shows a secret."""
+    item: _HeadEnd = _headed(raw, _HeadEnd, where, FORMATS[:1])
     title = _hex(item.system_title, range(8, 9), f"{where}: key system_title: 16 hexadecimal digits")
     wrapped = {
         kind: _hex(text, _WRAPPED, f"{where}: key {kind}: hexadecimal digits of a key wrapped by {WRAPPING}")
@@ -162,7 +179,7 @@ def write_head_end(
     path: Path, transport_key_id: str, transport_key: Secret, keys: MeterKeys, counter: int | None = None
 ) -> None:
     """Write a file with the head-end's keys, as a utility would."""
-    lines = [f"format = {FORMAT}", f"transport_key = {_quoted(transport_key_id)}", f'wrapping = "{WRAPPING}"']
+    lines = [f"format = {FORMATS[0]}", f"transport_key = {_quoted(transport_key_id)}", f'wrapping = "{WRAPPING}"']
     lines.append(f'system_title = "{keys.system_title.hex()}"')
     for kind, secret in ((KeyType.GUEK, keys.guek), (KeyType.GAK, keys.gak)):
         lines.append(f'{kind} = "{aes_key_wrap_with_padding(transport_key.reveal(), secret.reveal()).hex()}"')
@@ -170,7 +187,7 @@ def write_head_end(
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _headed(raw: bytes, kind: Any, where: str) -> Any:
+def _headed(raw: bytes, kind: Any, where: str, formats: tuple[int, ...] = FORMATS) -> Any:
     """TOML with our format and wrapping at its head."""
     if len(raw) > MAX_FILE:
         raise ConfigError(f"{where}: more than {MAX_FILE} bytes are no shipment file")
@@ -179,8 +196,9 @@ def _headed(raw: bytes, kind: Any, where: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not TOML: {_first_line(error)}") from None
     header = _converted(table, kind, where)
-    if header.format != FORMAT:
-        raise ConfigError(f"{where}: key format: {header.format} is not known here; allowed: {FORMAT}")
+    if header.format not in formats:
+        known = ", ".join(map(str, formats))
+        raise ConfigError(f"{where}: key format: {header.format} is not known here; allowed: {known}")
     if header.wrapping != WRAPPING:
         raise ConfigError(f"{where}: key wrapping: allowed: {WRAPPING!r} (RFC 5649)")
     return header
@@ -190,12 +208,34 @@ def unwrap(meter: ShippedMeter, transport_key: Secret) -> MeterKeys:
     """Raises KeysError, naming the meter and the key: another transport key, or a damaged file."""
     secrets = {kind: _unwrap(meter, kind, raw, transport_key) for kind, raw in meter.wrapped.items()}
     for kind in (KeyType.GUEK, KeyType.GAK):
-        length = KEY_LENGTHS[meter.suite]
+        length = SUITES[meter.suite].key_size
         if len(secrets[kind]) != length:
             raise KeysError(f"meter {meter.name}: key {kind}: suite {meter.suite} needs {length} bytes inside")
+    master = secrets.get(KeyType.MASTER)
+    if master is not None and len(master) != SUITES[meter.suite].key_size:
+        raise KeysError(f"meter {meter.name}: key {KeyType.MASTER}: suite {meter.suite} needs a longer or shorter one")
     return MeterKeys(
-        meter.system_title, secrets[KeyType.GUEK], secrets[KeyType.GAK], secrets.get(KeyType.PASSWORD), meter.suite
+        meter.system_title,
+        secrets[KeyType.GUEK],
+        secrets[KeyType.GAK],
+        secrets.get(KeyType.PASSWORD),
+        meter.suite,
+        _pair(meter, KeyType.SIGNING, secrets.get(KeyType.SIGNING)),
+        _pair(meter, KeyType.AGREEMENT, secrets.get(KeyType.AGREEMENT)),
+        master,
     )
+
+
+def _pair(meter: ShippedMeter, kind: KeyType, private: Secret | None) -> KeyPair | None:
+    if private is None:
+        return None
+    given, own = meter.public[kind]
+    try:
+        SUITES[meter.suite].check_private(private)
+        public = certificates.public_of(given, meter.system_title, _PAIRS[kind], meter.suite)
+    except (ValueError, DecodeError, AuthenticationFailed) as error:
+        raise KeysError(f"meter {meter.name}: key {kind}: {error}") from None
+    return KeyPair(private, public, b"" if given == public else given, own)
 
 
 def load_transport_key(path: Path) -> Secret:
@@ -215,16 +255,21 @@ def write(
     path: Path, maker: str, transport_key_id: str, transport_key: Secret, meters: Iterable[tuple[NewMeter, MeterKeys]]
 ) -> None:
     """Write a shipment file, as a maker would. Raises ValueError for what `parse` would refuse."""
-    lines = [f"format = {FORMAT}", f"maker = {_quoted(maker)}", f"transport_key = {_quoted(transport_key_id)}"]
+    meters = list(meters)
+    number = FORMATS[any(keys.signing or keys.agreement or keys.master for _, keys in meters)]
+    lines = [f"format = {number}", f"maker = {_quoted(maker)}", f"transport_key = {_quoted(transport_key_id)}"]
     lines.append(f'wrapping = "{WRAPPING}"')
     for meter, keys in meters:
         lines += ["", "[[meters]]", f"name = {_quoted(meter.name)}", f'system_title = "{keys.system_title.hex()}"']
         lines += [f"address = {_quoted(meter.address)}", f"profile = {_quoted(meter.profile)}"]
         lines += [f"suite = {keys.suite}"] if keys.suite else []
-        for kind, secret in ((KeyType.GUEK, keys.guek), (KeyType.GAK, keys.gak), (KeyType.PASSWORD, keys.password)):
-            if secret is not None:
-                wrapped = aes_key_wrap_with_padding(transport_key.reveal(), secret.reveal())
-                lines.append(f'{kind} = "{wrapped.hex()}"')
+        for kind, secret in _secrets(keys):
+            wrapped = aes_key_wrap_with_padding(transport_key.reveal(), secret.reveal())
+            lines.append(f'{kind} = "{wrapped.hex()}"')
+        for word, pair in (("signing", keys.signing), ("agreement", keys.agreement)):
+            lines += [f'meter_{word} = "{(pair.peer_certificate or pair.peer).hex()}"'] if pair else []
+            own = pair.own_certificate if pair else b""
+            lines += [f'{word}_certificate = "{own.hex()}"'] if own else []
     text = "\n".join(lines) + "\n"
     try:
         parse(text.encode(), path.name)
@@ -233,7 +278,19 @@ def write(
     path.write_text(text, encoding="utf-8")
 
 
-def _meter(raw: dict[str, Any], number: int, where: str) -> ShippedMeter:
+def _secrets(keys: MeterKeys) -> list[tuple[KeyType, Secret]]:
+    every = {
+        KeyType.GUEK: keys.guek,
+        KeyType.GAK: keys.gak,
+        KeyType.PASSWORD: keys.password,
+        KeyType.SIGNING: keys.signing.private if keys.signing else None,
+        KeyType.AGREEMENT: keys.agreement.private if keys.agreement else None,
+        KeyType.MASTER: keys.master,
+    }
+    return [(kind, secret) for kind, secret in every.items() if secret is not None]
+
+
+def _meter(raw: dict[str, Any], number: int, where: str, form: int) -> ShippedMeter:
     name = raw.get("name")
     here = f"{where}: meter {name if isinstance(name, str) and _NAME.fullmatch(name) else f'number {number}'}"
     item = _converted(raw, _Meter, here)
@@ -243,15 +300,37 @@ def _meter(raw: dict[str, Any], number: int, where: str) -> ShippedMeter:
         raise ConfigError(f"{here}: key profile: allowed are 1 to 64 letters, digits, '.', '_' and '-'")
     if not _ADDRESS.fullmatch(item.address):
         raise ConfigError(f"{here}: key address: write SCHEME://HOST:PORT as in tcp://192.0.2.42:4059")
-    if item.suite not in KEY_LENGTHS:
-        raise ConfigError(f"{here}: key suite: allowed: {', '.join(map(str, KEY_LENGTHS))}")
+    if not 0 <= item.suite < len(SUITES):
+        raise ConfigError(f"{here}: key suite: allowed: 0, 1, 2")
     title = _hex(item.system_title, range(8, 9), f"{here}: key system_title: 16 hexadecimal digits")
     wrapped = {
         kind: _hex(text, _WRAPPED, f"{here}: key {kind}: hexadecimal digits of a key wrapped by {WRAPPING}")
-        for kind, text in ((KeyType.GUEK, item.guek), (KeyType.GAK, item.gak), (KeyType.PASSWORD, item.password))
-        if text is not None
+        for kind in KeyType
+        if (text := getattr(item, kind)) is not None
     }
-    return ShippedMeter(item.name, title, item.address, item.profile, item.suite, wrapped)
+    if form == FORMATS[0] and not wrapped.keys() <= set(FIRST_FORMAT):
+        raise ConfigError(f"{here}: signing, agreement and master keys need format = 2")
+    return ShippedMeter(item.name, title, item.address, item.profile, item.suite, wrapped, _publics(item, here))
+
+
+def _publics(item: _Meter, here: str) -> dict[KeyType, tuple[bytes, bytes]]:
+    """What is not secret of suites 1 and 2: the meter's public keys or certificates, and our certificates."""
+    publics = {}
+    for kind, word in ((KeyType.SIGNING, "signing"), (KeyType.AGREEMENT, "agreement")):
+        ours, theirs, own = (getattr(item, key) for key in (f"{word}_key", f"meter_{word}", f"{word}_certificate"))
+        if (ours is None) is not (theirs is None) or (ours is None and own is not None):
+            raise ConfigError(f"{here}: keys {word}_key and meter_{word} go together")
+        if ours is None:
+            continue
+        if not item.suite:
+            raise ConfigError(f"{here}: key {word}_key: suite 0 has no such key: suite 1 or 2 is meant?")
+        size, what = range(1, certificates.MAX_SIZE + 1), "hexadecimal digits of a public key or a certificate"
+        given = _hex(theirs, size, f"{here}: key meter_{word}: {what}")
+        publics[kind] = (
+            given,
+            _hex(own or "", range(certificates.MAX_SIZE + 1), f"{here}: key {word}_certificate: {what}"),
+        )
+    return publics
 
 
 def _unwrap(meter: ShippedMeter, kind: KeyType, raw: bytes, transport_key: Secret) -> Secret:

@@ -5,7 +5,9 @@ is one secret of one meter; meter, type and version are its associated data, so 
 all records, under a generation that only grows, shows a record that was removed, doubled or put back from an older
 file.
 
-The file: msgpack of {format, kek, generation, records, seal}; `kek` names the key without giving it away. It may have a
+The file: msgpack of {format, kek, generation, records, seal}; `kek` names the key without giving it away. A signing or
+agreement key is wrapped together with the other side's public key and both certificates (msgpack of four byte strings).
+ It may have a
 twin elsewhere, written after it: when one of the two is damaged, the other takes its place.
 """
 
@@ -25,12 +27,12 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from dcu.credentials import MeterKeys, Secret
+from dcu.credentials import KeyPair, MeterKeys, Secret
 from dcu.errors import DecodeError, KeysError
-from dcu.keys.base import HEAD_END, KeyType
+from dcu.keys.base import FIRST_FORMAT, HEAD_END, KeyType
 from dcu.total import from_msgpack
 
-FORMAT = 1
+FORMATS = (1, 2)  # 2: with signing, agreement and master keys; a file without them stays what older programs read
 CREDENTIAL = "dcu-kek"
 KEK_LENGTH = 32
 _NONCE = 12
@@ -52,6 +54,10 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     suite: Number
     nonce: bytes
     wrapped: bytes
+
+
+class _Format(msgspec.Struct):
+    format: Number
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -195,13 +201,27 @@ class WrappedKeys:
     def meter(self, name: str) -> MeterKeys:
         guek, gak = self._record(name, KeyType.GUEK), self._record(name, KeyType.GAK)
         password = self._records.get((name, KeyType.PASSWORD))
+        master = self._records.get((name, KeyType.MASTER))
         return MeterKeys(
             guek.title,
             self._unwrap(guek),
             self._unwrap(gak),
             self._unwrap(password) if password else None,
             guek.suite,
+            self._pair(name, KeyType.SIGNING),
+            self._pair(name, KeyType.AGREEMENT),
+            self._unwrap(master) if master else None,
         )
+
+    def _pair(self, name: str, kind: KeyType) -> KeyPair | None:
+        record = self._records.get((name, kind))
+        if record is None:
+            return None
+        try:
+            private, *rest = from_msgpack(self._unwrap(record).reveal(), tuple[bytes, bytes, bytes, bytes])
+        except DecodeError:
+            raise KeysError(f"{self._path}: {kind} of meter {name!r} has no form: import its shipment file") from None
+        return KeyPair(Secret(private), *rest)
 
     def head_end(self) -> MeterKeys:
         if (HEAD_END, KeyType.GUEK) not in self._records:
@@ -217,7 +237,7 @@ class WrappedKeys:
             records = dict(self._records)
             for name, keys in meters.items():
                 for kind in KeyType:
-                    secret = {KeyType.GUEK: keys.guek, KeyType.GAK: keys.gak, KeyType.PASSWORD: keys.password}[kind]
+                    secret = _secret(keys, kind)
                     old = records.pop((name, kind), None)
                     if secret is not None:
                         version = old.version + 1 if old else 1
@@ -258,7 +278,8 @@ class WrappedKeys:
 
     def _save(self, records: dict[tuple[str, KeyType], Record]) -> None:
         generation, rows = self._generation + 1, list(records.values())
-        file = _File(FORMAT, _check_value(self._kek), generation, rows, _seal(self._kek, generation, rows))
+        number = FORMATS[any(record.type not in FIRST_FORMAT for record in rows)]
+        file = _File(number, _check_value(self._kek), generation, rows, _seal(self._kek, generation, rows))
         _replace(self._path, msgspec.msgpack.encode(file))
         self._records, self._generation = records, generation
         self._refresh_twin()
@@ -286,12 +307,13 @@ def _read(path: Path) -> _File:
     if stat.S_IMODE(mode.st_mode) & 0o077:
         raise KeysError(f"{path}: others may read or write it: chmod 600 {path}")
     try:
-        file = from_msgpack(raw, _File)
+        number = from_msgpack(raw, _Format).format  # first: a newer format may hold what the rest of this cannot read
+        if number not in FORMATS:
+            known = " and ".join(map(str, FORMATS))
+            raise KeysError(f"{path}: format {number}, this program knows {known}: install the newer version again")
+        return from_msgpack(raw, _File)
     except DecodeError:
         raise KeysError(f"{path}: damaged, or no key file: import the shipment file again") from None
-    if file.format != FORMAT:
-        raise KeysError(f"{path}: format {file.format}, this program knows {FORMAT}: install the newer version again")
-    return file
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -329,6 +351,23 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _secret(keys: MeterKeys, kind: KeyType) -> Secret | None:
+    """What a record of this kind wraps."""
+    pair = keys.signing if kind is KeyType.SIGNING else keys.agreement
+    if kind in (KeyType.SIGNING, KeyType.AGREEMENT):
+        if pair is None:
+            return None
+        whole = pair.private.reveal(), pair.peer, pair.peer_certificate, pair.own_certificate
+        return Secret(msgspec.msgpack.encode(whole))
+    secrets_of = {
+        KeyType.GUEK: keys.guek,
+        KeyType.GAK: keys.gak,
+        KeyType.PASSWORD: keys.password,
+        KeyType.MASTER: keys.master,
+    }
+    return secrets_of[kind]
 
 
 def _derived(kek: Secret, use: bytes) -> bytes:

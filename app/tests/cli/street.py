@@ -57,6 +57,7 @@ class Street:
         ahead: float = 0.0,
         faults: tuple[Any, ...] = (),
         place: Addressing | None = None,
+        suite: int = 0,
         **habits: Any,
     ) -> None:
         self._background = Background()
@@ -65,7 +66,7 @@ class Street:
         place = place or Addressing("127.0.0.1", 0, 0)
         self.fleet = Fleet(count, SEED, true_time, habits=Habits(**habits), addressing=place, faults=faults)
         self.keys = folder / "keys.toml"
-        generate_keys(self.keys)
+        generate_keys(self.keys, suite)
         self.meter.given = bench_keys(self.keys)
         self._background.run(self.fleet.listen())
 

@@ -17,8 +17,37 @@ from tests.cli.street import ENERGY, EVENTS, HOUR, LOAD, NAME, SEED, iso, truths
 # --- associations, links
 
 
+@pytest.mark.parametrize("suite", [1, 2])
+@pytest.mark.parametrize("auth", ["gmac", "ecdsa", "sha256"])
+def test_a_meter_of_suites_1_and_2_is_read(dcu, street, auth, suite):
+    here = street(authentication=Authentication[auth.upper()], suite=suite, ciphered=True)
+    done = dcu("read", *here.options(auth=auth), "--ciphered", "--dedicated", ENERGY, "--json")
+    assert (done.code, done.json[0]["unit"]) == (0, "Wh")
+    assert here.fleet.status()["refused"] == {}
+
+
+def test_a_meter_that_is_configured_ciphered_is_not_read_in_the_clear(dcu, street):
+    here = street(authentication=Authentication.SHA256, ciphered=True)
+    done = dcu("read", *here.options(auth="sha256"), ENERGY)
+    assert done.code == 6
+    assert "application-context-name-not-supported" in done.err
+
+
+def test_a_wrong_signing_key_is_an_authentication_that_failed(dcu, street):
+    here = street(authentication=Authentication.ECDSA, suite=1)
+    lines = here.keys.read_text().splitlines()
+    other = {"meter_signing": "meter_agreement"}
+    values = dict(line.split(" = ", 1) for line in lines if " = " in line)
+    for name, source in other.items():
+        values[name] = values[source]
+    here.keys.write_text("".join(f"{name} = {value}\n" for name, value in values.items()))
+    done = dcu("read", *here.options(auth="ecdsa"), ENERGY)
+    assert done.code == 7
+    assert "does not fit: check its public key or certificate" in done.err
+
+
 @pytest.mark.parametrize("carrier", ["tcp", "udp"])
-@pytest.mark.parametrize("auth", ["none", "low", "gmac", "dedicated"])
+@pytest.mark.parametrize("auth", ["none", "low", "md5", "sha1", "sha256", "gmac", "dedicated"])
 def test_a_meter_is_read_with_every_authentication_over_tcp_and_udp(dcu, street, auth, carrier):
     kind = Authentication.GMAC if auth == "dedicated" else Authentication[auth.upper()]
     here = street(authentication=kind)

@@ -118,7 +118,7 @@ HERE = ("--tcp", "127.0.0.1:9")
         (("read", *HERE, "--from", "yesterday", LOAD), 3, "'yesterday' is no time: write 2026-11-19"),
         (("read", *HERE, "--auth", "gmac", NAME), 3, "authentication gmac needs --keys FILE"),
         (("read", *HERE, "--auth", "low", NAME), 3, "authentication low needs --keys FILE"),
-        (("read", *HERE, "--auth", "md5", NAME), 2, "'md5' is not one of 'none', 'low', 'gmac'"),
+        (("read", *HERE, "--auth", "md4", NAME), 2, "'md4' is not one of 'none', 'low', 'md5', 'sha1'"),
         (("read", *HERE, "--dedicated", NAME), 3, "--dedicated is for --auth gmac"),
         (("read", *HERE, "--family", "nobody's", NAME), 3, 'no meter profile "nobody\'s"; there are: generic'),
         (("read", *HERE, "--family", "not-there.toml", NAME), 3, "not-there.toml: cannot be read"),
@@ -157,7 +157,7 @@ def test_a_wrong_command_line_says_what_is_allowed(dcu, arguments, code, says):
             "client and meter have the same system title: nonces would be used twice",
         ),
         ("suite = 7", "key suite: allowed: 0, 1, 2"),
-        ("suite = 1", "key suite: 0 is the one suite that can be used so far"),
+        ('suite = 1\nsigning_key = "00"', "key signing_key: allowed are 64 hexadecimal digits"),
     ],
 )
 def test_a_mistake_in_the_keys_file_names_file_and_key_and_shows_no_secret(dcu, tmp_path, text, says):

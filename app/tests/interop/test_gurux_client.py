@@ -4,11 +4,13 @@ It is driven without I/O: its frames go to a ServerSession in the same process. 
 own, it says so: "(gurux)". Keys are the Green Book's examples.
 """
 
+import random
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
 from gurux_dlms import GXDateTime, GXReplyData
+from gurux_dlms.ecdsa import GXPrivateKey, GXPublicKey
 from gurux_dlms.enums import AssociationResult, DataType, InterfaceType, Security
 from gurux_dlms.enums import Authentication as GXAuthentication
 from gurux_dlms.GXDLMSException import GXDLMSException
@@ -21,24 +23,25 @@ from gurux_dlms.objects import (
     GXDLMSProfileGeneric,
     GXDLMSRegister,
 )
+from gurux_dlms.objects.enums import SecuritySuite
 from gurux_dlms.secure import GXDLMSSecureClient
 
 from dcu.cosem import axdr, data, profile
 from dcu.cosem.apdu import DataAccessResult
-from dcu.cosem.association import ServerAssociation
+from dcu.cosem.association import Authentication, ServerAssociation
 from dcu.cosem.datetimes import CosemDateTime, TimeZoneRule
+from dcu.cosem.hls import aes_ecb
 from dcu.cosem.profile import CLOCK, ByEntry, ByRange
 from dcu.cosem.server import ServerSession
 from dcu.link import wrapper
 from tests.cosem.small_meter import (
     CLIENT,
     CLIENT_TITLE,
-    CONTEXTS,
     DISCONNECT,
-    KEYS,
     LIMIT,
     PROFILE,
     SmallMeter,
+    context_of,
 )
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,7 +54,30 @@ SETTINGS = {  # our context's name: how gurux is set for it
     "gmac, plain services": (GXAuthentication.HIGH_GMAC, Security.NONE),
     "gmac, global key": (GXAuthentication.HIGH_GMAC, Security.AUTHENTICATION_ENCRYPTION),
     "gmac, dedicated key": (GXAuthentication.HIGH_GMAC, Security.AUTHENTICATION_ENCRYPTION),
+    **{
+        f"{ours}, {how}": (theirs, security)
+        for ours, theirs in (
+            ("high", GXAuthentication.HIGH),
+            ("md5", GXAuthentication.HIGH_MD5),
+            ("sha1", GXAuthentication.HIGH_SHA1),
+            ("sha256", GXAuthentication.HIGH_SHA256),
+        )
+        for how, security in (
+            ("plain services", Security.NONE),
+            ("global key", Security.AUTHENTICATION_ENCRYPTION),
+        )
+    },
+    **{
+        f"gmac, suite {suite}, {how} key": (GXAuthentication.HIGH_GMAC, Security.AUTHENTICATION_ENCRYPTION)
+        for suite in (1, 2)
+        for how in ("global", "dedicated")
+    },
 }
+SIGNING = {
+    "ecdsa, suite 1, plain services": (GXAuthentication.HIGH_ECDSA, Security.NONE),
+    "ecdsa, suite 1, global key": (GXAuthentication.HIGH_ECDSA, Security.AUTHENTICATION_ENCRYPTION),
+}
+P_384 = {"ecdsa, suite 2, global key": (GXAuthentication.HIGH_ECDSA, Security.AUTHENTICATION_ENCRYPTION)}
 
 
 class ProfileMeter(SmallMeter):
@@ -80,18 +106,26 @@ class Gurux:
     """A gurux client and our server, joined by calls."""
 
     def __init__(self, context, *, max_pdu=0xFFFF, protected_release=True):
-        authentication, policy, dedicated = CONTEXTS[context]
+        authentication, policy, dedicated, held, meters = context_of(context)
         self.meter = ProfileMeter()
-        terms = ServerAssociation(authentication, KEYS, CLIENT_TITLE, policy)
+        maker = aes_ecb if authentication is Authentication.HIGH else None
+        terms = ServerAssociation(authentication, meters, CLIENT_TITLE, policy, manufacturer=maker)
         self.server = ServerSession(self.meter, {CLIENT: terms}, counter=count(5000).__next__)
-        how, security = SETTINGS[context]
-        password = KEYS.password.reveal() if how == GXAuthentication.LOW else None
+        how, security = (SETTINGS | SIGNING | P_384)[context]
+        password = held.password.reveal() if authentication.secret else None
         self.client = client = GXDLMSSecureClient(True, CLIENT, 1, how, password, InterfaceType.WRAPPER)
         client.ciphering.security = security
         client.ciphering.systemTitle = CLIENT_TITLE
-        client.ciphering.blockCipherKey = KEYS.guek.reveal()
-        client.ciphering.authenticationKey = KEYS.gak.reveal()
-        client.ciphering.dedicatedKey = bytes(range(16)) if dedicated else None
+        client.ciphering.securitySuite = SecuritySuite(held.suite)
+        client.ciphering.blockCipherKey = held.guek.reveal()
+        client.ciphering.authenticationKey = held.gak.reveal()
+        client.ciphering.dedicatedKey = bytes(range(len(held.guek))) if dedicated else None
+        if how == GXAuthentication.HIGH_ECDSA:
+            pair = (
+                GXPublicKey.fromRawBytes(held.signing.peer),
+                GXPrivateKey.fromRawBytes(held.signing.private.reveal()),
+            )
+            client.ciphering.signingKeyPair = pair
         client.maxReceivePDUSize = max_pdu
         client.useProtectedRelease = protected_release and bool(policy.response)
         self.answers = []
@@ -227,6 +261,28 @@ def test_the_proof_is_taken_under_the_global_key_though_a_dedicated_one_was_agre
     gurux = Gurux("gmac, dedicated key").associate()
     gurux.ask(gurux.client.read(GXDLMSRegister("1.0.1.8.0.255"), 2))
     assert [answer[0] for answer in gurux.answers] == [0x61, 0xCF, 0xD4]
+
+
+@pytest.mark.parametrize("context", SIGNING)
+def test_guruxs_signature_is_taken_and_it_cannot_check_ours(context, monkeypatch, capsys):
+    """(gurux) Its challenge has 16 bytes where HLS 7 takes 32 to 64; it prints its private key; and its arithmetic
+    of the curve fails when it checks a signature, by an exception or by a wrong verdict that it then trips over."""
+    with pytest.raises(GXDLMSException, match="Authentication failure"):
+        Gurux(context).associate()
+    gurux = Gurux(context)
+    monkeypatch.setattr(GXSecure, "generateChallenge", lambda: bytes(random.randrange(256) for _ in range(32)))
+    with pytest.raises((ValueError, UnboundLocalError), match=r"not invertible|cannot access"):
+        gurux.associate()
+    assert gurux.server.associated(CLIENT)
+    assert "Private signed key" in capsys.readouterr().out
+
+
+def test_gurux_cannot_sign_on_p_384(monkeypatch, capsys):
+    """(gurux) Its arithmetic of the curve again, before anything is sent."""
+    monkeypatch.setattr(GXSecure, "generateChallenge", lambda: bytes(random.randrange(256) for _ in range(32)))
+    with pytest.raises(ValueError, match="Invalid"):
+        Gurux("ecdsa, suite 2, global key").associate()
+    assert "Private signed key" in capsys.readouterr().out
 
 
 def test_gurux_asks_again_where_its_challenge_looks_like_an_apdu(monkeypatch):

@@ -1,8 +1,15 @@
+from dataclasses import replace
+
 import pytest
 
+from dcu.certificates import Purpose
 from dcu.credentials import MeterKeys, Secret
 from dcu.errors import ConfigError
 from dcu.keys.keysfile import load
+from dcu.suites import SUITES
+from tests.cosem.certificates import issued
+from tests.cosem.suite_keys import CLIENT_TITLE, METER_TITLE
+from tests.cosem.suite_keys import keys as suite_keys
 
 FULL = """
 password = "12345678"
@@ -86,3 +93,87 @@ def test_a_missing_file_is_said_so(path):
     path.unlink()
     with pytest.raises(ConfigError, match="cannot be read"):
         load(path)
+
+
+# --- suites 1 and 2
+
+SUITES_TITLE = METER_TITLE.hex()
+
+
+def suite_text(number, **changes):
+    """A keys file of a suite, with our tests' keys."""
+    client, meter = suite_keys(number)
+    lines = {
+        "suite": number,
+        "system_title": f'"{SUITES_TITLE}"',
+        "guek": f'"{client.guek.reveal().hex()}"',
+        "gak": f'"{client.gak.reveal().hex()}"',
+        "master_key": f'"{client.master.reveal().hex()}"',
+        "signing_key": f'"{client.signing.private.reveal().hex()}"',
+        "meter_signing": f'"{client.signing.peer.hex()}"',
+        "agreement_key": f'"{client.agreement.private.reveal().hex()}"',
+        "meter_agreement": f'"{client.agreement.peer.hex()}"',
+        "meter_signing_key": f'"{meter.signing.private.reveal().hex()}"',
+        **changes,
+    }
+    return "".join(f"{key} = {value}\n" for key, value in lines.items() if value is not None)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_file_of_suites_1_and_2_holds_signing_and_agreement_keys(path, number):
+    path.write_text(suite_text(number))
+    file = load(path)
+    client, meter = suite_keys(number)
+    assert file.meter_keys() == replace(client, password=None)
+    assert file.simulated == (meter.signing.private, None)
+    file.require_signing()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_meters_public_key_may_stand_in_its_certificate(path, number):
+    client, _ = suite_keys(number)
+    certificate = issued(METER_TITLE, SUITES[number], client.signing.peer, Purpose.SIGNING)
+    path.write_text(suite_text(number, meter_signing=f'"{certificate.hex()}"'))
+    assert load(path).signing == replace(client.signing, peer_certificate=certificate)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"signing_key": None}, "key signing_key is missing: the other one is there"),
+        ({"meter_agreement": None}, "key meter_agreement is missing"),
+        ({"signing_key": '"00"'}, "key signing_key: allowed are 64 hexadecimal digits"),
+        ({"signing_key": f'"{"ff" * 32}"'}, "key signing_key: the private key is none of security suite 1"),
+        ({"meter_signing": f'"{"00" * 64}"'}, "key meter_signing: .* is no point of the curve"),
+        ({"meter_signing": '"3082"'}, "key meter_signing: .* no certificate that can be read"),
+        ({"suite": 0}, "key signing_key: suite 0 has no such key"),
+        ({"suite": 2}, "key guek: allowed are 64 hexadecimal digits"),
+        ({"master_key": '"00"'}, "key master_key: allowed are 32 hexadecimal digits"),
+    ],
+)
+def test_a_mistake_in_the_keys_of_a_suite_is_named_and_shows_no_secret(path, changes, message):
+    path.write_text(suite_text(1, **changes))
+    with pytest.raises(ConfigError, match=message) as refused:
+        load(path)
+    assert suite_keys(1)[0].signing.private.reveal().hex() not in str(refused.value)
+
+
+def test_a_certificate_of_another_meter_or_for_another_use_is_refused(path):
+    client, _ = suite_keys(1)
+    for title, purpose, said in (
+        (CLIENT_TITLE, Purpose.SIGNING, "the certificate is of 4d4d4d0000000001"),
+        (METER_TITLE, Purpose.AGREEMENT, "the certificate is for key agreement"),
+    ):
+        certificate = issued(title, SUITES[1], client.signing.peer, purpose)
+        path.write_text(suite_text(1, meter_signing=f'"{certificate.hex()}"'))
+        with pytest.raises(ConfigError, match=said):
+            load(path)
+
+
+def test_signing_needs_a_suite_that_has_it(path):
+    path.write_text(FULL)
+    with pytest.raises(ConfigError, match="key suite: 1 or 2 have signatures"):
+        load(path).require_signing()
+    path.write_text(suite_text(1, signing_key=None, meter_signing=None))
+    with pytest.raises(ConfigError, match="key signing_key is missing"):
+        load(path).require_signing()

@@ -69,7 +69,7 @@ def test_what_a_maker_writes_is_what_the_dcu_reads(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD.replace("format = 1", "format = 2"), "key format: 2 is not known here; allowed: 1"),
+        (GOOD.replace("format = 1", "format = 3"), "key format: 3 is not known here; allowed: 1, 2"),
         (GOOD.replace("aes-kwp", "plain"), "key wrapping: allowed: 'aes-kwp'"),
         (GOOD.replace("maker", "Maker"), "allowed keys: format, maker, transport_key, wrapping, meters"),
         (GOOD.replace("tcp://192.0.2.1:4059", "192.0.2.1"), "meter EXM1: key address: write SCHEME://HOST:PORT"),
