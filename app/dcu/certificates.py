@@ -11,15 +11,17 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from dcu.errors import AuthenticationFailed, DecodeError
 from dcu.suites import SUITES, Suite
+
+if TYPE_CHECKING:  # imported where it is used: it brings megabytes, and most DCUs never see a certificate
+    from cryptography import x509
 
 MAX_SIZE = 4096  # bytes: a DLMS certificate has some 500
 _CURVES = {"secp256r1": SUITES[1], "secp384r1": SUITES[2]}
@@ -57,8 +59,10 @@ class Certificate:
         if self.suite.number != suite:
             raise AuthenticationFailed(f"the certificate is of {self.suite}, configured is suite {suite}")
 
-    def require_issuer(self, authority: x509.Certificate) -> None:
+    def require_issuer(self, authority: "x509.Certificate") -> None:
         """Raises AuthenticationFailed unless `authority` signed it."""
+        from cryptography import x509
+
         try:
             x509.load_der_x509_certificate(self.raw).verify_directly_issued_by(authority)
         except (InvalidSignature, ValueError, TypeError):
@@ -74,6 +78,8 @@ def parse(raw: bytes) -> Certificate:
     """Read a DER certificate. Raises DecodeError."""
     if len(raw) > MAX_SIZE:
         raise DecodeError(f"a certificate of {len(raw)} bytes, at most {MAX_SIZE} are read")
+    from cryptography import x509
+
     try:
         found = x509.load_der_x509_certificate(raw)
         key, usage = found.public_key(), found.extensions.get_extension_for_class(x509.KeyUsage).value
@@ -96,6 +102,8 @@ def parse_request(raw: bytes) -> tuple[bytes, Suite, bytes]:
     """Read a DER certification request (PKCS #10): title, suite, the public key it proves to hold. DecodeError."""
     if len(raw) > MAX_SIZE:
         raise DecodeError(f"a certification request of {len(raw)} bytes, at most {MAX_SIZE} are read")
+    from cryptography import x509
+
     try:
         found = x509.load_der_x509_csr(raw)
         key, subject, holds = found.public_key(), _name(found.subject), found.is_signature_valid
@@ -118,11 +126,13 @@ def public_of(raw: bytes, title: bytes, purpose: Purpose, suite: int) -> bytes:
     return certificate.public
 
 
-def der(certificate: x509.Certificate) -> bytes:
+def der(certificate: "x509.Certificate") -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
-def _name(name: x509.Name) -> str:
+def _name(name: "x509.Name") -> str:
+    from cryptography.x509.oid import NameOID
+
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(found[0].value) if found else name.rfc4514_string()
 
