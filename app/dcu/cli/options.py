@@ -25,7 +25,15 @@ from dcu.keys import keysfile
 _CIPHERING = (Authentication.GMAC, Authentication.ECDSA)  # what ciphers unless a family says otherwise
 F = TypeVar("F", bound=Callable[..., Any])
 
-DIRECT = ("client", "server", "auth", "ciphered", "dedicated", "keys_path", *ONLY_HERE)  # what a link of our own asks for
+DIRECT = (
+    "client",
+    "server",
+    "auth",
+    "ciphered",
+    "dedicated",
+    "keys_path",
+    *ONLY_HERE,
+)  # what a link of our own asks for
 TIMEOUT = 10.0  # seconds for one answer
 
 
