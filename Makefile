@@ -84,3 +84,8 @@ device-run: $(VENV)/ready ## Boot the device in QEMU with a console and a street
 .PHONY: device-test
 device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expression: some of them; WORKERS=N devices at a time)
 	cd ci && $(BIN)/python -m pytest -c device/tests/pytest.ini device/tests --durations=0 $(if $(TESTS),-k "$(TESTS)",-n $(WORKERS))
+
+.PHONY: powercut
+powercut: $(VENV)/ready ## Cut the power in N states of store, environment and device (N=, SEED=, BOOTS=, ONLY=host|device, STATE= RECORDING=, JSON=1)
+	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci:$(CURDIR)/app $(BIN)/python -m device.powercut $(if $(N),--states $(N)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(BOOTS),--boots $(BOOTS)) $(if $(ONLY),--only $(ONLY)) $(if $(STATE),--state "$(STATE)") $(if $(RECORDING),--recording $(RECORDING)) $(if $(JSON),--json)

@@ -65,7 +65,7 @@ class Device:
         sockets = {name: self.home / f"{name}.sock" for name in ("qmp", "shell")}
         for path in sockets.values():
             path.unlink(missing_ok=True)
-        command = [*arguments(self._firmware, self.card, self.disk, icount=self._icount), *self._extra]
+        command = [*arguments(self._firmware, *self.drives(), icount=self._icount), *self._extra]
         command += ["-serial", f"file:{self.serial_log}", "-qmp", f"unix:{sockets['qmp']},server=on,wait=off"]
         command += ["-chardev", f"socket,id=shell,path={sockets['shell']},server=on,wait=off"]
         command += ["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=shell,name=dcu.bench"]
@@ -81,6 +81,10 @@ class Device:
         self._shell = socket.socket(socket.AF_UNIX)
         self._shell.connect(str(sockets["shell"]))
         self._pending = b""
+
+    def drives(self) -> tuple[str, str]:
+        """What QEMU opens as SD card and as disk."""
+        return str(self.card), str(self.disk)
 
     def cut(self) -> None:
         """Take the power away: what the guest has not written to its disks is lost."""
@@ -185,7 +189,7 @@ class Device:
             time.sleep(0.02)
 
 
-def arguments(firmware: Path, card: Path, disk_image: Path, *, icount: bool = False) -> list[str]:
+def arguments(firmware: Path, card: Path | str, disk_image: Path | str, *, icount: bool = False) -> list[str]:
     """Return QEMU's command line for a device with these disks; consoles are the caller's."""
     raw = "if=none,format=raw"
     accelerator = ["-icount", "shift=auto"] if icount else ["-accel", "tcg,thread=multi"]

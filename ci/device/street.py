@@ -3,12 +3,15 @@
 
 import json
 import select
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 HOST = "10.0.2.2"  # this host's loopback, seen from the guest
 
@@ -19,10 +22,11 @@ class Street:
     def __init__(self, meters: int, *options: str) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="dcu-street-")
         home = Path(self._home.name)
-        self._shipment, self._key = home / "shipment.toml", home / "transport.key"
+        self._shipment, self._key, self._seen = home / "shipment.toml", home / "transport.key", home / "status.json"
         self._command: Sequence[str] = [
             *(str(Path(sys.executable).with_name("neighbourhood")), "meters", "--json", "--count", str(meters)),
-            *("--shipment", str(self._shipment), "--transport-key", str(self._key), *options),
+            *("--shipment", str(self._shipment), "--transport-key", str(self._key), "--status", str(self._seen)),
+            *options,
         ]
 
     def __enter__(self) -> "Street":
@@ -37,6 +41,18 @@ class Street:
         self._process.terminate()
         self._process.wait(20)
         self._home.cleanup()
+
+    def status(self) -> dict[str, Any]:
+        """What the meters have seen: `counters` (the highest that each accepted), `counter_reuse` and more."""
+        self._seen.unlink(missing_ok=True)
+        self._process.send_signal(signal.SIGUSR1)
+        end = time.monotonic() + 30
+        while not self._seen.exists():
+            if time.monotonic() > end:
+                raise TimeoutError("the street does not say what it has seen")
+            time.sleep(0.02)
+        seen: dict[str, Any] = json.loads(self._seen.read_text())
+        return seen
 
     @property
     def shipment(self) -> bytes:
