@@ -25,7 +25,7 @@ from dcu.cli.output import note
 from dcu.collect.reach import endpoint
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.errors import DcuError
-from dcu.model import AttributeRef, Column, Obis
+from dcu.model import AttributeRef, Column, MethodRef, Obis
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,14 @@ class Access(Protocol):
     def clock(self, sync: bool) -> ClockAnswer: ...
 
     def relay(self, command: str) -> RelayAnswer: ...
+
+    def write(self, attribute: AttributeRef, raw: bytes) -> bytes | None:
+        """Write an encoded value, once; return what the meter holds then, None where it does not let us read it."""
+        ...
+
+    def call(self, method: MethodRef, raw: bytes | None) -> bytes | None:
+        """Call a method, once; return what it returned, encoded."""
+        ...
 
 
 def open_access(*, meter: str | None, socket: Path, **options: Any) -> Access:

@@ -13,12 +13,14 @@ from dcu.cli.collector import ask, pages
 from dcu.cli.options import family_named
 from dcu.collect.jobs.discovery import SCALED
 from dcu.control.messages import Fault, revive
-from dcu.cosem import axdr, profile
+from dcu.cosem import apdu, axdr, profile
+from dcu.cosem.apdu import ActionResult, DataAccessResult
 from dcu.cosem.datetimes import TimeZoneRule
-from dcu.errors import ConfigError, DecodeError
-from dcu.model import AttributeRef, Column, Obis
+from dcu.errors import AccessDenied, ConfigError, DecodeError, MalformedAnswer
+from dcu.model import AttributeRef, Column, MethodRef, Obis
 
 CLOCK = AttributeRef.parse("8,0-0:1.0.0*255,2")
+_INVOKE = 0xC1  # invoke-id-and-priority of what the collector carries for us: confirmed, high priority
 STATUS = AttributeRef.parse("1,0-0:96.10.1*255,2")
 
 
@@ -65,6 +67,35 @@ class Collected:
     def relay(self, command: str) -> RelayAnswer:
         found = self._ask("command", command=command)
         return RelayAnswer(found["output"], found["state"], found["confirmed"])
+
+    def write(self, attribute: AttributeRef, raw: bytes) -> bytes | None:
+        answer = self._passed(apdu.SetRequestNormal(_INVOKE, attribute, None, raw))
+        if not isinstance(answer, apdu.SetResponseNormal):
+            raise MalformedAnswer(f"{type(answer).__name__} where {attribute} was written")
+        if answer.result != DataAccessResult.SUCCESS:
+            raise AccessDenied(f"{attribute}: {answer.result}", answer.result)
+        (after,) = self.read([attribute])
+        if isinstance(after.error, AccessDenied):
+            return None
+        return self._given(after)
+
+    def call(self, method: MethodRef, raw: bytes | None) -> bytes | None:
+        answer = self._passed(apdu.ActionRequestNormal(_INVOKE, method, raw))
+        if not isinstance(answer, apdu.ActionResponseNormal):
+            raise MalformedAnswer(f"{type(answer).__name__} where {method} was called")
+        if answer.result != ActionResult.SUCCESS:
+            raise AccessDenied(f"{method}: {answer.result}", answer.result)
+        if isinstance(answer.value, DataAccessResult):
+            raise AccessDenied(f"{method} was executed, but what it returned is withheld: {answer.value}", answer.value)
+        return answer.value
+
+    def _passed(self, request: apdu.Apdu) -> apdu.Apdu:
+        """Have the collector carry a request of ours; it audits it."""
+        answer = bytes.fromhex(self._ask("opaque", apdu=apdu.encode(request).hex())["apdu"])
+        try:
+            return apdu.decode(answer)
+        except DecodeError as error:
+            raise MalformedAnswer(f"the meter's answer does not decode: {error}") from None
 
     def _periodic(self, obis: Obis, window: Window, period: int) -> Rows:
         """From the store, what is missing there from the meter."""

@@ -68,13 +68,13 @@ class Direct:
             return None
         return value if isinstance(value, int) else None
 
-    async def set(self, attribute: AttributeRef, value: axdr.Data) -> None:
-        """Never repeated: the caller reads the effect back."""
-        await self._converse(self._session.set(attribute, axdr.encode(value)))
+    async def set(self, attribute: AttributeRef, raw: bytes) -> None:
+        """Write an encoded value. Never repeated: the caller reads the effect back."""
+        await self._converse(self._session.set(attribute, raw))
 
-    async def action(self, method: MethodRef, parameter: axdr.Data) -> None:
-        """Never repeated: the caller reads the effect back."""
-        await self._converse(self._session.action(method, axdr.encode(parameter)))
+    async def action(self, method: MethodRef, raw: bytes | None) -> bytes | None:
+        """Call with an encoded parameter. Never repeated: the caller reads the effect back."""
+        return await self._converse(self._session.action(method, raw))
 
     async def associate(self) -> None:
         await self._repeated(self._session.associate)

@@ -112,7 +112,7 @@ class Linked:
             with decoding("the relay's state"):
                 return output, objects.decode_control_state(await meter.get(AttributeRef(RELAY, obis, 3)))
 
-        why = self._act(lambda meter: meter.action(MethodRef(RELAY, obis, METHODS[command]), axdr.i8(0)))
+        why = self._act(lambda meter: _called(meter, MethodRef(RELAY, obis, METHODS[command]), axdr.i8(0)))
         try:
             output, state = self._run(look)
         except DcuError as error:
@@ -122,6 +122,30 @@ class Linked:
         if why and not done:
             raise JobError(f"the {command} was not executed ({why}): the relay was read back, and did not move")
         return RelayAnswer(output, state.name.lower(), done)
+
+    def write(self, attribute: AttributeRef, raw: bytes) -> bytes | None:
+        why = self._act(lambda meter: meter.set(attribute, raw))
+        try:
+            after = self._run(lambda meter: meter.get(attribute))
+        except REFUSED:
+            if why:
+                raise _unknown("writing", why) from None
+            return None
+        except DcuError as error:
+            raise _unknown("writing", why or error) from None
+        if why and after != raw:
+            raise JobError(f"{attribute} was not written ({why}): it was read back, and holds another value")
+        return after
+
+    def call(self, method: MethodRef, raw: bytes | None) -> bytes | None:
+        returned: list[bytes | None] = []
+
+        async def work(meter: Direct) -> None:
+            returned.append(await meter.action(method, raw))
+
+        if why := self._act(work):
+            raise _unknown("action", why)
+        return returned[0]
 
     def close(self) -> None:
         """Release the association."""
@@ -152,10 +176,10 @@ class Linked:
     async def _adjust(self, meter: Direct, offset: float) -> None:
         obis = self._family.clock_object
         if self._family.clock.adjust == "shift" and abs(offset) <= LARGEST_SHIFT:
-            await meter.action(MethodRef(CLOCK, obis, SHIFT_TIME), axdr.i16(-round(offset)))
+            await _called(meter, MethodRef(CLOCK, obis, SHIFT_TIME), axdr.i16(-round(offset)))
         else:
             now = CosemDateTime.from_utc(datetime.now(UTC), self._rule)
-            await meter.set(AttributeRef(CLOCK, obis, 2), axdr.octets(now.encode()))
+            await meter.set(AttributeRef(CLOCK, obis, 2), axdr.encode(axdr.octets(now.encode())))
 
     async def _offset(self, meter: Direct) -> tuple[datetime, float, bool]:
         asked = datetime.now(UTC)
@@ -180,6 +204,10 @@ class Linked:
         end = window.end or datetime.now(UTC) + timedelta(hours=1)  # the meter's clock may be ahead of ours
         first, last = (CosemDateTime.from_utc(at, self._rule) for at in (window.start, end))
         return profile.by_range(profile.CLOCK, first, last)
+
+
+async def _called(meter: Direct, method: MethodRef, parameter: axdr.Data) -> None:
+    await meter.action(method, axdr.encode(parameter))
 
 
 async def _read(meter: Direct, attribute: AttributeRef) -> Answer:

@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "read": ("dcu.cli.read:read", "Read attributes and profiles of a meter."),
     "objects": ("dcu.cli.objects:objects", "List what a meter holds."),
     "clock": ("dcu.cli.clock:clock", "Show or set a meter's clock."),
+    "write": ("dcu.cli.write:write", "Write an attribute of a meter."),
+    "action": ("dcu.cli.write:action", "Call a method of a meter's object."),
     "disconnect": ("dcu.cli.relay:disconnect", "Open a meter's supply relay."),
     "reconnect": ("dcu.cli.relay:reconnect", "Close a meter's supply relay."),
     "decode": ("dcu.cli.decode:decode", "Show what is inside captured frames."),

@@ -166,10 +166,9 @@ def test_an_action_that_was_lost_itself_is_not_sent_again_either(dcu, street):
 
 def test_canary_a_client_that_repeats_actions_is_found_out(dcu, street, monkeypatch):
     from dcu.cli.direct import Direct
-    from dcu.cosem import axdr
 
-    async def careless(self, method, parameter):
-        await self._repeated(lambda: self._session.action(method, axdr.encode(parameter)))
+    async def careless(self, method, raw):
+        return await self._repeated(lambda: self._session.action(method, raw))
 
     monkeypatch.setattr(Direct, "action", careless)
     here = street()

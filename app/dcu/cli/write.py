@@ -1,0 +1,80 @@
+"""`dcu write` and `dcu action`: what changes a meter goes out once; a value is read back, never assumed."""
+
+from typing import Any
+
+import click
+
+from dcu.cli import exits, output, typed, values
+from dcu.cli.access import Access, open_access
+from dcu.cli.options import meter_options
+from dcu.cosem.datetimes import TimeZoneRule
+from dcu.errors import ConfigError
+from dcu.model import AttributeRef, MethodRef
+
+
+@click.command()
+@meter_options
+@output.json_option
+@click.argument("attribute", metavar="CLASS,OBIS,ATTRIBUTE")
+@click.argument("value", metavar="VALUE")
+def write(attribute: str, value: str, as_json: bool, **where: Any) -> int:
+    """Write one attribute of a meter, and read it back.
+
+    VALUE has the type of what the meter holds there; or it says its type: u32:1000, octets:0A0B, text:abc, bits:0101,
+    time:2026-11-20T12:00 (UTC), null, raw:HEX (encoded already). -- before a negative one.
+    """
+    ref = AttributeRef.parse(attribute)
+    if typed.typed(value) and not value.startswith("time:"):
+        typed.encoded(value)  # a mistake is told before anybody is asked
+    access = open_access(**where)
+    before, rule = _held(access, ref, needed=not typed.typed(value))
+    raw = typed.encoded(value, rule=rule) if typed.typed(value) else typed.like(value, before or b"", rule=rule)
+    after = access.write(ref, raw)
+    confirmed = after in (None, raw)
+    if as_json:
+        shown = {"before": _meant(ref, before, rule), "after": _meant(ref, after, rule), "confirmed": after == raw}
+        output.show_json({"object": str(ref), "name": values.named(ref), **shown})
+    else:
+        was, now = (values.spelled(_meant(ref, each, rule)) for each in (before, after))
+        click.echo(f"{values.named(ref)}: {was} → {now if after is not None else 'written'}")
+    if after is None:
+        output.note("the meter took it; it does not let this client read it back")
+    elif not confirmed:
+        output.note("the meter took it, and holds another value")
+    return exits.OK if confirmed else exits.FAILED
+
+
+@click.command()
+@meter_options
+@output.json_option
+@click.argument("method", metavar="CLASS,OBIS,METHOD")
+@click.argument("parameter", metavar="[TYPE:VALUE]", required=False)
+def action(method: str, parameter: str | None, as_json: bool, **where: Any) -> None:
+    """Call one method of a meter's object; show what it returns.
+
+    It goes out once. Where no answer comes nobody can tell whether it was executed: look at the object before you
+    call it again. Most methods take i8:0 where they need nothing.
+    """
+    parsed = AttributeRef.parse(method)
+    ref = MethodRef(parsed.class_id, parsed.obis, parsed.attribute)
+    if parameter is not None and not typed.typed(parameter):
+        raise ConfigError(f"{parameter!r}: a parameter says its type: i8:0, octets:0A0B, raw:HEX …")
+    raw = None if parameter is None else typed.encoded(parameter)
+    returned = open_access(**where).call(ref, raw)
+    meant = None if returned is None else _meant(AttributeRef(0, ref.obis, 0), returned, None)
+    if as_json:
+        output.show_json({"method": str(ref), "returned": meant, "raw": returned})
+    else:
+        click.echo("done" if returned is None else f"done; it returned {values.spelled(meant)}")
+
+
+def _held(access: Access, ref: AttributeRef, *, needed: bool) -> tuple[bytes | None, TimeZoneRule | None]:
+    """What the meter holds now; None where it does not say, and nobody needs it."""
+    (answer,) = access.read([ref])
+    if answer.error and needed:
+        raise answer.error
+    return None if answer.error else answer.raw, access.rule
+
+
+def _meant(ref: AttributeRef, raw: bytes | None, rule: TimeZoneRule | None) -> object:
+    return None if raw is None else values.meaning(ref, raw, 0, "", rule)
