@@ -76,6 +76,14 @@ def test_a_sound_key_file_is_not_reset(run):
     assert "sound" in done.err
 
 
+def test_a_method_is_called_and_a_value_written_through_the_collector_which_audits_it(run):
+    done = run("action", "--meter", TWO, "70,0-0:96.3.10*255,2", "i8:0")
+    assert (done.code, done.out) == (0, "done\n")
+    done = run("write", "--meter", TWO, "70,0-0:96.3.10*255,4", "enum:2")
+    assert done.code == 6  # the collector's client may not configure
+    assert "read-write-denied" in done.err
+
+
 def test_keys_are_not_exported(run):
     done = run("meters", "export")
     assert (done.code, done.out) == (4, "")
