@@ -259,6 +259,7 @@ def _way(fleet: Any, place: Any) -> tuple[str, str]:
         physical = fleet.wires.wiring.first
         return f"{fleet.wires.path} (HDLC, physical address {physical})", (
             f"--serial {fleet.wires.wiring.link or fleet.wires.path} --physical {physical}"
+            f"{' --mode-e' if fleet.wires.wiring.head else ''}"
         )
     framing = "HDLC" if place.hdlc else "wrapper"
     ways = [(kind, f"{place.host}:{port}") for kind, port in (("tcp", place.tcp), ("udp", place.udp)) if port]

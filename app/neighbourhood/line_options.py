@@ -26,6 +26,9 @@ def line_options(function: Callable[..., Any]) -> Callable[..., Any]:
                      help="How long a meter takes to answer there."),
         click.option("--noise", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE",
                      help="The share of bytes that arrive damaged there, both ways."),
+        click.option("--mode-e", "head", flag_value="E", default="",
+                     help="The one meter is behind an optical head: a sign-on at 300 baud, then HDLC (IEC 62056-21)."),
+        click.option("--mode-c", "head", flag_value="C", help="The same, but it refuses HDLC and only reads out."),
         click.option("--echo", is_flag=True, help="The line brings back what was sent, as optical heads do."),
     ):  # fmt: skip
         function = option(function)
@@ -47,4 +50,5 @@ def wiring(options: dict[str, Any]) -> Wiring | None:
         options["turnaround"],
         options["noise"],
         options["echo"],
+        options["head"] or "",
     )

@@ -8,23 +8,29 @@ fast as the machine. `noise` flips that share of the bytes, both ways, from a se
 import asyncio
 import contextlib
 import os
+import termios
 import tty
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dcu.errors import LinkClosed
 from dcu.link.hdlc_multidrop import Multidrop
 from dcu.link.hdlc_server import Station, Terms
 from dcu.link.listen import Handler
-from dcu.link.serial import Port, SerialStream, open_serial
+from dcu.link.serial import BAUDS, Port, SerialStream, open_serial
+from neighbourhood import truth
 from neighbourhood.meter import Meter
+from neighbourhood.optical import Head, State
 
 if TYPE_CHECKING:
     from neighbourhood.fleet import Fleet
 
+REACTION = 0.3  # seconds that the head waits before it speaks at another speed
 FIRST = 17  # physical addresses below 16 are reserved (IEC 62056-46, 6.4.2.3)
+
+_SPEEDS = {getattr(termios, f"B{baud}"): baud for baud in BAUDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,7 @@ class Wiring:
     """How a street's line is set up. Either `link` (a name for the pseudo-terminal) or `device`.
 
     name: what the collector calls the line: it stands in the meters' addresses
+    head: "E" or "C": the (one) meter is behind an optical head, and speaks HDLC only after a sign-on, or not at all
     pace: seconds a byte, 0: as fast as it goes; turnaround: seconds from a request to its answer
     """
 
@@ -43,6 +50,7 @@ class Wiring:
     turnaround: float = 0.0
     noise: float = 0.0
     echo: bool = False
+    head: Literal["", "E", "C"] = ""
 
 
 class Wires:
@@ -58,7 +66,13 @@ class Wires:
         self._held: int | None = None  # our hold on the far end: a pseudo-terminal that nobody holds hangs up
         self._serving: asyncio.Task[None] | None = None
         self._free_at = 0.0
-        self._out: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        self._out: asyncio.Queue[tuple[float, int, bytes]] = asyncio.Queue()
+        self.head: Head | None = None
+        self.left = False  # the HDLC link has ended: the head waits for a sign-on
+        if wiring.head:
+            if len(fleet.meters) > 1 or wiring.link is None:
+                raise ValueError("an optical head is of one meter, on a pseudo-terminal")
+            self.head = _head(self, fleet.meters[0])
 
     def address(self, index: int) -> str:
         return f"hdlc+serial://{self.wiring.name}/{self.wiring.first + index}"
@@ -93,12 +107,12 @@ class Wires:
             assert self.wiring.link
             self.wiring.link.unlink(missing_ok=True)
 
-    def say(self, data: bytes) -> None:
-        """Put bytes on the line once it is free."""
+    def say(self, data: bytes, speed: int = 0) -> None:
+        """Put bytes on the line once it is free; speed: at which they go out, 0: at whichever is set."""
         if data:
             wiring, now = self.wiring, asyncio.get_running_loop().time()
             self._free_at = max(self._free_at, now) + wiring.turnaround + len(data) * wiring.pace
-            self._out.put_nowait((self._free_at, self._spoilt(data)))
+            self._out.put_nowait((self._free_at, speed, self._spoilt(data)))
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -120,16 +134,38 @@ class Wires:
                 self._free_at = max(self._free_at, loop.time()) + len(data) * self.wiring.pace
                 if self.wiring.echo:
                     await self._stream.write(data)
-                self.say(self.bus.feed(self._spoilt(data), loop.time()))
+                self._answer(self._spoilt(data), loop.time())
 
     async def _speak(self) -> None:
         assert self._stream is not None
         loop = asyncio.get_running_loop()
         with contextlib.suppress(LinkClosed):
             while True:
-                at, data = await self._out.get()
+                at, speed, data = await self._out.get()
                 await asyncio.sleep(max(0.0, at - loop.time()))
+                if speed and speed != self._speed():
+                    data = bytes(byte ^ 0x55 for byte in data)
                 await self._stream.write(data)
+
+    def _answer(self, data: bytes, now: float) -> None:
+        head = self.head
+        if head is None:
+            self.say(self.bus.feed(data, now))
+            return
+        before = head.speed
+        answer = head.feed(data, self._speed(), now)
+        if head.state is State.READ_OUT and head.speed != before:
+            self._free_at = max(self._free_at, now) + REACTION
+            before = head.speed
+        self.say(answer, before)
+        if self.left:
+            self.left = False
+            head.sign_off()
+
+    def _speed(self) -> int:
+        """At which the port at the other end is set."""
+        assert self._held is not None
+        return _SPEEDS.get(termios.tcgetattr(self._held)[4], 0)
 
     def _spoilt(self, data: bytes) -> bytes:
         if not self.wiring.noise:
@@ -171,3 +207,20 @@ class _Drop:
 
     def _ended(self, client_sap: int, _server_sap: int) -> None:
         self._talks.pop(client_sap, None)
+        self._wires.left = True
+
+
+def _head(wires: Wires, meter: Meter) -> Head:
+    """What the display shows, line by line, is what a read-out has."""
+
+    def text() -> bytes:
+        shown = meter.registers(meter.now())
+        lines = [f"0.0.0({meter.serial})", f"1.8.0({shown.active_import / 1000:010.3f}*kWh)"]
+        lines.append(f"2.8.0({shown.active_export / 1000:010.3f}*kWh)")
+        lines.append(f"32.7.0({truth.voltage(meter.seed, meter.number, meter.now()) / 10:05.1f}*V)")
+        return "\r\n".join((*lines, "!", "")).encode()
+
+    def hear(data: bytes) -> bytes:
+        return wires.bus.feed(data, asyncio.get_running_loop().time())
+
+    return Head(meter.serial.removeprefix("GDM"), text, hear, only_c=wires.wiring.head == "C")

@@ -1,6 +1,6 @@
 """The options by which a command of its own reaches a meter, and how the channel is opened that they ask for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -13,12 +13,19 @@ from dcu.errors import ConfigError
 from dcu.link.hdlc_channel import open_hdlc
 from dcu.link.line import HalfDuplex
 from dcu.link.serial import BAUDS, Port, open_serial
+from dcu.link.sign_on import enter_hdlc
 from dcu.link.tcp import address
 from dcu.streams import Channel
 
 TURNAROUND = 0.01  # seconds: what RS-485 transceivers need to let go of the line
 PLACES = ("tcp_at", "udp_at", "serial_at")  # of these options exactly one
-ONLY_HERE = ("framing", "physical", "address_size", "rs485")  # what only a link of our own asks for, beside them
+ONLY_HERE = (
+    "framing",
+    "physical",
+    "address_size",
+    "mode_e",
+    "rs485",
+)  # what only a link of our own asks for, beside them
 
 LINK_OPTIONS = (
     click.option("--tcp", "tcp_at", metavar="HOST:PORT", help="Where the meter is: TCP."),
@@ -31,6 +38,7 @@ LINK_OPTIONS = (
         "--physical", type=click.IntRange(1, 16_382), metavar="N", help="HDLC: the meter's physical (lower) address."
     ),
     click.option("--address-size", type=click.Choice(["1", "2", "4"]), help="HDLC: its bytes. [default: the fewest]"),
+    click.option("--mode-e", is_flag=True, help="Sign on at 300 baud first, as at an optical head (IEC 62056-21)."),
     click.option(
         "--rs485",
         type=click.Choice(["rts", "rts-inverted"]),
@@ -46,6 +54,7 @@ class Carrier:
     reach: Reach
     port: Port | None
     hdlc: Hdlc
+    mode_e: bool = False
 
     @property
     def lossy(self) -> bool:
@@ -64,7 +73,15 @@ class Carrier:
         if self.port is None:
             return await connect(self.reach, client, server, self.hdlc, timeout)
         setup = hdlc_setup(self.reach.physical, client, server, self.hdlc, byte_time=self.port.byte_time)
-        return await open_hdlc(HalfDuplex(await open_serial(self.port), TURNAROUND), setup)
+        stream = await open_serial(self.port)
+        if self.mode_e:
+            try:
+                await enter_hdlc(stream, at_most=self.port.baud)
+            except BaseException:
+                await stream.close()
+                raise
+            setup = replace(setup, byte_time=stream.port.byte_time)
+        return await open_hdlc(HalfDuplex(stream, TURNAROUND), setup)
 
 
 def carrier(
@@ -76,14 +93,15 @@ def carrier(
     physical: int | None,
     address_size: str | None,
     rs485: Any,
+    mode_e: bool,
     hdlc: Hdlc,
 ) -> Carrier:
     """What the options say; `hdlc`: what the meter's family says. Raises ConfigError."""
     speaks_hdlc = framing == "hdlc" or serial_at is not None
     if serial_at is not None and framing == "wrapper":
         raise ConfigError("--framing wrapper is for TCP and UDP: on a serial line meters speak HDLC")
-    if rs485 and serial_at is None:
-        raise ConfigError("--rs485 is for --serial")
+    if (rs485 or mode_e) and serial_at is None:
+        raise ConfigError(f"{'--rs485' if rs485 else '--mode-e'} is for --serial")
     if not speaks_hdlc and (physical is not None or address_size):
         raise ConfigError("--physical and --address-size are for HDLC: say --framing hdlc")
     size = int(address_size or 0)
@@ -92,7 +110,7 @@ def carrier(
     if serial_at is not None:
         device, baud = port_of(serial_at)
         reach = Reach(True, "serial", line=device, physical=physical)
-        return Carrier(reach, Port(device, baud, rs485=rs485 or ""), hdlc)
+        return Carrier(reach, Port(device, baud, rs485=rs485 or ""), hdlc, mode_e)
     host, port = located(tcp_at or udp_at or "")
     return Carrier(Reach(speaks_hdlc, "udp" if udp_at else "tcp", host, port, physical=physical), None, hdlc)
 

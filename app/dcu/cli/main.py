@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "disconnect": ("dcu.cli.relay:disconnect", "Open a meter's supply relay."),
     "reconnect": ("dcu.cli.relay:reconnect", "Close a meter's supply relay."),
     "decode": ("dcu.cli.decode:decode", "Show what is inside captured frames."),
+    "sniff": ("dcu.cli.sniff:sniff", "Show live what passes on a serial line."),
+    "readout": ("dcu.cli.readout:readout", "Have a meter read out what it shows, without DLMS."),
     "run": ("dcu.cli.run:run", "Run the collector."),
     "meters": ("dcu.cli.meters:meters", "List, import and release meters."),
     "keys": ("dcu.cli.keys:keys", "Begin a damaged key file anew."),

@@ -110,3 +110,45 @@ def test_a_port_that_another_has_is_told(dcu, wired):
         os.close(descriptor)
     assert done.code == 5
     assert "another program has locked it, the collector perhaps" in done.err
+
+
+# --- through an optical head
+
+
+def test_mode_e_goes_on_in_hdlc(dcu, street, tmp_path):
+    made = street(place=Addressing(wiring=Wiring(tmp_path / "head", head="E")))
+    for _ in range(2):  # it signs off and on again
+        done = dcu("read", *options(made, tmp_path / "head"), "--mode-e", ENERGY, "--json")
+        assert done.code == 0, done.err
+        assert done.json[0]["value"] == made.meter.registers(made.meter.now()).active_import
+    assert made.fleet.wires.head.garbled == 0
+
+
+def test_without_the_sign_on_the_head_hears_nothing(dcu, street, tmp_path):
+    made = street(place=Addressing(wiring=Wiring(tmp_path / "head", head="E")))
+    assert dcu("read", *options(made, tmp_path / "head"), NAME, "--json").code == 5
+    assert made.fleet.wires.head.garbled > 0
+
+
+def test_a_meter_that_refuses_mode_e_is_read_out(dcu, street, tmp_path):
+    made = street(place=Addressing(wiring=Wiring(tmp_path / "head", head="C")))
+    done = dcu("read", *options(made, tmp_path / "head"), "--mode-e", NAME)
+    assert done.code == 5
+    assert "refuses mode E and reads out: `dcu readout` reads what it shows" in done.err
+    done = dcu("readout", "--serial", f"{tmp_path / 'head'}:1200", "--json")
+    assert done.code == 0, done.err
+    assert done.json["meter"] == {"maker": "GDM", "identification": "SIM000700001", "mode": "C", "baud": 9600}
+    shown = {row["object"]: (row["name"], row["value"], row["unit"]) for row in done.json["values"]}
+    energy = made.meter.registers(made.meter.now()).active_import
+    assert shown["1.8.0"] == ("Active energy import (+A)", f"{energy / 1000:010.3f}", "kWh")
+    assert made.fleet.wires.head.speed == 1200
+    done = dcu("readout", "--serial", tmp_path / "head")
+    assert "1.8.0" in done.out
+    assert "mode C, up to 9600 baud" in done.err
+
+
+def test_a_read_out_of_nobody_is_a_link_error(dcu, wired):
+    _, line = wired()
+    done = dcu("readout", "--serial", line)
+    assert done.code == 5
+    assert "no meter identifies itself" in done.err

@@ -1,7 +1,12 @@
 """HDLC links as fuzz targets: what arrives at a client in the middle of a session, and at a meter's station."""
 
+from contextlib import suppress
+
+from dcu.cli.decoding import Decoder
+from dcu.cli.sniff import Tap
 from dcu.collect.reach import Reach
-from dcu.link import hdlc, hdlc_parameters
+from dcu.errors import DecodeError
+from dcu.link import hdlc, hdlc_parameters, mode_e
 from dcu.link.hdlc import LLC_COMMAND, LLC_RESPONSE, Address, Control, Frame, Kind
 from dcu.link.hdlc_client import ClientLink, Setup
 from dcu.link.hdlc_multidrop import Multidrop
@@ -61,6 +66,30 @@ def multidrop(data):
     return tuple(sorted(spoken)), bool(meters.strays)
 
 
+def signed_on(data):
+    """At least one of the three must fit for a good outcome."""
+    fits = []
+    for decode in (mode_e.decode_identification, mode_e.decode_acknowledgement, mode_e.decode_readout):
+        with suppress(DecodeError):
+            fits.append((decode.__name__, type(decode(data)).__name__))
+    if not fits:
+        raise DecodeError("none fits")
+    return tuple(fits)
+
+
+def lines(data):
+    heard = mode_e.Lines()
+    for part in _pieces(data):
+        heard.feed(part)
+    return tuple(sorted({kind for kind, _ in heard.ready})), heard.in_block
+
+
+def sniffed(data):
+    tap = Tap(Decoder())
+    found = [item for part in _pieces(data) for item in tap.feed(part)] + list(tap.silence())
+    return tuple(sorted({item.get("frame", "") for item in found})), any("apdu" in item for item in found)
+
+
 def reach(data):
     found = Reach.parse(data.decode())
     return found.hdlc, found.carrier, found.physical is not None
@@ -112,6 +141,14 @@ DOWN = (
     _down(Kind.UI, LLC_RESPONSE + b"\x0fpush", final=False),
     _down(Kind.FRMR, _REJECTED),
     _down(Kind.DM),
+)
+_READ_OUT = b"F.F(00000000)\r\n1.8.0(000123.456*kWh)\r\n1.6.1(00.123*kW)(2511201200)\r\n!\r\n"
+SIGN_ONS = (
+    b"/LGZ5\\2ZMD3104107.B32\r\n",
+    b"/EMHAEHZ-ED\r\n",
+    mode_e.encode_acknowledgement(9600, "E"),
+    _READ_OUT,
+    mode_e.encode_block(_READ_OUT),
 )
 REACHES = tuple(
     written.encode()

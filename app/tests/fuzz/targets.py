@@ -277,6 +277,14 @@ LINK = (
         links.UP,
         4096,
     ),
+    Target(
+        "mode-e",
+        links.signed_on,
+        links.SIGN_ONS,
+        tuple(f"dcu.link.mode_e.decode_{what}" for what in ("identification", "acknowledgement", "readout")),
+    ),
+    Target("mode-e-stream", links.lines, cuttable(*links.SIGN_ONS), ("dcu.link.mode_e.Lines.feed",), (), (b"\x02",)),
+    Target("sniffed", links.sniffed, _HDLC, ("dcu.cli.sniff.Tap.feed",), (), (seeds.SNRM, seeds.AARQ_FRAME), 4096),
     Target("reach", links.reach, links.REACHES, ("dcu.collect.reach.Reach.parse",), (ConfigError, UnicodeDecodeError)),
     Target(
         "hdlc-client", links.client, links.CLIENT_SEEDS, ("dcu.link.hdlc_client.ClientLink.feed",), (), links.DOWN, 4096

@@ -1,0 +1,154 @@
+"""Signs on at a meter over a port that can change its speed, and goes on in HDLC or has the meter read out.
+
+Source: IEC 62056-21 clause 6.3 to 6.5 (reaction times: 0.2 to 1.5 s), annex E.
+"""
+
+import asyncio
+from typing import Protocol
+
+from dcu.errors import DecodeError, LinkError, LinkTimeout
+from dcu.link.mode_e import (
+    ACK,
+    BAUDS,
+    NAK,
+    SIGN_ON,
+    DataSet,
+    Identification,
+    Lines,
+    decode_acknowledgement,
+    decode_identification,
+    decode_readout,
+    encode_acknowledgement,
+    encode_request,
+)
+from dcu.streams import ByteStream
+
+SIGN_ON_FORMAT = "7E1"
+ATTEMPTS = 3  # sign-ons; the first may find a meter that still waits for something else
+REACTION = 2.0  # seconds that a meter may take to answer, 1.5 by the standard
+GAP = 1.5  # seconds between two characters
+LINE_TIME = 5.0  # seconds that the longest line takes
+PAUSE = 0.3  # seconds before we speak at another speed: the meter changes too
+REPEATS = 2  # of a read-out whose check was wrong
+
+
+class Tunable(ByteStream, Protocol):
+    """A stream over a line whose speed can be changed."""
+
+    async def change(self, baud: int, form: str) -> None: ...
+
+
+async def sign_on(stream: Tunable, address: str = "") -> Identification:
+    """Wake the meter; it waits for an acknowledgement then. Raises LinkTimeout, LinkError."""
+    return (await _identified(stream, address))[0]
+
+
+async def enter_hdlc(stream: Tunable, address: str = "", *, at_most: int = 19200) -> Identification:
+    """Sign on and change over to HDLC (mode E). Raises LinkError where the meter does not want that."""
+    told, lines, echoes = await _identified(stream, address)
+    if told.mode in "AB":
+        raise LinkError(f"{_who(told)} is of mode {told.mode}: it knows no HDLC; `dcu readout` reads what it shows")
+    baud = max(speed for speed in BAUDS.values() if speed <= min(told.baud, at_most))
+    await stream.write(encode_acknowledgement(baud, "E"))
+    for _ in range(2 if echoes else 1):
+        if await _refuses(stream, lines):
+            raise LinkError(f"{_who(told)} refuses mode E and reads out: `dcu readout` reads what it shows")
+    await stream.change(baud, "8N1")
+    await asyncio.sleep(PAUSE)
+    return told
+
+
+async def read_out(
+    stream: Tunable, address: str = "", *, at_most: int = 19200
+) -> tuple[Identification, tuple[DataSet, ...]]:
+    """Sign on and have the meter read out what it shows (modes A, B, C). Raises LinkTimeout, LinkError."""
+    told, lines, _ = await _identified(stream, address)
+    baud = min(told.baud, at_most)
+    if told.mode in "CE":
+        baud = max(speed for speed in BAUDS.values() if speed <= baud)
+        await stream.write(encode_acknowledgement(baud, "C"))
+    if told.mode != "A":
+        await stream.change(baud if told.mode != "B" else told.baud, SIGN_ON_FORMAT)
+    for _ in range(REPEATS + 1):
+        block = await _block(stream, lines, told)
+        if block is not None:
+            try:
+                return told, decode_readout(block)
+            except DecodeError as error:
+                raise LinkError(f"{_who(told)}: {error}") from None
+        await stream.write(NAK)
+    raise LinkError(f"{_who(told)}: its read-out came damaged {REPEATS + 1} times: look at the head's position")
+
+
+async def _identified(stream: Tunable, address: str) -> tuple[Identification, Lines, bool]:
+    """The meter's identification, what is left of its bytes, and whether the line echoes."""
+    await stream.change(SIGN_ON, SIGN_ON_FORMAT)
+    echoes = False
+    for _ in range(ATTEMPTS):
+        lines = Lines()
+        await stream.write(encode_request(address))
+        while (item := await _item(stream, lines, REACTION)) is not None:
+            start = item[1].rfind(b"/")  # noise may stand before it
+            if item[0] != "line" or start < 0:
+                continue
+            if item[1].startswith(b"/?", start):
+                echoes = True
+                continue
+            try:
+                return decode_identification(item[1][start:]), lines, echoes
+            except DecodeError:
+                continue
+    raise LinkTimeout(
+        "no meter identifies itself (IEC 62056-21, 300 baud): is the head on the meter, the right way up?"
+    )
+
+
+async def _refuses(stream: Tunable, lines: Lines) -> bool:
+    """Hear what the meter says to the wish for HDLC. A meter that says nothing may have changed over already."""
+    while not lines.in_block:
+        item = await _item(stream, lines, REACTION)
+        if item is None:
+            return lines.in_block
+        if item[0] in ("block", "damaged", "nak"):
+            return True
+        start = item[1].rfind(ACK)
+        try:
+            return decode_acknowledgement(item[1][max(start, 0) :])[1] != "E"
+        except DecodeError:
+            continue
+    return True
+
+
+async def _block(stream: Tunable, lines: Lines, told: Identification) -> bytes | None:
+    """The data block; None where it came damaged."""
+    while (item := await _item(stream, lines, REACTION)) is not None:
+        if item[0] == "block":
+            return item[1]
+        if item[0] == "damaged":
+            return None
+    if lines.in_block:
+        return None
+    raise LinkTimeout(f"{_who(told)} begins no read-out")
+
+
+async def _item(stream: Tunable, lines: Lines, within: float) -> tuple[str, bytes] | None:
+    """The next message; None where the meter falls silent, or sends nothing but noise."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + within
+    latest = until + LINE_TIME
+    while not lines.ready:
+        try:
+            async with asyncio.timeout_at(until):
+                lines.feed(await stream.read())
+        except TimeoutError:
+            return None
+        until = max(until, loop.time() + GAP)
+        if not lines.in_block:
+            until = min(until, latest)
+            if loop.time() >= latest and not lines.ready:
+                return None
+    return lines.ready.popleft()
+
+
+def _who(told: Identification) -> str:
+    return f"the meter /{told.maker}{told.letter} {told.identification.strip()}"
