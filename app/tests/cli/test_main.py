@@ -169,5 +169,5 @@ def test_the_page_of_the_command_shows_every_command_and_only_options_that_there
 def _options(command: click.Command | None) -> set[str]:
     assert command
     inner = command.commands.values() if isinstance(command, click.Group) else ()
-    own = {option for parameter in command.params for option in parameter.opts}
+    own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     return own.union(*(_options(each) for each in inner))
