@@ -57,7 +57,8 @@ class Link:
     @property
     def room(self) -> int:
         """How many bytes a block may carry so that the whole APDU, ciphered, is what the client receives."""
-        return room(self.client_max_pdu, self.terms.policy.response)
+        more = self.ciphering.overhead if self.ciphering else 0
+        return room(self.client_max_pdu, self.terms.policy.response) - more
 
 
 @dataclass(slots=True)
@@ -129,9 +130,9 @@ def admit(
         raise _not_initiated(InitiateError.DLMS_VERSION_TOO_LOW)
     if not conformance:
         raise _not_initiated(InitiateError.INCOMPATIBLE_CONFORMANCE)
-    if room(initiate.max_pdu, terms.policy.response) < 1:
-        raise _not_initiated(InitiateError.PDU_SIZE_TOO_SHORT)
     link = Link(terms, conformance, initiate.max_pdu, ciphering)
+    if link.room < 1:
+        raise _not_initiated(InitiateError.PDU_SIZE_TOO_SHORT)
     if terms.authentication.high:
         assert terms.keys
         link.hls = Hls(
@@ -186,7 +187,15 @@ def _ciphering(request: Aarq, terms: ServerAssociation, counter: Counter, floors
         raise Rejected(UserDiagnostic.CALLING_AP_TITLE_NOT_RECOGNIZED)
     if not terms.secured:
         return None
-    return Ciphering(terms.keys, title=ours, peer=title, counter=counter, floors=floors)
+    return Ciphering(
+        terms.keys,
+        title=ours,
+        peer=title,
+        counter=counter,
+        floors=floors,
+        preferred=terms.framing,
+        signed=terms.signed,
+    )
 
 
 def _initiate(

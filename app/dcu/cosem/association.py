@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from dcu.cosem import general
 from dcu.cosem.acse import ApplicationContext, Mechanism
 from dcu.cosem.apdu import Conformance
-from dcu.cosem.security import Policy, Protection
+from dcu.cosem.security import KEYED, Framing, Policy, Protection
 from dcu.credentials import MeterKeys, Secret
 from dcu.errors import CounterReplayed, DcuError, MalformedAnswer, PolicyViolated, ServiceRefused, TagMismatch
 
@@ -91,9 +92,11 @@ class Association:
     max_answer: int = 8 << 20
     protected_release: bool = True
     manufacturer: Manufacturer | None = None
+    framing: Framing = Framing.GLOBAL
+    signed: bool = False
 
     def __post_init__(self) -> None:
-        _check(self.authentication, self.keys, self.max_pdu, self.manufacturer)
+        _check(self)
         if not (self.titled or self.dedicated):
             return
         if self.keys is None or len(self.keys.system_title) != 8:
@@ -102,6 +105,8 @@ class Association:
             raise ValueError("ciphering and HLS 5, 6 and 7 need a client system title of 8 bytes")
         if self.client_title == self.keys.system_title:
             raise ValueError("client and meter have the same system title: nonces would be used twice")
+        if self.dedicated and self.framing in KEYED:
+            raise ValueError("general-ciphering takes the key that each frame tells of: there is no dedicated one")
         if self.dedicated and not self.policy.request.covers(Protection.BOTH):
             raise ValueError(
                 "a dedicated key is sent in the initiate request: the policy must authenticate and encrypt requests"
@@ -146,9 +151,11 @@ class ServerAssociation:
     max_pdu: int = MAX_PDU
     conformance: Conformance = SUPPORTED
     manufacturer: Manufacturer | None = None
+    framing: Framing = Framing.GLOBAL
+    signed: bool = False
 
     def __post_init__(self) -> None:
-        _check(self.authentication, self.keys, self.max_pdu, self.manufacturer)
+        _check(self)
         if self.titled and (self.keys is None or len(self.keys.system_title) != 8):
             raise ValueError("ciphering and HLS 5, 6 and 7 need keys and an 8-byte system title")
 
@@ -169,16 +176,22 @@ class ServerAssociation:
         return ApplicationContext.LN_CIPHERED if self.ciphered else ApplicationContext.LN
 
 
-def _check(
-    authentication: Authentication, keys: MeterKeys | None, max_pdu: int, manufacturer: Manufacturer | None
-) -> None:
+def _check(terms: "Association | ServerAssociation") -> None:
     """What holds for both sides. Raises ValueError."""
+    authentication, keys, max_pdu = terms.authentication, terms.keys, terms.max_pdu
+    general.check_keys(keys, terms.framing, signed=terms.signed)
+    if terms.framing in (Framing.DEDICATED, Framing.GENERAL_DEDICATED):
+        raise ValueError("the dedicated key takes the place of the global one by itself: say GLOBAL or GENERAL_GLOBAL")
+    if (terms.framing is not Framing.GLOBAL or terms.signed) and not (
+        terms.policy.request.authentic and terms.policy.response.authentic
+    ):
+        raise ValueError("general protection needs a policy that authenticates both ways: it does not count by itself")
     if not MIN_PDU <= max_pdu <= MAX_PDU:
         raise ValueError(f"a max PDU of {max_pdu} bytes: {MIN_PDU}..{MAX_PDU}")
     if authentication.secret and not (keys and keys.password):
         name = "low-level" if authentication is Authentication.LOW else f"HLS {authentication.value.value}"
         raise ValueError(f"{name} authentication needs a password")
-    if authentication is Authentication.HIGH and manufacturer is None:
+    if authentication is Authentication.HIGH and terms.manufacturer is None:
         raise ValueError("HLS 2 is a maker's own: say how its answer is made")
     if authentication is Authentication.ECDSA and not (keys and keys.suite and keys.signing):
         raise ValueError("HLS 7 needs security suite 1 or 2, a signing key of ours and the other side's public one")

@@ -10,30 +10,50 @@ Source: DLMS Green Book (IEC 62056-5-3) 9.2.3 and 9.2.7.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from dcu.cosem import general
 from dcu.cosem.association import Floors
+from dcu.cosem.general import Header
 from dcu.cosem.security import (
+    KEYED,
     Cipher,
     Framing,
     Opened,
     Protection,
+    is_ciphered,
     parse,
     protect,
     unprotect,
 )
 from dcu.credentials import MeterKeys, Secret
-from dcu.errors import CounterReplayed, PolicyViolated
+from dcu.errors import CounterReplayed, DecodeError, PolicyViolated
 
+_GENERAL, _SIGNED = bytes((general.CIPHERING,)), bytes((general.SIGNING,))
+_DEDICATED_OF = {Framing.GLOBAL: Framing.DEDICATED, Framing.GENERAL_GLOBAL: Framing.GENERAL_DEDICATED}
 _DEDICATED = (Framing.DEDICATED, Framing.GENERAL_DEDICATED)
 
 
 class Ciphering:
-    """One side's view: `title` is ours, `peer` the other side's; `floors` holds what its global key has counted."""
+    """One side's view: `title` is ours, `peer` the other side's; `floors` holds what its global key has counted.
 
-    __slots__ = ("_counter", "_dedicated", "_dedicated_floor", "_floors", "_keys", "cipher", "peer", "title")
+    preferred: how services are sent as long as there is no dedicated key; signed: whether each is signed, too.
+    transaction: of the last request that we sent in general protection.
+    """
+
+    __slots__ = ("_counter", "_dedicated", "_dedicated_floor", "_floors", "_keys", "_preferred", "_signed", "cipher",
+                 "peer", "title", "transaction")  # fmt: skip
 
     def __init__(
-        self, keys: MeterKeys, *, title: bytes, peer: bytes, counter: Callable[[], int], floors: Floors
+        self,
+        keys: MeterKeys,
+        *,
+        title: bytes,
+        peer: bytes,
+        counter: Callable[[], int],
+        floors: Floors,
+        preferred: Framing = Framing.GLOBAL,
+        signed: bool = False,
     ) -> None:
         self.cipher = Cipher(keys.guek, keys.gak, suite=keys.suite)
         self.title = title
@@ -41,13 +61,20 @@ class Ciphering:
         self._keys = keys
         self._counter = counter
         self._floors = floors
+        self._preferred, self._signed = preferred, signed
+        self.transaction = b""
         self._dedicated: Cipher | None = None
         self._dedicated_floor = -1
 
     @property
     def framing(self) -> Framing:
         """How services are sent: under the dedicated key once there is one."""
-        return Framing.DEDICATED if self._dedicated else Framing.GLOBAL
+        return _DEDICATED_OF[self._preferred] if self._dedicated else self._preferred
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that a service has at most beside what its own tag and ciphering take."""
+        return general.overhead(self._preferred, self._keys.suite, signed=self._signed)
 
     @property
     def floor(self) -> int:
@@ -62,11 +89,31 @@ class Ciphering:
         """Return `apdu` protected; unchanged where nothing is asked. Raises whatever the counter raises."""
         if not protection:
             return apdu
+        if framing in KEYED:
+            raise ValueError("an APDU in general-ciphering is sealed as a service")
         cipher = self._dedicated if framing in _DEDICATED else self.cipher
         if cipher is None:
             raise ValueError("no dedicated key was agreed")
         counter = self._counter()
         return protect(cipher, apdu, protection=protection, title=self.title, counter=counter, framing=framing)
+
+    def seal_service(
+        self, apdu: bytes, protection: Protection, framing: Framing, transaction: bytes | None = None
+    ) -> bytes:
+        """As `seal`, and signed where that is agreed. transaction: the request's, None where this is one."""
+        if not protection or not (self._signed or framing in KEYED):
+            return self.seal(apdu, protection, framing)
+        counter = self._counter()
+        if transaction is None:
+            transaction = self.transaction = counter.to_bytes(8, "big")
+        header = Header(transaction, self.title, self.peer)
+        if framing in KEYED:
+            sealed = general.protect(
+                self._keys, apdu, framing=framing, header=header, protection=protection, counter=counter
+            )
+        else:
+            sealed = self.seal(apdu, protection, framing)
+        return general.sign(self._keys, sealed, header) if self._signed else sealed
 
     def open(self, frame: bytes, required: Protection) -> Opened:
         """Raises DecodeError, TagMismatch, PolicyViolated, CounterReplayed."""
@@ -76,6 +123,8 @@ class Ciphering:
 
     def look(self, frame: bytes, required: Protection) -> Opened:
         """As `open`, and the floor stays as it is: the caller has still to decide whether the frame is for us."""
+        if frame[:1] == _GENERAL:
+            return self._look_general(frame, required)
         ciphered = parse(frame)
         dedicated = ciphered.framing in _DEDICATED
         cipher = self._dedicated if dedicated else self.cipher
@@ -84,6 +133,40 @@ class Ciphering:
         opened = unprotect(cipher, ciphered, title=self.peer, required=required)
         self.require_above(self._dedicated_floor if dedicated else self.floor, opened.counter)
         return opened
+
+    def look_service(self, frame: bytes, required: Protection) -> Opened:
+        """As `look`, and the frame is signed where that is agreed. Raises AuthenticationFailed, too."""
+        signed = None
+        if frame[:1] == _SIGNED and self._signed:
+            signed = general.parse_signed(frame)
+            signed.header.require(self.peer, self.title)
+            general.verify(self._keys, signed)
+            frame = signed.apdu
+        elif self._signed:
+            raise PolicyViolated("the frame is not signed, required is: general-signing")
+        opened = self.look(frame, required)
+        if signed is None:
+            return opened
+        if opened.transaction not in (b"", signed.header.transaction):
+            raise PolicyViolated("the signature is of another transaction than what it signs")
+        return replace(opened, transaction=signed.header.transaction)
+
+    def require_framing(self, framing: Framing) -> None:
+        """Where general protection was configured, nothing less. Raises PolicyViolated."""
+        if self._preferred is not Framing.GLOBAL and framing is not self.framing:
+            raise PolicyViolated(f"a frame in {framing.name} ciphering, {self.framing.name} is required")
+
+    def _look_general(self, frame: bytes, required: Protection) -> Opened:
+        ciphered = general.parse(frame)
+        ciphered.header.require(self.peer, self.title)
+        if ciphered.framing is not self._preferred:  # and no work for whom we do not expect
+            raise PolicyViolated(f"a frame in {ciphered.framing.name} ciphering, {self.framing.name} is required")
+        self.require_above(self.floor, ciphered.counter)
+        plain = general.unprotect(self._keys, ciphered, required=required)
+        if is_ciphered(plain) or general.is_general(plain):
+            raise DecodeError("general-ciphering holds what is ciphered once more")
+        protection, counter, title = ciphered.control.protection, ciphered.counter, ciphered.header.originator
+        return Opened(plain, protection, counter, title, ciphered.framing, ciphered.header.transaction)
 
     def accept(self, opened: Opened) -> None:
         if not opened.protection.authentic:
@@ -116,3 +199,8 @@ def require_protection(required: Protection, held: Protection, what: str) -> Non
     """Raises PolicyViolated where `held` lacks something of `required`."""
     if not held.covers(required):
         raise PolicyViolated(f"{what} is {held}, required is: {required}")
+
+
+def is_protected(frame: bytes) -> bool:
+    """Whether `frame` is ciphered or signed in any way (by its tag)."""
+    return is_ciphered(frame) or general.is_general(frame)

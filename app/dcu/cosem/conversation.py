@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from dcu.cosem import apdu, security
+from dcu.cosem import apdu
 from dcu.cosem.apdu import Apdu, ConfirmedServiceError, ExceptionResponse, Notification
 from dcu.cosem.association import MAX_PDU, Association, Counter, MemoryFloors, Negotiated, Refused, StaleAnswer, bare
-from dcu.cosem.ciphering import Ciphering, require_protection
+from dcu.cosem.ciphering import Ciphering, is_protected, require_protection
 from dcu.cosem.exchange import Conclusive, Exchange, Unsent
 from dcu.cosem.handshake import refusal
 from dcu.cosem.security import GENERAL, SEALED, Framing, Protection
@@ -38,7 +38,7 @@ _INVOKE_IDS = 15  # 1..15 are used
 INVOKE_ID = 0x0F
 _UNANSWERED = f"{_INVOKE_IDS} requests were not answered"
 _NOTIFICATIONS = (b"\x0f", b"\xc2")  # data-notification, event-notification
-_PUSHED = (*_NOTIFICATIONS, b"\xca", b"\xdb")  # and glo-event-notification, general-glo-ciphering
+_PUSHED = (*_NOTIFICATIONS, b"\xca", b"\xdb", b"\xdd", b"\xdf")  # and glo-event-notification, general protection
 _ERRORS = (b"\x0e", b"\xd8")  # confirmed-service-error, exception-response: servers send them as they are
 _GENERAL_ONLY = (b"\xd9", b"\xda")  # access-request, access-response
 _KEPT_NOTIFICATIONS = 64
@@ -67,6 +67,8 @@ class Conversation:
                 peer=association.server_title,
                 counter=counter,
                 floors=MemoryFloors({association.server_title: receive_floor}),
+                preferred=association.framing,
+                signed=association.signed,
             )
 
     @property
@@ -125,12 +127,13 @@ class Conversation:
     def _room(self) -> int:
         """How many bytes a plain request may have, so that the meter takes the whole APDU, ciphered as it will be."""
         limit = self.negotiated.server_max_pdu if self.negotiated else 0
-        return (limit or MAX_PDU) - (SEALED if self._ciphering and self.association.policy.request else 0)
+        sealed = SEALED + self._ciphering.overhead if self._ciphering and self.association.policy.request else 0
+        return (limit or MAX_PDU) - sealed
 
     def _sealed(self, request: bytes) -> bytes:
         frame = request
         if self._ciphering:
-            frame = self._ciphering.seal(request, self.association.policy.request, self._framing(request))
+            frame = self._ciphering.seal_service(request, self.association.policy.request, self._framing(request))
         limit = self.negotiated.server_max_pdu if self.negotiated else 0
         if 0 < limit < len(frame):
             raise ServiceRefused(f"the request has {len(frame)} bytes, the meter takes {limit}: write less at a time")
@@ -140,7 +143,7 @@ class Conversation:
         """How an APDU is ciphered: ACCESS has no tag of its own for that, and takes the general one."""
         assert self._ciphering
         agreed = self._ciphering.framing
-        return GENERAL[agreed] if plain[:1] in _GENERAL_ONLY else agreed
+        return GENERAL.get(agreed, agreed) if plain[:1] in _GENERAL_ONLY else agreed
 
     def _meeting_policy(self, read: Callable[[bytes], Accepted]) -> Callable[[bytes], Accepted | None]:
         def accept(received: bytes) -> Accepted | None:
@@ -200,11 +203,15 @@ class Conversation:
     def _plain(self, frame: bytes) -> tuple[bytes, bool]:
         """The APDU inside `frame`, which has met the policy, and whether it is authentic."""
         required = self.association.policy.response
-        if self._ciphering and security.is_ciphered(frame):
-            opened = self._ciphering.open(frame, required)
-            agreed = self._framing(opened.apdu)
-            if opened.framing is not agreed and opened.apdu[:1] not in _NOTIFICATIONS:
-                raise PolicyViolated(f"an answer in {opened.framing.name} ciphering, {agreed.name} is agreed")
+        if self._ciphering and is_protected(frame):
+            opened = self._ciphering.look_service(frame, required)
+            self._ciphering.accept(opened)
+            if opened.apdu[:1] not in _NOTIFICATIONS:
+                agreed = self._framing(opened.apdu)
+                if opened.framing is not agreed:
+                    raise PolicyViolated(f"an answer in {opened.framing.name} ciphering, {agreed.name} is agreed")
+                if opened.transaction not in (b"", self._ciphering.transaction):
+                    raise StaleAnswer("the answer to another transaction")
             return self._no_error(opened.apdu, True), opened.protection.authentic
         plain = self._no_error(frame, not self.associated or not required)
         require_protection(required, Protection.NONE, "the answer")

@@ -73,8 +73,14 @@ class Framing(IntEnum):
     DEDICATED = 1  # ded-get-request …: the association's own key
     GENERAL_GLOBAL = 0xDB  # general-glo-ciphering: any APDU, the sender's title in the frame
     GENERAL_DEDICATED = 0xDC  # general-ded-ciphering
+    # general-ciphering, by the key that it tells of (see `general`)
+    IDENTIFIED = 2
+    WRAPPED = 3
+    ONE_PASS = 4  # C(1e,1s)
+    STATIC = 5  # C(0e,2s)
 
 
+KEYED = (Framing.IDENTIFIED, Framing.WRAPPED, Framing.ONE_PASS, Framing.STATIC)
 GENERAL = {Framing.GLOBAL: Framing.GENERAL_GLOBAL, Framing.DEDICATED: Framing.GENERAL_DEDICATED}  # of the same key
 
 _GLOBAL: Mapping[int, int] = {  # plaintext tag → ciphering tag
@@ -231,6 +237,7 @@ class Opened:
     counter: int
     title: bytes
     framing: Framing
+    transaction: bytes = b""  # of general-ciphering and general-signing, else b""
 
 
 def is_ciphered(frame: bytes) -> bool:

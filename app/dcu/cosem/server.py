@@ -28,9 +28,9 @@ from dcu.cosem.apdu import (
 )
 from dcu.cosem.application import Application
 from dcu.cosem.association import Counter, Floors, MemoryFloors, Refused, ServerAssociation
-from dcu.cosem.ciphering import require_protection
+from dcu.cosem.ciphering import is_protected, require_protection
 from dcu.cosem.handshake import REPLY_TO_HLS, proof, proof_in
-from dcu.cosem.security import Framing, Protection
+from dcu.cosem.security import Framing, Opened, Protection
 from dcu.errors import AssociationRefused, CounterReplayed, DcuError, DecodeError, PolicyViolated, SecurityError
 
 _AARQ, _RLRQ = 0x60, 0x62
@@ -100,7 +100,9 @@ class ServerSession:
             raise ValueError(f"client {client_sap} has no association")
         link = link.stands or link
         assert link.ciphering
-        return link.ciphering.seal(plain, terms.policy.response, Framing.GENERAL_GLOBAL)
+        keyed = link.ciphering.framing in security.KEYED
+        framing = link.ciphering.framing if keyed else Framing.GENERAL_GLOBAL
+        return link.ciphering.seal_service(plain, terms.policy.response, framing)
 
     # --- associations
 
@@ -167,13 +169,14 @@ class ServerSession:
         if len(frame) > newest.terms.max_pdu:
             self.refused.add(DecodeError(f"a request of {len(frame)} bytes, at most {newest.terms.max_pdu} are taken"))
             return None if self._lossy else _exception(ExceptionService.PDU_TOO_LONG)
-        link, plain, framing, floor = _request(newest, frame)
+        link, plain, opened, floor = _request(newest, frame)
         answer = self._answer(client_sap, link, plain, floor)
         if answer is None:
             return None
         if isinstance(answer, ExceptionResponse) or link.ciphering is None:
             return apdu.encode(answer)
-        return link.ciphering.seal(apdu.encode(answer), link.terms.policy.response, framing)
+        framing, transaction = (opened.framing, opened.transaction) if opened else (link.ciphering.framing, None)
+        return link.ciphering.seal_service(apdu.encode(answer), link.terms.policy.response, framing, transaction)
 
     def _answer(self, client_sap: int, link: Link, plain: bytes, floor: int) -> Apdu | None:
         try:
@@ -198,7 +201,7 @@ class ServerSession:
         return _exception(ExceptionService.OTHER_REASON if nonsense else ExceptionService.DECIPHERING_ERROR)
 
 
-def _request(newest: Link, frame: bytes) -> tuple[Link, bytes, Framing, int]:
+def _request(newest: Link, frame: bytes) -> tuple[Link, bytes, Opened | None, int]:
     """The request in `frame`: of a client that proves itself, or else in the association that stands until it has."""
     if newest.stands:
         with suppress(DecodeError, SecurityError):
@@ -206,22 +209,23 @@ def _request(newest: Link, frame: bytes) -> tuple[Link, bytes, Framing, int]:
     return _opened(newest.stands or newest, frame)
 
 
-def _opened(link: Link, frame: bytes) -> tuple[Link, bytes, Framing, int]:
+def _opened(link: Link, frame: bytes) -> tuple[Link, bytes, Opened | None, int]:
     """The plain request, which meets the policy; how it was ciphered; and the floor before it."""
     required = link.terms.policy.request
     ciphering = link.ciphering
     plain, opened = frame, None
-    framing, floor = (ciphering.framing, ciphering.floor) if ciphering else (Framing.GLOBAL, -1)
-    if ciphering and security.is_ciphered(frame):
-        opened = ciphering.look(frame, required)
-        plain, framing = opened.apdu, opened.framing
+    floor = ciphering.floor if ciphering else -1
+    if ciphering and is_protected(frame):
+        opened = ciphering.look_service(frame, required)
+        ciphering.require_framing(opened.framing)
+        plain = opened.apdu
     else:
         require_protection(required, Protection.NONE, "the request")
     if not (link.proven or _is_proof(plain)):
         raise PolicyViolated("a request before the client has proven itself")
     if ciphering and opened:
         ciphering.accept(opened)
-    return link, plain, framing, floor
+    return link, plain, opened, floor
 
 
 def _is_proof(plain: bytes) -> bool:

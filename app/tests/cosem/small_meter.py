@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from itertools import count
+from typing import Any
 
 from dcu.cosem import axdr, data
 from dcu.cosem.apdu import ActionResult, DataAccessResult
@@ -17,7 +18,7 @@ from dcu.cosem.association import (
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import Exchange, T, drive
 from dcu.cosem.hls import aes_ecb
-from dcu.cosem.security import Policy
+from dcu.cosem.security import KEYED, Framing, Policy
 from dcu.cosem.selection import Selection
 from dcu.cosem.server import ServerSession
 from dcu.credentials import MeterKeys
@@ -102,13 +103,32 @@ SUITE_CONTEXTS: Mapping[str, tuple[Authentication, Policy, bool, int]] = {  # as
         )
     },
 }
-EVERY = (*CONTEXTS, *SUITE_CONTEXTS)
+GENERAL_CONTEXTS: Mapping[str, tuple[Authentication, int, Framing, bool]] = {  # authenticated and encrypted
+    **{
+        f"suite {suite}, {framing.name.lower()}{', signed' if signed else ''}": (kind, suite, framing, signed)
+        for suite, kind in ((0, Authentication.GMAC), (1, Authentication.ECDSA), (2, Authentication.GMAC))
+        for framing in (Framing.GLOBAL, Framing.GENERAL_GLOBAL, *KEYED)
+        for signed in (False, True)
+        if suite or not (signed or framing in (Framing.ONE_PASS, Framing.STATIC))
+        if suite < 2 or framing is not Framing.IDENTIFIED or signed
+    }
+}
+EVERY = (*CONTEXTS, *SUITE_CONTEXTS, *GENERAL_CONTEXTS)
+
+
+def protection_of(name: str) -> dict[str, Any]:
+    """framing and signed, of both sides."""
+    _, _, framing, signed = GENERAL_CONTEXTS.get(name, (None, 0, Framing.GLOBAL, False))
+    return {"framing": framing, "signed": signed}
 
 
 def context_of(name: str) -> tuple[Authentication, Policy, bool, MeterKeys, MeterKeys]:
     """Authentication, policy, dedicated; the client's keys, the meter's."""
     if name in CONTEXTS:
         return *CONTEXTS[name], KEYS, KEYS
+    if name in GENERAL_CONTEXTS:
+        authentication, suite, _, _ = GENERAL_CONTEXTS[name]
+        return authentication, AUTHENTICATED_ENCRYPTED, False, *keys(suite)
     authentication, policy, dedicated, suite = SUITE_CONTEXTS[name]
     return authentication, policy, dedicated, *keys(suite)
 
@@ -120,7 +140,16 @@ def association(context: str, *, max_pdu: int = 0xFFFF) -> Association:
     authentication, policy, dedicated, held, _ = context_of(context)
     maker = aes_ecb if authentication is Authentication.HIGH else None
     return Association(
-        CLIENT, 1, authentication, held, CLIENT_TITLE, policy, dedicated, max_pdu=max_pdu, manufacturer=maker
+        CLIENT,
+        1,
+        authentication,
+        held,
+        CLIENT_TITLE,
+        policy,
+        dedicated,
+        max_pdu=max_pdu,
+        manufacturer=maker,
+        **protection_of(context),
     )
 
 
@@ -143,7 +172,11 @@ class Pair:
         more = {} if random is None else {"random": random}
         self.server = ServerSession(
             self.meter,
-            {CLIENT: ServerAssociation(authentication, held, None, policy, manufacturer=maker)},
+            {
+                CLIENT: ServerAssociation(
+                    authentication, held, None, policy, manufacturer=maker, **protection_of(context)
+                )
+            },
             counter=count(5000, 10).__next__,  # room for a forger between them
             floors=floors,
             lossy=lossy,

@@ -1,4 +1,4 @@
-"""What the security suites bring from the world: certificates and certification requests."""
+"""What the security suites bring from the world: certificates, certification requests, general protection."""
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -7,9 +7,12 @@ from cryptography.x509.oid import NameOID
 
 from dcu import certificates
 from dcu.certificates import Purpose
+from dcu.cosem import general
+from dcu.cosem.security import KEYED, Protection
+from dcu.errors import DecodeError, SecurityError
 from dcu.suites import SUITES
 from tests.cosem.certificates import issued
-from tests.cosem.suite_keys import METER_TITLE, PRIVATE
+from tests.cosem.suite_keys import CLIENT_TITLE, METER_TITLE, PRIVATE, keys
 
 from .engine import Target
 
@@ -30,12 +33,41 @@ def request(data):
     return certificates.parse_request(data)[1].number
 
 
+def protected(data):
+    """A frame of the general kinds, taken apart and then opened with the right keys."""
+    if data[:1] == bytes((general.SIGNING,)):
+        signed = general.parse_signed(data)
+        general.verify(METER, signed)
+        return "signed"
+    ciphered = general.parse(data)
+    return ciphered.framing, len(general.unprotect(METER, ciphered, required=Protection.NONE))
+
+
 _ISSUED = tuple(
     issued(METER_TITLE, suite, suite.public(PRIVATE[suite.number][1]), purpose)
     for suite in SUITES[1:]
     for purpose in Purpose
 )
+CLIENT, METER = keys(1)
+_HEADER = general.Header(bytes(8), CLIENT_TITLE, METER_TITLE)
+_GET = bytes.fromhex("C001C100030100010800FF0200")
+_PROTECTED = (
+    *(
+        general.protect(CLIENT, _GET, framing=framing, header=_HEADER, protection=Protection.BOTH, counter=7)
+        for framing in KEYED
+    ),
+    general.sign(CLIENT, _GET, _HEADER),
+)
+_SECURITY = (DecodeError, SecurityError)
 TARGETS = (
+    Target(
+        "general-protection",
+        protected,
+        _PROTECTED,
+        ("dcu.cosem.general.parse", "dcu.cosem.general.parse_signed", "dcu.cosem.general.unprotect"),
+        _SECURITY,
+        seconds=0.1,
+    ),
     Target("certificate", certificate, _ISSUED, ("dcu.certificates.parse",), seconds=0.1),
     Target("certification-request", request, (_request(),), ("dcu.certificates.parse_request",), seconds=0.1),
 )
