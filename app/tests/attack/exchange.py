@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from dcu.cosem import axdr, data, security
+from dcu.cosem import axdr, data, general, security
 from dcu.cosem.association import (
     AUTHENTICATED_ENCRYPTED,
     SUPPORTED,
@@ -22,6 +22,7 @@ from dcu.cosem.association import (
 )
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import Exchange
+from dcu.cosem.security import Framing
 from dcu.cosem.server import ServerSession
 from dcu.errors import DcuError, LinkTimeout
 from tests.cosem.small_meter import (
@@ -34,6 +35,8 @@ from tests.cosem.small_meter import (
     LIMIT,
     METER_TITLE,
     SmallMeter,
+    association,
+    server_terms,
 )
 
 NEW_LIMIT = axdr.encode(data.u32(2500))
@@ -78,16 +81,28 @@ EXPECTED = {
 class Line:
     """Client, meter and, between them, the attacker."""
 
-    def __init__(self, *, dedicated: bool, lossy: bool, floors: MemoryFloors | None = None, start: int = 100) -> None:
+    def __init__(
+        self,
+        *,
+        dedicated: bool = False,
+        lossy: bool,
+        floors: MemoryFloors | None = None,
+        start: int = 100,
+        context: str = "",
+        client_context: str = "",
+    ) -> None:
+        """context: one of small_meter's, instead of HLS 5 in suite 0; client_context: another for the client."""
         self.meter = SmallMeter(rows=0)
+        self._form = form_of(context)
         numbers = count(start)
 
         def random(size: int) -> bytes:  # no two the same, and the same in every run
             return next(numbers).to_bytes(2, "big") * (size // 2)
 
+        terms = ServerAssociation(Authentication.GMAC, KEYS, CLIENT_TITLE, AUTHENTICATED_ENCRYPTED)
         self.server = ServerSession(
             self.meter,
-            {CLIENT: ServerAssociation(Authentication.GMAC, KEYS, CLIENT_TITLE, AUTHENTICATED_ENCRYPTED)},
+            {CLIENT: server_terms(context) if context else terms},
             counter=count(start + 5000).__next__,
             floors=floors,
             lossy=lossy,
@@ -96,6 +111,8 @@ class Line:
         settings = Association(
             CLIENT, 1, Authentication.GMAC, KEYS, CLIENT_TITLE, AUTHENTICATED_ENCRYPTED, dedicated=dedicated
         )
+        if context:
+            settings = association(client_context or context)
         self.client = ClientSession(settings, counter=count(start).__next__, lossy=lossy, random=random)
         self._waiting: deque[bytes] = deque()
 
@@ -154,12 +171,32 @@ class Line:
         if claimed > len(self.meter.done):
             outcome.breaches.append("a command was reported done and was not")
         for name, frame in outcome.frames.items():
-            if lowered(name, frame):
+            if name in SERVICES and frame[:1] != b"\xd8" and form(frame) != self._form:
                 outcome.breaches.append(f"{name} left with less protection: {frame.hex()}")
 
 
-def lowered(name: str, frame: bytes) -> bool:
-    """Whether a service left one of the two sides in a weaker form than the policy's. Error APDUs carry nothing."""
-    if name not in SERVICES or frame[:1] == b"\xd8":
-        return False
-    return not security.is_ciphered(frame) or security.parse(frame).control.byte != 0x30
+Form = tuple[bool, Framing | None, int]  # signed, how ciphered (by what it tells of its key), security control
+
+
+def form(frame: bytes) -> Form:
+    """How a service left one of the two sides. Error APDUs carry nothing, and are not looked at."""
+    signed = frame[:1] == bytes((general.SIGNING,))
+    if signed:
+        frame = general.parse_signed(frame).apdu
+    if frame[:1] == bytes((general.CIPHERING,)):
+        ciphered = general.parse(frame)
+        return signed, ciphered.framing, ciphered.control.byte
+    if not security.is_ciphered(frame):
+        return signed, None, 0
+    framing = security.parse(frame).framing
+    key = Framing.GENERAL_GLOBAL if framing is Framing.GENERAL_GLOBAL else Framing.GLOBAL
+    return signed, key, security.parse(frame).control.byte
+
+
+def form_of(context: str) -> Form:
+    """How every service must leave."""
+    if not context:
+        return False, Framing.GLOBAL, 0x30
+    settings = association(context)
+    assert settings.keys
+    return settings.signed, settings.framing, 0x30 | settings.keys.suite

@@ -153,6 +153,12 @@ def association(context: str, *, max_pdu: int = 0xFFFF) -> Association:
     )
 
 
+def server_terms(context: str) -> ServerAssociation:
+    authentication, policy, _, _, held = context_of(context)
+    maker = aes_ecb if authentication is Authentication.HIGH else None
+    return ServerAssociation(authentication, held, None, policy, manufacturer=maker, **protection_of(context))
+
+
 class Pair:
     """A client and the small meter, joined by nothing but calls. `sent` and `answered` keep every frame."""
 
@@ -166,17 +172,11 @@ class Pair:
         client_counter: Callable[[], int] | None = None,
         random: Callable[[int], bytes] | None = None,
     ) -> None:
-        authentication, policy, _, _, held = context_of(context)
-        maker = aes_ecb if authentication is Authentication.HIGH else None
         self.meter = SmallMeter()
         more = {} if random is None else {"random": random}
         self.server = ServerSession(
             self.meter,
-            {
-                CLIENT: ServerAssociation(
-                    authentication, held, None, policy, manufacturer=maker, **protection_of(context)
-                )
-            },
+            {CLIENT: server_terms(context)},
             counter=count(5000, 10).__next__,  # room for a forger between them
             floors=floors,
             lossy=lossy,
