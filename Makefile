@@ -83,7 +83,7 @@ device-run: $(VENV)/ready ## Boot the device in QEMU with a console and a street
 
 .PHONY: device-test
 device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expression: some of them; WORKERS=N devices at a time)
-	cd ci && $(BIN)/python -m pytest -c device/tests/pytest.ini device/tests --durations=0 $(if $(TESTS),-k "$(TESTS)",-n $(WORKERS))
+	cd ci && DCU_SWUPDATE_ROOT=bench $(BIN)/python -m pytest -c device/tests/pytest.ini device/tests ../app/tests/ota/test_swupdate.py --durations=0 $(if $(TESTS),-k "$(TESTS)",-n $(WORKERS))
 
 .PHONY: powercut
 powercut: $(VENV)/ready ## Cut the power in N states of store, environment and device (N=, SEED=, BOOTS=, ONLY=host|device, STATE= RECORDING=, JSON=1)

@@ -139,8 +139,9 @@ class StoreError(DcuError):
 class UpdateError(DcuError):
     """A software update was refused, or rolled back.
 
-    `cause` is one of signature, hardware, version, health, state (not now), environment (U-Boot's), image (damaged or
-    not installable), server (it could not be fetched); "" where it came from another process.
+    `cause` is one of signature, hardware, version, health, state (not now), environment (U-Boot's), key (none for an
+    encrypted one), image (damaged or not installable), server (it could not be fetched); "" where it came from another
+    process.
     """
 
     cause: str = ""

@@ -137,6 +137,19 @@ def update(
         os.execvp("systemctl", ["systemctl", "reboot"])  # noqa: S606, S607
 
 
+@device.command("update-key")
+@click.argument("file", type=click.Path(path_type=Path))
+def update_key(file: Path) -> None:
+    """Keep the AES key of encrypted updates: FILE is as `python -m ota keys` makes it.
+
+    A key that was there before is replaced. Plain updates are taken all the same.
+    """
+    from dcu.platform import updatekey
+
+    updatekey.keep(_machine(), file)
+    click.echo("kept: encrypted updates are installed from now on")
+
+
 @device.command()
 @click.option("--again", is_flag=True, help="Make a lost identity anew: the meters must then be imported again.")
 def provision(again: bool) -> None:
@@ -173,7 +186,7 @@ def configure(path: Path) -> None:
 @device.command()
 def follow() -> int:
     """Take updates from the hawkBit server that /etc/dcu/hawkbit.toml names, until stopped."""
-    from dcu.platform import hawkbit, swuconfig
+    from dcu.platform import hawkbit, swuconfig, updatekey
     from dcu.platform.provision import Provisioning
 
     machine = _machine()
@@ -191,7 +204,7 @@ def follow() -> int:
         hawkbit.tell_why(server, serial, why, authorities, click.echo, heard)
     sections = hawkbit.sections(server, serial, hawkbit.facts(state), authorities)
     swuconfig.write(sections, merged, base=machine.swupdate)
-    return hawkbit.follow(server, hawkbit.command(target, oldest, merged), click.echo, heard)
+    return hawkbit.follow(server, hawkbit.command(target, oldest, merged, updatekey.place(machine)), click.echo, heard)
 
 
 def _examined(socket: Path, wait: float, updates: "Updates | None" = None) -> "Health":

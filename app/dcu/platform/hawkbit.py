@@ -108,9 +108,9 @@ def sections(server: Server, serial: str, facts: Mapping[str, str], authorities:
     )
 
 
-def command(target: Slot, oldest: Version, merged: Path) -> tuple[str, ...]:
+def command(target: Slot, oldest: Version, merged: Path, key: Path | None = None) -> tuple[str, ...]:
     """The command that follows the server until it is stopped; from 2024 on, SWUpdate asks which kind of server."""
-    return (*common(target, oldest, merged), "-p", AFTERWARDS, "-u", "-S hawkbit")
+    return (*common(target, oldest, merged, key), "-p", AFTERWARDS, "-u", "-S hawkbit")
 
 
 def follow(server: Server, command: tuple[str, ...], tell: Callable[[str], None], heard: Path) -> int:

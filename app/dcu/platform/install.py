@@ -1,10 +1,11 @@
 """An update from a file or a server into the bank that does not run."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from dcu.errors import UpdateError
-from dcu.platform import swuconfig, swupdate
+from dcu.platform import swuconfig, swupdate, updatekey
 from dcu.platform.bootenv import Slot
 from dcu.platform.fetch import Download, Trust
 from dcu.platform.machine import Machine
@@ -47,16 +48,19 @@ def install(machine: Machine, source: str, trusted: Trust, tell: Callable[[str],
     delta = swuconfig.section("delta", swuconfig.channel(trusted.authorities))
     configuration = machine.run / "update.cfg"
     swuconfig.write([delta], configuration, base=machine.swupdate)
+    command = partial(
+        swupdate.local, target=target, oldest=oldest, configuration=configuration, key=(key := updatekey.place(machine))
+    )
     if "://" in source:
-        command = swupdate.local(swupdate.STDIN, target, oldest, configuration=configuration, check=check)
         with Download(source, trusted, tell) as pieces:
-            swupdate.install(command, tell, scratch=machine.scratch, pieces=pieces)
+            swupdate.install(command(swupdate.STDIN, check=check), tell, scratch=machine.scratch, pieces=pieces)
     else:
         path = Path(source).absolute()
         if not path.is_file():
             raise UpdateError(f"{source}: no such file", "image")
-        command = swupdate.local(str(path), target, oldest, configuration=configuration, check=check)
-        swupdate.install(command, tell, scratch=machine.scratch)
+        if key and not check:  # a wrong key shows when images are decrypted: find it before the other bank is written
+            swupdate.install(command(str(path), check=True), tell, scratch=machine.scratch)
+        swupdate.install(command(str(path), check=check), tell, scratch=machine.scratch)
     state = updates.status()
     if not check and state.phase is not Phase.INSTALLED:
         raise UpdateError(f"SWUpdate ended well, and yet {state.why}: look into its log", "environment")

@@ -1,11 +1,13 @@
 """Where the device keeps what this package reads: one place for its paths, with the device's own as defaults."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcu.errors import DecodeError, UpdateError
 from dcu.platform.bootenv import BootEnv, FwEnv
 from dcu.platform.doubly import Doubly
+from dcu.platform.swupdate import busy
 from dcu.platform.update import RollbackIndex, Updates, image_version, running_slot
 
 
@@ -30,6 +32,7 @@ class Machine:
     run: Path = Path("/run/swupdate")
     recreated: Path = Path("/run/dcu-recreated")
     scratch: Path = Path("/var/lib/dcu/update")
+    writing: Callable[[], bool] = busy
 
     def twice(self, name: str) -> Doubly:
         """A file of ours on persist, for instance `identity`."""
@@ -44,4 +47,4 @@ class Machine:
             raise UpdateError(f"{error.filename}: {error.strerror}: is this the device?", "state") from None
         except DecodeError as error:
             raise UpdateError(str(error), "state") from None
-        return Updates(self.bootenv, RollbackIndex(self.twice("rollback-index")), running, version)
+        return Updates(self.bootenv, RollbackIndex(self.twice("rollback-index")), running, version, self.writing)

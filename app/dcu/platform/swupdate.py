@@ -75,21 +75,29 @@ _SIGNS = tuple(
             "image",
             "a file in it is damaged or missing: copy it again",
         ),
+        (
+            r"no key or iv provided for decryption",
+            "key",
+            "it is encrypted, and this device has no key for it: `dcu device update-key FILE` gives it one",
+        ),
         (r"CPIO (?:Format|Header)", "image", "it is no .swu, or damaged: copy it again"),
         (r"cannot be opened: .*No space|No space left|Error writing|ENOSPC", "image", "no room to unpack it"),
     )
 )
 
 
-def local(path: str, target: Slot, oldest: Version, *, configuration: Path, check: bool = False) -> tuple[str, ...]:
+def local(
+    path: str, target: Slot, oldest: Version, *, configuration: Path, check: bool = False, key: Path | None = None
+) -> tuple[str, ...]:
     """The command that installs a file, or what comes by STDIN; check: only looks whether it would."""
-    return (*common(target, oldest, configuration), *(("-c",) if check else ()), "-i", path)
+    return (*common(target, oldest, configuration, key), *(("-c",) if check else ()), "-i", path)
 
 
-def common(target: Slot, oldest: Version, configuration: Path) -> tuple[str, ...]:
-    """What every start of it has: into which bank, and how old at most."""
+def common(target: Slot, oldest: Version, configuration: Path, key: Path | None = None) -> tuple[str, ...]:
+    """What every start of it has: into which bank, how old at most, the key of encrypted images where there is one."""
     selection = f"{SELECTION},{target.value}"
-    return (PROGRAM, "-v", "-f", str(configuration), "-e", selection, "-N", str(oldest))
+    given = ("-K", str(key)) if key else ()
+    return (PROGRAM, "-v", "-f", str(configuration), "-e", selection, "-N", str(oldest), *given)
 
 
 def install(
@@ -193,6 +201,10 @@ def refusal(said: Iterable[str]) -> UpdateError:
         if found := sign.pattern.search(text):
             return UpdateError(f"the update is refused: {sign.meaning.format(**found.groupdict())}", sign.cause)
     if re.search(r"Number of found artifacts|Installation in progress|filename \S+\n", text):
-        return UpdateError("the update is refused: a file in it is damaged or does not fit: copy it again", "image")
+        return UpdateError(
+            "the update is refused: a file in it is damaged, or encrypted under another key than this "
+            "device's: copy it again, or compare the keys",
+            "image",
+        )
     errors = [found["text"] for line in said if (found := _LINE.match(line)) and found["level"] == "ERROR"]
     return UpdateError(f"SWUpdate failed: {errors[0] if errors else 'it did not say why'}", "image")

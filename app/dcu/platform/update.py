@@ -13,7 +13,7 @@ installed) is raised after a confirm and never before, else a trial that fails c
 Source: SWUpdate, include/state.h and core/stream_interface.c (who writes `ustate` when); U-Boot, doc/api/bootcount.rst.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -117,18 +117,31 @@ def rollback(running: Slot, why: str) -> dict[str, str]:
 class Updates:
     """The device's own side of an update. What writes banks is SWUpdate (dcu.platform.swupdate)."""
 
-    def __init__(self, bootenv: BootEnv, index: RollbackIndex, running: Slot, version: Version) -> None:
+    def __init__(
+        self,
+        bootenv: BootEnv,
+        index: RollbackIndex,
+        running: Slot,
+        version: Version,
+        writing: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """writing: whether an installation is at work now; one that has begun and is not was cut off."""
         self.running = running
         self.version = version
         self._bootenv = bootenv
         self._index = index
+        self._writing = writing
 
     def status(self) -> Status:
         """Raises UpdateError: U-Boot's environment cannot be read."""
         environment = self._bootenv.read()
-        phase = phase_of(environment, self.running)
+        phase = self._phase(environment)
         index = self._index.read()
         return Status(phase, self.running, self.version, index, environment, _why(phase, environment, self.running))
+
+    def _phase(self, environment: Environment) -> Phase:
+        phase = phase_of(environment, self.running)
+        return Phase.FAILED if phase is Phase.INSTALLING and not self._writing() else phase
 
     def target(self) -> tuple[Slot, Version]:
         """Return the bank that an update goes to and the oldest version that it may have.
@@ -158,7 +171,7 @@ class Updates:
         report: a server waits to hear of the outcome.
         """
         environment = self._bootenv.read()
-        phase = phase_of(environment, self.running)
+        phase = self._phase(environment)
         if phase in (Phase.INSTALLED, Phase.ROLLING_BACK):
             return False
         changes = confirmation(report=report) if phase is Phase.TRIAL else _tidied(environment, phase)
@@ -177,7 +190,7 @@ class Updates:
 
 def _tidied(environment: Environment, phase: Phase) -> dict[str, str]:
     changes = {"boot_failures": "0"} if environment.boot_failures else {}
-    if phase is Phase.INSTALLING:
+    if phase is Phase.FAILED and environment.update_state is not UpdateState.FAILED:
         changes["ustate"] = str(UpdateState.FAILED.value)
     return changes
 
@@ -196,9 +209,11 @@ def _why(phase: Phase, environment: Environment, running: Slot) -> str:
         case Phase.ROLLED_BACK:
             return f"bank {other} gave way: {environment.rollback_reason}"
         case Phase.INSTALLING:
-            return f"bank {other} is being written, or its installation was cut off"
+            return f"bank {other} is being written"
+        case Phase.FAILED if environment.update_state is UpdateState.IN_PROGRESS:
+            return f"the installation into bank {other} was cut off: nothing was switched: install again"
         case Phase.FAILED:
-            return f"the last installation into bank {other} failed or was cut off: nothing was switched"
+            return f"the last installation into bank {other} failed or was cut off: nothing was switched: install again"
         case Phase.CONFIRMED:
             return f"bank {running} is confirmed"
 

@@ -271,6 +271,30 @@ def test_an_update_goes_into_the_other_bank(board, dcu, swu):
     assert "reboot" in err
 
 
+def test_with_a_key_the_file_is_tried_in_full_before_the_other_bank_is_written(board, dcu, swu):
+    key = board.folder / "key"
+    key.write_text(f"{'ab' * 32} {'00' * 16}\n")
+    assert dcu("update-key", str(key))[0] == 0
+    arguments = board.folder / "arguments"
+    switch = f'echo "$@" >> {arguments}; cd {board.folder}/env; case "$*" in *" -c "*) exit;; esac; '
+    board.script("swupdate", switch + "echo a > slot; echo 1 > upgrade_available")
+    assert dcu("update", swu)[0] == 0
+    first, second = arguments.read_text().splitlines()
+    assert f"-K {board.folder}/run/update.aes -c -i {swu}" in first
+    assert f"-K {board.folder}/run/update.aes -i {swu}" in second
+
+
+def test_under_the_wrong_key_the_other_bank_is_not_written(board, dcu, swu):
+    key = board.folder / "key"
+    key.write_text(f"{'ab' * 32} {'00' * 16}\n")
+    dcu("update-key", str(key))
+    board.script("swupdate", f'echo >> {board.folder}/starts; echo "Installation in progress"; exit 1')
+    code, _, err = dcu("update", swu)
+    assert code == 11
+    assert "encrypted under another key" in err
+    assert (board.folder / "starts").read_text() == "\n"
+
+
 def test_only_a_look_changes_nothing(board, dcu, swu):
     board.script("swupdate", 'case "$*" in *" -c "*) exit 0;; esac; exit 1')
     code, out, _ = dcu("update", "--check", swu)

@@ -1,7 +1,8 @@
 """What a real SWUpdate makes of our updates: takes the good ones, refuses the others, each for its reason.
 
-It is found in PATH, or in a root directory named by DCU_SWUPDATE_ROOT (entered by chroot, so that needs root); there
-an update is also installed for good, into files in the banks' places.
+It is found in the root of the device bench, if that is built (out/device; `make device-test` has it built), or in the
+root directory that DCU_SWUPDATE_ROOT names; both are entered by chroot, so that needs root, and there an update is also
+installed for good, into files in the banks' places. Else it is found in PATH.
 """
 
 import os
@@ -21,27 +22,51 @@ from ota.packing import FILES
 
 from .forge import TAMPERED, Forge
 
-ROOT = os.environ.get("DCU_SWUPDATE_ROOT", "")
-entered = bool(ROOT) and os.geteuid() == 0
+GIVEN = os.environ.get("DCU_SWUPDATE_ROOT", "")  # "bench": build what is not built
+EMULATED = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
+BASES = sorted((FILES.parents[3] / "out/device/rootfs").glob("*/.seconds"), key=lambda path: path.stat().st_mtime)
+entered = os.geteuid() == 0 and bool(GIVEN or (BASES and EMULATED.exists()))
 
 pytestmark = pytest.mark.skipif(
     not entered and not (shutil.which("swupdate") and os.geteuid() == 0),
-    reason="needs root, and swupdate in PATH or in the root directory DCU_SWUPDATE_ROOT",
+    reason="needs root, and the device bench's root (make device), or swupdate in PATH or under DCU_SWUPDATE_ROOT",
 )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """The directory that is entered; where there is none, /."""
+    if not entered:
+        yield Path("/")
+    elif GIVEN not in ("", "bench"):
+        yield Path(GIVEN)
+    else:
+        folder = tmp_path_factory.mktemp("root")
+        subprocess.run(["tar", "-xf", bench() if GIVEN else BASES[-1].with_name("base.tar"), "-C", folder], check=True)
+        yield folder
+        shutil.rmtree(folder)
+
+
+def bench():
+    from device import debian, rootfs
+
+    debian.emulation()
+    return rootfs.build() / "base.tar"
 
 
 class Device:
     """SWUpdate with the payload's configuration, the authority of a forge, and /tmp of its own."""
 
-    def __init__(self, forge, scratch):
+    def __init__(self, forge, root, scratch):
         self.forge = forge
+        self.root = root
         self.inside = Path("/dcu-test") if entered else scratch
-        self.outside = Path(ROOT) / "dcu-test" if entered else scratch
-        self.prefix = ("chroot", ROOT) if entered else ()
+        self.outside = root / "dcu-test" if entered else scratch
+        self.prefix = ("chroot", str(root)) if entered else ()
         shutil.rmtree(self.outside, ignore_errors=True)
         (self.outside / "tmp").mkdir(parents=True)
         for folder in ("run/swupdate", "run/lock"):
-            (Path(ROOT or "/") / folder).mkdir(parents=True, exist_ok=True)
+            (root / folder).mkdir(parents=True, exist_ok=True)
         (self.outside / "ca.crt").write_bytes(forge.authority.read_bytes())
         (self.outside / "aes").write_bytes(forge.aes.read_bytes())
         shutil.copy(FILES / "swupdate.cfg", self.outside)
@@ -63,8 +88,8 @@ class Device:
 
 
 @pytest.fixture(scope="module")
-def device(tmp_path_factory):
-    made = Device(Forge.made(tmp_path_factory.mktemp("forge")), tmp_path_factory.mktemp("device"))
+def device(root, tmp_path_factory):
+    made = Device(Forge.made(tmp_path_factory.mktemp("forge")), root, tmp_path_factory.mktemp("device"))
     yield made
     shutil.rmtree(made.outside, ignore_errors=True)
 
@@ -119,11 +144,17 @@ def test_an_older_one_is_refused(device, good, oldest):
         device.run(good, oldest=oldest)
 
 
-def test_an_unencrypted_kernel_under_the_wrong_key_is_refused(device):
+def test_an_encrypted_one_is_refused_under_another_key_when_it_is_only_looked_at_too(device):
     other = device.outside / "other.aes"
     other.write_text(f"{'00' * 32} {'00' * 16}\n")
-    with pytest.raises(UpdateError):
+    with pytest.raises(UpdateError, match="encrypted under another key"):
         device.run(device.forge.pack("encrypted", encrypted=True), "-K", f"{device.inside}/other.aes")
+
+
+def test_an_encrypted_one_is_refused_without_a_key(device):
+    with pytest.raises(UpdateError) as refused:
+        device.run(device.forge.pack("encrypted", encrypted=True))
+    assert refused.value.cause == "key"
 
 
 # --- for good, where files may stand in the banks' places
@@ -132,8 +163,8 @@ def test_an_unencrypted_kernel_under_the_wrong_key_is_refused(device):
 @pytest.fixture
 def banks(device, tmp_path):
     if not entered:
-        pytest.skip("needs a root directory of its own: DCU_SWUPDATE_ROOT")
-    root = Path(ROOT)
+        pytest.skip("needs a root directory of its own")
+    root = device.root
     labels = root / "dev/disk/by-partlabel"
     labels.mkdir(parents=True, exist_ok=True)
     for name in ("kernel_a", "kernel_b", "rootfs_a", "rootfs_b"):
@@ -154,8 +185,8 @@ def banks(device, tmp_path):
 ENVIRONMENT = Environment(Slot.A, rollback_reason="health:store", boot_failures=1)
 
 
-def environment(*names):
-    said = subprocess.run(["chroot", ROOT, "fw_printenv", *names], capture_output=True, check=True).stdout
+def environment(device, *names):
+    said = subprocess.run([*device.prefix, "fw_printenv", *names], capture_output=True, check=True).stdout
     return parse(said, names)
 
 
@@ -165,10 +196,10 @@ def test_an_installation_writes_the_other_bank_and_then_switches_in_the_environm
         wanted = (device.forge.folder / name).read_bytes()
         assert (banks / image).read_bytes()[: len(wanted)] == wanted
     assert not any((banks / image).read_bytes().strip(b"\0") for image in ("kernel_a", "rootfs_a"))
-    after = environment(*ENVIRONMENT.variables())
+    after = environment(device, *ENVIRONMENT.variables())
     assert decode(after) == Environment(Slot.B, upgrade_available=True, update_state=decode(after).update_state)
     assert after["ustate"] == "1"
-    assert environment("recovery_status")["recovery_status"] == ""
+    assert environment(device, "recovery_status")["recovery_status"] == ""
 
 
 def test_during_a_trial_nothing_is_written(device, banks, good):
@@ -176,7 +207,7 @@ def test_during_a_trial_nothing_is_written(device, banks, good):
     with pytest.raises(UpdateError):
         device.run(good, check=False, bank="a")
     assert not (banks / "kernel_a").read_bytes().strip(b"\0")
-    assert environment("slot") == {"slot": "b"}
+    assert environment(device, "slot") == {"slot": "b"}
 
 
 def test_a_refused_one_writes_nothing(device, banks, good):
@@ -184,7 +215,7 @@ def test_a_refused_one_writes_nothing(device, banks, good):
         with pytest.raises(UpdateError):
             device.run(device.forge.repacked(good, "bad", TAMPERED[how]), check=False)
     assert not any(path.read_bytes().strip(b"\0") for path in banks.iterdir())
-    assert environment("slot", "upgrade_available") == {"slot": "a", "upgrade_available": "0"}
+    assert environment(device, "slot", "upgrade_available") == {"slot": "a", "upgrade_available": "0"}
 
 
 def test_a_bank_that_cannot_be_flushed_is_not_switched_to(device, banks, good):
@@ -193,7 +224,7 @@ def test_a_bank_that_cannot_be_flushed_is_not_switched_to(device, banks, good):
     (banks / "rootfs_b").symlink_to("/dev/null")
     with pytest.raises(UpdateError):
         device.run(good, check=False)
-    assert environment("slot", "upgrade_available") == {"slot": "a", "upgrade_available": "0"}
+    assert environment(device, "slot", "upgrade_available") == {"slot": "a", "upgrade_available": "0"}
 
 
 def test_canary_without_that_script_swupdate_switches_to_a_bank_that_is_not_on_the_medium(device, banks, monkeypatch):
@@ -204,7 +235,7 @@ def test_canary_without_that_script_swupdate_switches_to_a_bank_that_is_not_on_t
     (banks / "rootfs_b").unlink()
     (banks / "rootfs_b").symlink_to("/dev/null")
     device.run(device.forge.pack("toothless"), check=False)
-    assert environment("slot", "upgrade_available") == {"slot": "b", "upgrade_available": "1"}
+    assert environment(device, "slot", "upgrade_available") == {"slot": "b", "upgrade_available": "1"}
 
 
 # --- a delta, whose chunks come from a server
@@ -255,7 +286,7 @@ def test_a_delta_fetches_what_differs_and_writes_the_whole(device, banks, chunks
     trusting(device)
     device.run(delta(device, chunks), check=False)
     assert written(device, banks)
-    assert environment("slot", "upgrade_available") == {"slot": "b", "upgrade_available": "1"}
+    assert environment(device, "slot", "upgrade_available") == {"slot": "b", "upgrade_available": "1"}
     assert 0 < chunks.site.sent < 400_000
     assert all("bytes=" in request for request in chunks.site.requests)
 
@@ -286,7 +317,7 @@ def test_a_delta_that_cannot_be_completed_switches_nothing(device, banks, chunks
     with pytest.raises(UpdateError, match="install the full update") as refused:
         device.run(swu, check=False)
     assert refused.value.cause == "image"
-    assert environment("slot", "upgrade_available") == {"slot": "a", "upgrade_available": "0"}
+    assert environment(device, "slot", "upgrade_available") == {"slot": "a", "upgrade_available": "0"}
 
 
 def test_chunks_that_were_changed_on_the_server_switch_nothing(device, banks, chunks):
@@ -299,7 +330,7 @@ def test_chunks_that_were_changed_on_the_server_switch_nothing(device, banks, ch
         chunks.site.files[path] = bytes(content)
     with pytest.raises(UpdateError):
         device.run(swu, check=False)
-    assert environment("slot", "upgrade_available") == {"slot": "a", "upgrade_available": "0"}
+    assert environment(device, "slot", "upgrade_available") == {"slot": "a", "upgrade_available": "0"}
 
 
 def test_chunks_come_from_nobody_whom_nobody_vouches_for(device, banks, chunks, tmp_path):

@@ -67,6 +67,24 @@ def test_whatever_it_says_is_an_update_error(said):
     assert error.cause
 
 
+def test_an_encrypted_one_without_a_key_is_said_with_the_way_out():
+    said = [
+        "[ERROR] : SWUPDATE failed [0] ERROR swupdate_decrypt_openssl.c : openssl_DECRYPT_init : 36 : no key or iv\
+ provided for decryption!\n",
+        "[ERROR] : SWUPDATE failed [1] Installation failed !\n",
+    ]
+    found = swupdate.refusal(said)
+    assert found.cause == "key"
+    assert "dcu device update-key" in str(found)
+
+
+def test_the_key_is_handed_over_where_there_is_one():
+    given = {"target": Slot.B, "oldest": Version.parse("1.0"), "configuration": Path("/c")}
+    command = swupdate.local("/x", **given, key=Path("/k"))
+    assert command[command.index("-K") + 1] == "/k"
+    assert "-K" not in swupdate.local("/x", **given)
+
+
 def test_commands_name_the_other_bank_and_the_oldest_version():
     command = swupdate.local(
         "/tmp/x.swu", Slot.B, Version.parse("1.2"), configuration=Path("/run/swupdate/update.cfg"), check=True

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcu.errors import DecodeError, UpdateError
@@ -57,6 +57,7 @@ def test_power_may_go_before_any_step(behaviour, keeps_cache):
         judge(device, behaviour, story(device, behaviour))
 
 
+@settings(deadline=None)  # a host at work
 @given(st.data())
 def test_power_may_go_again_and_again(data):
     device = Device()
@@ -245,3 +246,16 @@ def test_any_os_release_and_any_command_line_is_understood_or_refused(text):
     for parse in (image_version, running_slot):
         with contextlib.suppress(DecodeError):
             parse(text)
+
+
+@pytest.mark.parametrize("writing", [False, True])
+def test_an_installation_that_is_not_at_work_was_cut_off(writing):
+    device = Device()
+    device.variables["ustate"] = str(UpdateState.IN_PROGRESS.value)
+    updates = Updates(device, device.index, Slot.A, OLD, writing=lambda: writing)
+    status = updates.status()
+    assert status.phase is (Phase.INSTALLING if writing else Phase.FAILED)
+    assert ("cut off" in status.why) is not writing
+    updates.confirm()
+    assert device.read().update_state is (UpdateState.IN_PROGRESS if writing else UpdateState.FAILED)
+    assert ("cut off" in updates.status().why) is not writing
