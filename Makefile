@@ -55,6 +55,10 @@ interop: $(VENV)/ready ## Read a jDLMS meter with our client (needs Java and Mav
 	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "make interop needs Java (17 or later) and Maven: apt-get install default-jdk-headless maven" >&2; exit 1; }
 	cd app && $(BIN)/pytest tests/interop -v
 
+.PHONY: conformance
+conformance: $(VENV)/ready ## Run the tests that claim conformance, and write docs/conformance.md (with Java and Maven: its peers, too)
+	cd app && $(BIN)/pytest -q --conformance ../docs/conformance.md tests
+
 .PHONY: lock
 lock: $(VENV)/ready ## Resolve the dependencies anew into hash-pinned locks (needs uv)
 	cd app && for set in requirements requirements-dev requirements-bench; do \

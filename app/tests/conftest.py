@@ -8,10 +8,17 @@ import asyncio
 
 import pytest
 
+from . import conformance
+
 _loop = pytest.StashKey[asyncio.AbstractEventLoop]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--conformance", metavar="FILE", help="Run what has the mark `conforms`, and write the page.")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    conformance.register(config)
     config.stash[_loop] = asyncio.new_event_loop()
     asyncio.set_event_loop(config.stash[_loop])
 

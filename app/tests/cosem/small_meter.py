@@ -159,6 +159,45 @@ def server_terms(context: str) -> ServerAssociation:
     return ServerAssociation(authentication, held, None, policy, manufacturer=maker, **protection_of(context))
 
 
+ASSOCIATED = {  # our context's authentication, as docs/conformance.md names it
+    Authentication.NONE: "without authentication",
+    Authentication.LOW: "LLS",
+    Authentication.HIGH: "HLS 2 (AES-128, a maker's)",
+    Authentication.MD5: "HLS 3 MD5",
+    Authentication.SHA1: "HLS 4 SHA-1",
+    Authentication.GMAC: "HLS 5 GMAC",
+    Authentication.SHA256: "HLS 6 SHA-256",
+    Authentication.ECDSA: "HLS 7 ECDSA",
+}
+_FRAMED = {
+    Framing.GLOBAL: "glo-",
+    Framing.GENERAL_GLOBAL: "general-glo-ciphering",
+    Framing.IDENTIFIED: "general-ciphering, identified key",
+    Framing.WRAPPED: "general-ciphering, wrapped key",
+    Framing.ONE_PASS: "general-ciphering, C(1e,1s)",
+    Framing.STATIC: "general-ciphering, C(0e,2s)",
+}
+
+
+def association_row(context: str) -> str:
+    """The context's row in docs/conformance.md, section Association."""
+    authentication, _, _, held, _ = context_of(context)
+    signs = f", suite {held.suite}" if authentication is Authentication.ECDSA else ""
+    return ASSOCIATED[authentication] + signs
+
+
+def protection_row(context: str) -> str:
+    """The context's row, section Protection."""
+    _, policy, dedicated, held, _ = context_of(context)
+    if not policy.request:
+        return "none"
+    framing, signed = protection_of(context).values()
+    kind = _FRAMED[framing]
+    if dedicated:
+        kind = {"glo-": "ded-", "general-glo-ciphering": "general-ded-ciphering"}[kind]
+    return f"{kind}{', general-signing' if signed else ''}, suite {held.suite}"
+
+
 class Pair:
     """A client and the small meter, joined by nothing but calls. `sent` and `answered` keep every frame."""
 

@@ -59,6 +59,9 @@ def without_tags(monkeypatch):
     monkeypatch.setattr(Cipher, "open", text)
 
 
+@pytest.mark.conforms(
+    "Protection", "general-ciphering, C(1e,1s), suite 1", peer="published vector", link="Green Book, but for the tag"
+)
 def test_the_books_one_pass_frame_opens_to_its_access_request(without_tags):
     _, server = keys(1)
     ciphered = general.parse(ONE_PASS)
@@ -69,6 +72,9 @@ def test_the_books_one_pass_frame_opens_to_its_access_request(without_tags):
     assert general.unprotect(server, ciphered, required=Protection.BOTH) == ACCESS
 
 
+@pytest.mark.conforms(
+    "Protection", "general-ciphering, C(0e,2s), suite 1", peer="published vector", link="Green Book, but for the tag"
+)
 def test_the_books_static_text_opens_to_its_access_request(without_tags):
     _, server = keys(1)
     header = Header(h("0102030405060708"), BOOKS_CLIENT, BOOKS_SERVER)

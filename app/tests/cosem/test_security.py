@@ -79,6 +79,7 @@ def test_initiate_of_the_green_book_is_byte_exact_both_ways(wire, content):
     assert protect(CIPHER, opened.apdu, protection=Protection.BOTH, title=TITLE, counter=COUNTER) == bytes.fromhex(wire)
 
 
+@pytest.mark.conforms("Association", "HLS 5 GMAC", peer="published vector")
 def test_hls_5_of_the_green_book_is_byte_exact_both_ways():
     for title, counter, challenge, answer in (
         (CLIENT, 1, b"P6wRJ21F", "10000000011A52FE7DD3E72748973C1E28"),

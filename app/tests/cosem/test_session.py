@@ -30,10 +30,14 @@ from .small_meter import (
     SCALER,
     SECURED,
     Pair,
+    association_row,
+    protection_row,
 )
 
 
 @pytest.mark.parametrize("lossy", [False, True], ids=["stream", "lossy"])
+@pytest.mark.conforms("Association", association_row, peer="ours")
+@pytest.mark.conforms("Protection", protection_row, peer="ours")
 @pytest.mark.parametrize("context", EVERY)
 def test_a_whole_session_works(context, lossy):
     pair = Pair(context, lossy=lossy)

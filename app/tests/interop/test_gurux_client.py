@@ -41,7 +41,9 @@ from tests.cosem.small_meter import (
     LIMIT,
     PROFILE,
     SmallMeter,
+    association_row,
     context_of,
+    protection_row,
 )
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -175,6 +177,9 @@ def rows_of(reply):
 everywhere = pytest.mark.parametrize("context", SETTINGS)
 
 
+@pytest.mark.conforms("Association", association_row, peer="gurux-dlms client", link="wrapper")
+@pytest.mark.conforms("Protection", protection_row, peer="gurux-dlms client", link="wrapper")
+@pytest.mark.conforms("Service", "GET", peer="gurux-dlms client", link="wrapper")
 @everywhere
 def test_gurux_reads_a_register(context):
     gurux = Gurux(context).associate()
@@ -185,6 +190,7 @@ def test_gurux_reads_a_register(context):
     assert gurux.server.refused.total == gurux.turned_down
 
 
+@pytest.mark.conforms("Service", "GET with list", peer="gurux-dlms client", link="wrapper")
 @everywhere
 def test_gurux_reads_a_list(context):
     gurux = Gurux(context).associate()
@@ -193,6 +199,7 @@ def test_gurux_reads_a_list(context):
     assert reply.value == [123_456_789, [0, 30]]
 
 
+@pytest.mark.conforms("Service", "GET in blocks", peer="gurux-dlms client", link="wrapper")
 @pytest.mark.parametrize("max_pdu", [80, 200, 0xFFFF])
 @everywhere
 def test_gurux_reads_a_profile_in_blocks(context, max_pdu):
@@ -220,6 +227,7 @@ def test_gurux_reads_rows_by_range(context):
     assert rows_of(reply) == ROWS[3:10]
 
 
+@pytest.mark.conforms("Service", "SET and ACTION", peer="gurux-dlms client", link="wrapper")
 @everywhere
 def test_gurux_writes_and_calls(context):
     gurux = Gurux(context).associate()
@@ -263,6 +271,13 @@ def test_the_proof_is_taken_under_the_global_key_though_a_dedicated_one_was_agre
     assert [answer[0] for answer in gurux.answers] == [0x61, 0xCF, 0xD4]
 
 
+@pytest.mark.conforms(
+    "Association",
+    association_row,
+    peer="gurux-dlms client",
+    link="wrapper",
+    defect="its proof is taken; its challenge is too short, and it cannot check ours",
+)
 @pytest.mark.parametrize("context", SIGNING)
 def test_guruxs_signature_is_taken_and_it_cannot_check_ours(context, monkeypatch, capsys):
     """(gurux) Its challenge has 16 bytes where HLS 7 takes 32 to 64; it prints its private key; and its arithmetic
@@ -277,6 +292,9 @@ def test_guruxs_signature_is_taken_and_it_cannot_check_ours(context, monkeypatch
     assert "Private signed key" in capsys.readouterr().out
 
 
+@pytest.mark.conforms(
+    "Association", "HLS 7 ECDSA, suite 2", peer="gurux-dlms client", link="wrapper", defect="no P-384"
+)
 def test_gurux_cannot_sign_on_p_384(monkeypatch, capsys):
     """(gurux) Its arithmetic of the curve again, before anything is sent."""
     monkeypatch.setattr(GXSecure, "generateChallenge", lambda: bytes(random.randrange(256) for _ in range(32)))

@@ -27,6 +27,7 @@ from dcu.errors import AccessDenied, DcuError, LinkClosed
 from dcu.link import tcp
 from dcu.link.channel import StreamChannel
 from dcu.model import AttributeRef, MethodRef, Obis
+from tests.cosem.small_meter import ASSOCIATED
 
 METER = Path(__file__).parents[3] / "ci" / "interop" / "jdlms"
 GUEK = Secret(bytes.fromhex("000102030405060708090A0B0C0D0E0F"))  # Green Book example keys: published, not secret
@@ -136,6 +137,16 @@ def _clock(hours: int) -> CosemDateTime:
 every_association = pytest.mark.parametrize("association", ASSOCIATIONS.values(), ids=ASSOCIATIONS)
 
 
+@pytest.mark.conforms("Service", "GET", peer="jDLMS server", link="wrapper")
+@pytest.mark.conforms(
+    "Association", lambda association: ASSOCIATED[association.authentication], peer="jDLMS server", link="wrapper"
+)
+@pytest.mark.conforms(
+    "Protection",
+    lambda association: "glo-, suite 0" if association.ciphered else "none",
+    peer="jDLMS server",
+    link="wrapper",
+)
 @every_association
 async def test_registers_and_data_are_read(port: int, association: Association) -> None:
     async with session(port, association) as meter:
@@ -143,6 +154,7 @@ async def test_registers_and_data_are_read(port: int, association: Association) 
         assert await meter.value(SERIAL) == b"40799390"
 
 
+@pytest.mark.conforms("Service", "GET in blocks", peer="jDLMS server", link="wrapper")
 @every_association
 async def test_a_profile_of_720_rows_comes_in_blocks(port: int, association: Association) -> None:
     async with session(port, association) as meter:
@@ -170,6 +182,12 @@ async def test_the_relay_opens_and_closes(port: int, association: Association) -
         assert await meter.value(state) is True
 
 
+@pytest.mark.conforms(
+    "Protection",
+    lambda association: "ded-, suite 0" if association.dedicated else None,
+    peer="jDLMS server",
+    defect="it drops an association with a dedicated key",
+)
 @pytest.mark.parametrize("association", DEFECTS.values(), ids=DEFECTS)
 async def test_a_defect_of_the_peer_still_stands(port: int, association: Association) -> None:
     """Should jDLMS mend one of these, this fails: then move the association to those that are read."""

@@ -18,7 +18,7 @@ from dcu.cosem.server import ServerSession
 from dcu.link.hdlc import Decoder, Kind
 from dcu.link.hdlc_parameters import Parameters
 from dcu.link.hdlc_server import Station, Terms
-from tests.cosem.small_meter import CLIENT, CLIENT_TITLE, CONTEXTS, KEYS, SmallMeter
+from tests.cosem.small_meter import CLIENT, CLIENT_TITLE, CONTEXTS, KEYS, SmallMeter, association_row, protection_row
 
 
 class Gurux:
@@ -81,6 +81,8 @@ class Gurux:
         return self.client.updateValue(target, attribute, reply.value)
 
 
+@pytest.mark.conforms("Association", association_row, peer="gurux-dlms client", link="HDLC")
+@pytest.mark.conforms("Protection", protection_row, peer="gurux-dlms client", link="HDLC")
 @pytest.mark.parametrize("size", [1, 2, 4])
 @pytest.mark.parametrize("context", ["none", "low", "gmac, global key"])
 def test_gurux_connects_associates_and_reads(context, size):
