@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from dcu.collect.outage import Outage
 from dcu.collect.polling import Polling
 from dcu.collect.pushes import Pushes
 from dcu.collect.reach import endpoint
+from dcu.collect.registry import Registry, tell
 from dcu.collect.retry import Backoff
 from dcu.collect.scheduler import Scheduler
 from dcu.collect.services import OpenAssociations, Services
@@ -44,6 +45,8 @@ from dcu.errors import ConfigError, StoreError
 from dcu.keys import shipment
 from dcu.keys.base import HEAD_END
 from dcu.link.push import PushListener
+from dcu.platform.doubly import Doubly
+from dcu.platform.machine import Machine
 from dcu.platform.watchdog import Progress
 from dcu.store.check import check
 from dcu.store.records import Settings, StoreReport
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
 UPKEEP_EVERY = 60.0  # seconds: commits by age, retention, quarantines that end
 UPLINK_WITHIN = 300.0  # seconds: the notifier looks every minute, and may wait for a name service
 GENERATION_KEY = "keys.generation"
+TOLD_KEY = "device.told"
 AUDITED_NAMES = 50  # of the meters of a shipment
 COUNTERS_SINCE = 1_577_836_800  # 2020-01-01: what is sent to the head-end is far less than one packet a second
 
@@ -89,6 +93,8 @@ class Collector:
         self.notifier: Notifier | None = None
         self._keys = keys
         self._importing = asyncio.Lock()
+        beside = [Path(each).with_name("meters") for each in (config.keys.file, config.keys.twin) if each]
+        self._registry = Registry(Doubly(*beside) if len(beside) == 2 else None)
 
     @classmethod
     async def open(
@@ -129,7 +135,8 @@ class Collector:
         return collector
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        records = await self.services.store.meters()
+        await self._tell_of_repairs(Machine())
+        records = await self._registry.reconcile(self.services.store)
         for record in records:
             self.fleet.take(record)
         self.pushes.know(records)
@@ -146,6 +153,19 @@ class Collector:
         stack.push_async_callback(self.polling.stop)
         stack.push_async_callback(self._keep)
         log.info("collecting from %d meters, control socket %s", len(self.fleet), self.config.control.socket)
+
+    async def _tell_of_repairs(self, machine: Machine) -> None:
+        """What was mended or made anew before we started; once a boot."""
+        store, told = self.services.store, []
+        for path, kind in ((machine.recreated, "made-anew"), (machine.restored, "restored")):
+            with suppress(OSError):
+                told += [(kind, text, f"{text} {path.stat().st_mtime_ns}".encode()) for text in machine.told(path)]
+        known = await store.recall(TOLD_KEY) or b""
+        for kind, text, mark in told:
+            if mark not in known.split(b"\n"):
+                await tell(store, kind, "persist" if kind == "restored" else text, text)
+        if told and (marks := b"\n".join(mark for *_, mark in told)) != known:
+            await store.remember(TOLD_KEY, marks)
 
     def _tell_the_head_end(self, stack: AsyncExitStack) -> None:
         from dcu.uplink.notifier import Notifier, UdpSender  # memory: only where there is a head-end
@@ -201,6 +221,7 @@ class Collector:
         records = await store.add_meters(
             [(item.name, item.address, item.profile, item.system_title) for item in shipped]
         )
+        await self._registry.keep(await store.meters())
         names = [record.name for record in records]
         more = f" and {len(names) - AUDITED_NAMES} more" if len(names) > AUDITED_NAMES else ""
         await store.audit(actor, "import", f"{len(names)} meters", ", ".join(names[:AUDITED_NAMES]) + more)
@@ -257,7 +278,12 @@ class Collector:
         return title, first
 
     async def check_store(self) -> StoreReport:
-        return await asyncio.to_thread(check, Path(self.config.store.directory))
+        """Look, mend what can be collected again, and report what is there then."""
+        directory = Path(self.config.store.directory)
+        report = await asyncio.to_thread(check, directory)
+        for day in report.damaged:
+            await self.services.store.mend(day)
+        return await asyncio.to_thread(check, directory) if report.damaged else report
 
     async def keep_up(self) -> None:
         """What time brings, for as long as the collector runs."""
@@ -349,7 +375,10 @@ async def _open_keys(table: settings.Keys, store: Store) -> Keyring:
         await store.audit("collector", "keys", table.file, keys.trouble)
         payload = msgspec.json.encode({"event": "keys-lost", "subject": table.file, "text": keys.trouble})
         await store.put("alarm", payload)
-    elif newest and keys.generation > newest:
-        await store.doubt_counters("the key file was written after this store")
+    elif keys.generation > newest:
+        if newest:
+            await store.doubt_counters("the key file was written after this store")
         await store.remember(GENERATION_KEY, keys.generation.to_bytes(8, "big"))
+    if keys.mended:
+        await tell(store, "restored", table.file, keys.mended)
     return keys

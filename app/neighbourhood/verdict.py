@@ -69,7 +69,7 @@ def stored(directory: Path, critical: str = "critical.db") -> Iterator[Stored]:
             for timestamp, meter, row in db.execute(
                 "SELECT ts, meter, row FROM readings WHERE profile = ?", (profile,)
             ):
-                values = rows.unpack(timestamp, row).values
+                values = rows.unpack(timestamp, rows.unseal(timestamp, meter, profile, row)).values
                 chosen = tuple(values[place] for place in places[meter])
                 yield Stored(names.get(meter, f"meter {meter}"), timestamp, chosen)
 

@@ -1,14 +1,16 @@
 """The two disks as a factory writes them: the SD card with U-Boot's environment, and the GPT disk with the banks."""
 
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from device import uboot
 from device.cache import Run, built, tool
-from device.paths import UBOOT_FILES
+from device.paths import BASE_FILES, UBOOT_FILES
 
 MEGABYTE = 1 << 20
+MARK = "factory-new"  # what a factory puts on persist: dcu.platform.provision
 PARTITIONS = {"kernel_a": 16, "kernel_b": 16, "rootfs_a": 160, "rootfs_b": 160, "persist": 32, "data": 256}
 CARD_SIZE = 8 * MEGABYTE
 ENVIRONMENT = {
@@ -26,7 +28,7 @@ def build(bank: Path, bank_b: Path | None = None) -> Path:
     tool("sgdisk", "mke2fs")
     tools, other = uboot.tools(), bank_b or bank
     sizes = " ".join(f"{name}={size}" for name, size in PARTITIONS.items())
-    inputs = [bank.name, other.name, tools.name, UBOOT_FILES / "fw_env.config", sizes, "recipe 1"]
+    inputs = [bank.name, other.name, tools.name, UBOOT_FILES / "fw_env.config", BASE_FILES / MARK, sizes, "recipe 3"]
 
     def make(home: Path, run: Run) -> None:
         (home / "sd.img").write_bytes(b"")
@@ -85,4 +87,10 @@ def _banks(image: Path, run: Run, banks: Mapping[str, Path]) -> None:
                 raise ValueError(f"{len(content)} bytes do not fit into {name} ({length})")
             write_at(image, start, content)
         else:
-            run("mke2fs", "-q", "-F", "-t", "ext4", "-L", name, "-E", f"offset={start}", image, f"{size}m")
+            filled = image.with_name(name)
+            filled.mkdir()
+            if name == "persist":
+                shutil.copy(BASE_FILES / MARK, filled)
+            options = ("-L", name, "-m", "0", "-d", filled, "-E", f"offset={start},root_owner=0:0")
+            run("mke2fs", "-q", "-F", "-t", "ext4", *options, image, f"{size}m")
+            shutil.rmtree(filled)

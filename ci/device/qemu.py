@@ -7,18 +7,20 @@ kernel says on the serial line. It greets each time it starts, so that a reset i
 
 import itertools
 import os
+import random
 import re
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from device import disk
+from device.cache import Run
 from device.machine import QEMU, machine
 from device.qmp import Qmp
 
@@ -165,6 +167,31 @@ class Device:
         shown = subprocess.run(["fw_printenv", "-c", config], check=True, capture_output=True, text=True).stdout
         return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
+    @contextmanager
+    def mounted(self, name: str) -> Iterator[Path]:
+        """Mount a partition of a device that is off, to be read or changed."""
+        start, size = disk.partition(self.disk, name, Run(self.home / "tools.log"))
+        point = self.home / f"mount-{name}"
+        point.mkdir(exist_ok=True)
+        options = f"loop,offset={start},sizelimit={size}"
+        subprocess.run(["mount", "-o", options, self.disk, point], check=True)
+        try:
+            yield point
+        finally:
+            subprocess.run(["umount", point], check=True)
+
+    def destroy(self, name: str, seed: int, blocks: int) -> None:
+        """Overwrite so many random blocks of a partition of a device that is off, and every superblock."""
+        rng, block = random.Random(seed), 4096  # noqa: S311
+        start, size = disk.partition(self.disk, name, Run(self.home / "tools.log"))
+        with self.disk.open("r+b") as file:
+            for at in [*rng.sample(range(size // block), blocks)]:
+                file.seek(start + at * block)
+                file.write(rng.randbytes(block))
+            for at in superblocks(self.disk, start, size):
+                file.seek(start + at)
+                file.write(rng.randbytes(2048))
+
     def _read_until(self, mark: bytes, end: float, what: str) -> bytes:
         assert self._shell
         while mark not in self._pending:
@@ -187,6 +214,14 @@ class Device:
             time.sleep(0.02)
         with suppress(OSError):
             time.sleep(0.02)
+
+
+def superblocks(image: Path, start: int, size: int) -> list[int]:
+    """Where a partition's ext4 has its superblock and the copies of it, in bytes: each kilobyte is tried."""
+    with image.open("rb") as file:
+        file.seek(start)
+        content = file.read(size)
+    return [at for at in range(0, size, 1024) if content[at + 0x38 : at + 0x3A] == b"\x53\xef"]
 
 
 def arguments(firmware: Path, card: Path | str, disk_image: Path | str, *, icount: bool = False) -> list[str]:

@@ -14,11 +14,12 @@ import click
 from dcu.cli import exits, output
 from dcu.cli.collector import ask, socket_option
 from dcu.cli.terminal import line
-from dcu.errors import ConfigError, DcuError, UpdateError
+from dcu.errors import ConfigError, DcuError, StoreError, UpdateError
 
 if TYPE_CHECKING:
     from dcu.platform.health import Health
     from dcu.platform.machine import Machine
+    from dcu.platform.partitions import Partition
     from dcu.platform.update import Updates
 
 EVERY = 5.0  # seconds between two looks while waiting
@@ -155,14 +156,18 @@ def update_key(file: Path) -> None:
 def provision(again: bool) -> None:
     """Make the identity of this device on its first boot; restore what is damaged on every other.
 
-    Exit code 10 when both copies are lost.
+    Exit code 10 when both copies are lost, or persist cannot be mounted.
     """
     from dcu.platform.provision import Provisioning
 
-    done = Provisioning(_machine()).run(again=again)
+    machine = _machine()
+    done = Provisioning(machine).run(again=again)
     for note in done.notes:
         click.echo(line(note))
+    machine.tell(done.restored)
     click.echo(f"this is {line(done.identity.serial)}, system title {done.identity.system_title}")
+    if again:
+        click.echo("restart the device (systemctl reboot), then import the shipments of its meters")
 
 
 @device.command()
@@ -213,15 +218,49 @@ def _examined(socket: Path, wait: float, updates: "Updates | None" = None) -> "H
     from dcu.platform.update import Phase
 
     machine = _machine()
+    lost = _lost(machine)
     deadline = time.monotonic() + wait
     while True:
-        seen = check.examine(lambda method: ask(socket, method), watchdogs=machine.watchdogs)
-        if updates and seen.checks[0].ok and updates.status().phase is not Phase.TRIAL:
-            updates.confirm()
+        seen = check.examine(lambda method: ask(socket, method), persist=lost, watchdogs=machine.watchdogs)
+        well = bool(lost) or seen.of("collector").ok  # without an identity there is no collector, in no bank
+        if updates and well and updates.status().phase is not Phase.TRIAL:
+            _good_boot(updates)
             updates = None
+        if lost:
+            return seen
         if seen.ok or time.monotonic() >= deadline:
             return seen
         time.sleep(min(EVERY, max(0.0, deadline - time.monotonic())))
+
+
+def _lost(machine: "Machine") -> str:
+    """Why this device is none any more, "" where it is one."""
+    from dcu.platform.provision import Provisioning
+
+    provisioning = Provisioning(machine)
+    return provisioning.trouble(provisioning.state())
+
+
+def _good_boot(updates: "Updates") -> None:
+    """The count of failed boots is U-Boot's; that persist cannot take the oldest version is told beside it."""
+    try:
+        updates.confirm()
+    except StoreError as error:
+        output.note(str(error))
+
+
+def _disks(machine: "Machine") -> tuple["Partition | None", list[str]]:
+    """What `data` is like, and what is wrong with it or with persist."""
+    from dcu.platform import partitions
+
+    troubles = []
+    seen = {name: partitions.look(path) for name, path in machine.disks.items() if machine.mounted(path)}
+    for name, partition in seen.items():
+        if partition.trouble:
+            troubles.append(f"{name}: {partition.trouble}")
+    if "data" not in seen:
+        troubles.append("data: not mounted: the collector does not run; restart the device, which repairs it")
+    return seen.get("data"), troubles
 
 
 def _status(machine: "Machine") -> dict[str, Any]:
@@ -230,11 +269,17 @@ def _status(machine: "Machine") -> dict[str, Any]:
 
     provisioning = Provisioning(machine)
     persist, identity = provisioning.state(), provisioning.identity()
+    data, troubles = _disks(machine)
+    if lost := provisioning.trouble(persist):
+        troubles.insert(0, lost)
     shown: dict[str, Any] = {
         "serial": identity.serial if identity else None,
         "system_title": identity.system_title if identity else None,
         "persist": str(persist),
+        "data": asdict(data) if data else None,
         "data_recreated": machine.recreated.exists(),
+        "restored": list(machine.told(machine.restored)),
+        "troubles": troubles,
     }
     shown["server"] = server = _server(machine)
     try:
@@ -252,6 +297,7 @@ def _status(machine: "Machine") -> dict[str, Any]:
         "rollback_reason": state.environment.rollback_reason or None,
         "environment": environment,
         "ok": persist in (State.WHOLE, State.NEW)
+        and not shown["troubles"]
         and state.phase not in (Phase.ROLLED_BACK, Phase.FAILED)
         and not (server and server["contact"] == "refused"),
     }
@@ -275,8 +321,12 @@ def _server(machine: "Machine") -> dict[str, Any] | None:
 def _show_status(shown: dict[str, Any]) -> None:
     identity = f"{shown['serial']}, system title {shown['system_title']}" if shown["serial"] else "none"
     rows = [("device", identity), ("persist", shown["persist"])]
+    if data := shown["data"]:
+        rows.append(("data", f"{data['free'] >> 20} of {data['size'] >> 20} MB free"))
     if shown["data_recreated"]:
         rows.append(("data", "made anew at this boot: readings are collected again"))
+    rows += [("restored", text) for text in shown["restored"]]
+    rows += [("TROUBLE", text) for text in shown["troubles"]]
     if "version" in shown:
         rows.append(("software", f"version {shown['version']}, bank {shown['slot']}"))
         if shown["oldest"]:

@@ -55,6 +55,11 @@ class Keyring:
         return self._opened.names() if self._opened else []
 
     @property
+    def mended(self) -> str:
+        """What of the file was restored from its twin, "" where nothing was."""
+        return self._opened.mended if self._opened else ""
+
+    @property
     def generation(self) -> int:
         return self._opened.generation if self._opened else self._newest
 

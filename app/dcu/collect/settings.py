@@ -131,7 +131,11 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         return bytes.fromhex(self.system_title)
 
 
-_PATHS = (("keys", "file"), ("keys", "twin"), ("keys", "kek"), ("store", "directory"), ("control", "socket"))
+_PATHS = (
+    *(("keys", key) for key in ("file", "twin", "kek")),
+    ("store", "directory"),
+    ("control", "socket"),
+)
 
 
 def load(path: Path) -> CollectorConfig:

@@ -118,6 +118,7 @@ class WrappedKeys:
         self._cipher = AESGCM(_derived(kek, b"wrap"))
         self._generation = generation
         self._records = {(record.meter, record.type): record for record in records}
+        self.mended = ""  # what was restored when it was opened
         self._lock = threading.Lock()  # two shipments may be imported at a time, each on a thread of its own
 
     @classmethod
@@ -145,10 +146,13 @@ class WrappedKeys:
                 keys = cls._opened(twin, kek, newest)
             except KeysError:
                 raise error from None  # of the two, the first is the one that an operator knows
-            log.warning("%s; restored from %s", error, twin)
+            keys.mended = f"{error}; restored from {twin}"
             _replace(path, twin.read_bytes())
         keys._path, keys._twin = path, twin
-        keys._refresh_twin()
+        if keys._refresh_twin() and not keys.mended:
+            keys.mended = f"{twin}: damaged, gone or older: made anew from {path}"
+        if keys.mended:
+            log.warning("%s", keys.mended)
         return keys
 
     @classmethod
@@ -284,16 +288,19 @@ class WrappedKeys:
         self._records, self._generation = records, generation
         self._refresh_twin()
 
-    def _refresh_twin(self) -> None:
-        """Have the twin say what the file says. That it cannot be written costs nothing today."""
+    def _refresh_twin(self) -> bool:
+        """Have the twin say what the file says; whether it was written. That it cannot be costs nothing today."""
         if self._twin is None:
-            return
+            return False
         try:
             content = self._path.read_bytes()
-            if not self._twin.exists() or self._twin.read_bytes() != content:
-                _replace(self._twin, content)
+            if self._twin.exists() and self._twin.read_bytes() == content:
+                return False
+            _replace(self._twin, content)
         except (KeysError, OSError) as error:
             log.warning("the twin of %s is not kept: %s", self._path, error)
+            return False
+        return True
 
 
 def _read(path: Path) -> _File:

@@ -40,6 +40,10 @@ class Found:
     second: Copy
 
     @property
+    def whole(self) -> bool:
+        return (self.first, self.second) == (Copy.GOOD, Copy.GOOD)
+
+    @property
     def lost(self) -> bool:
         """Whether something was written and is gone. Two missing copies tell nothing: perhaps there never was one."""
         return self.content is None and Copy.DAMAGED in (self.first, self.second)
@@ -107,6 +111,16 @@ class Doubly:
         for path in self.paths if spare_first else reversed(self.paths):
             self._replace(path, raw)
 
+    def forget(self) -> None:
+        """Remove both copies, durably, so that nothing was ever written. Raises StoreError."""
+        for path in self.paths:
+            try:
+                path.unlink(missing_ok=True)
+                if path.parent.is_dir():
+                    sync_directory(path.parent)
+            except OSError as error:
+                raise StoreError(f"{path}: cannot be removed: {error.strerror or error}") from None
+
     def _read(self, path: Path) -> tuple[int, bytes] | Copy:
         try:
             with path.open("rb") as file:
@@ -127,7 +141,7 @@ class Doubly:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(path)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
         except OSError as error:
             raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from None
 
@@ -142,7 +156,8 @@ def _digest(generation: int, content: bytes) -> bytes:
     return hashlib.sha256(MAGIC + struct.pack(">QI", generation, len(content)) + content).digest()
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make created, renamed and unlinked names of `directory` durable. Raises OSError."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -1,8 +1,9 @@
 """The health check: whether this software does its work on this device, and if not, why. It decides over a trial.
 
-Four checks, in the order in which they explain each other: the *collector* answers its control socket and each of its
-subsystems makes progress; the *store* is intact; the *links* carry: of the meters that it tried, one answers; the
-hardware *watchdog* is armed. What is asked of the collector comes in by a function, so that this floor knows no socket.
+Five checks, in the order in which they explain each other: *persist* holds what this device is; the *collector* answers
+its control socket and each of its subsystems makes progress; the *store* is intact; the *links* carry: of the meters
+that it tried, one answers; the hardware *watchdog* is armed. What is asked of the collector comes in by a function, so
+that this floor knows no socket.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,6 +42,9 @@ class Health:
     def ok(self) -> bool:
         return all(check.ok for check in self.checks)
 
+    def of(self, name: str) -> Check:
+        return next(check for check in self.checks if check.name == name)
+
     @property
     def why(self) -> str:
         """As a rollback reason, for instance `health:store`; "" where all is well."""
@@ -75,11 +79,15 @@ class _Report(msgspec.Struct, frozen=True):
     findings: tuple[_Finding, ...] = ()
 
 
-def examine(ask: Ask, *, watchdogs: Path = WATCHDOGS, settled: float = SETTLED) -> Health:
-    """Make all four checks. Nothing is raised: what cannot be asked is a check that failed."""
+def examine(ask: Ask, *, persist: str = "", watchdogs: Path = WATCHDOGS, settled: float = SETTLED) -> Health:
+    """Make all five checks. persist: why it is lost, "" where it is not.
+
+    Nothing is raised: what cannot be asked is a check that failed.
+    """
     status = _asked(ask, "status", _Status)
     report = _asked(ask, "store.check", _Report)
-    return Health((_collector(status, settled), _store(report), _links(status), _watchdog(watchdogs)))
+    kept = _failed("persist", persist) if persist else Check("persist", True, "whole")
+    return Health((kept, _collector(status, settled), _store(report), _links(status), _watchdog(watchdogs)))
 
 
 def _asked(ask: Ask, method: str, kind: type[T]) -> T | DcuError:

@@ -1,14 +1,42 @@
 """Where the device keeps what this package reads: one place for its paths, with the device's own as defaults."""
 
-from collections.abc import Callable
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dcu.errors import DecodeError, UpdateError
+from dcu.errors import DecodeError, StoreError, UpdateError
 from dcu.platform.bootenv import BootEnv, FwEnv
 from dcu.platform.doubly import Doubly
 from dcu.platform.swupdate import busy
 from dcu.platform.update import RollbackIndex, Updates, image_version, running_slot
+
+ROLLBACK_INDEX = "rollback-index"
+LONGEST = 4096  # characters of what is told
+CHECK_DISK = Path("/usr/lib/dcu/check-disk")  # the only code that makes file systems
+
+
+def mounted(directory: Path) -> bool:
+    """Whether a file system of its own is there; a sandbox's bind mount of a directory is none."""
+    try:
+        return directory.stat().st_dev != directory.parent.stat().st_dev
+    except OSError:
+        return False
+
+
+def renew() -> None:
+    """Make an empty file system on persist and mount it. Only an operator wants that. Raises StoreError."""
+    units = ("persist.mount", "dcu-persist-tree.service")
+    for command in ((str(CHECK_DISK), "persist", "anew"), ("systemctl", "start", *units)):
+        program = shutil.which(command[0])
+        if program is None:
+            raise StoreError(f"{command[0]}: not there: is this the device?")
+        done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise StoreError(f"{' '.join(command)}: {' '.join((done.stderr or done.stdout).split()) or 'failed'}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +58,32 @@ class Machine:
     servers: Path = Path("/etc/dcu/servers.pem")
     swupdate: Path = Path("/etc/swupdate.cfg")
     run: Path = Path("/run/swupdate")
-    recreated: Path = Path("/run/dcu-recreated")
+    recreated: Path = Path("/run/dcu-device/recreated")  # check-disk: file systems made anew at this boot
+    restored: Path = Path("/run/dcu-device/restored")  # what was mended at this boot, a sentence a line
     scratch: Path = Path("/var/lib/dcu/update")
     writing: Callable[[], bool] = busy
+    data: Path = Path("/var/lib/dcu")
+    mounted: Callable[[Path], bool] = mounted
+    renew: Callable[[], None] = renew
+
+    @property
+    def disks(self) -> dict[str, Path]:
+        return {"persist": self.persist, "data": self.data}
+
+    def tell(self, sentences: Iterable[str]) -> None:
+        """Add to what was mended at this boot: `dcu device status` shows it, the collector raises an alarm of it."""
+        text = "".join(f"{sentence}\n" for sentence in sentences)
+        with contextlib.suppress(OSError):  # it is mended all the same, and in the journal
+            if text:
+                with self.restored.open("a", encoding="utf-8") as file:
+                    os.fchmod(file.fileno(), 0o644)  # whatever the umask: the collector reads it
+                    file.write(text)
+
+    @staticmethod
+    def told(path: Path) -> Iterator[str]:
+        """The sentences of `recreated` or `restored`."""
+        with contextlib.suppress(OSError):
+            yield from path.read_text(encoding="utf-8", errors="replace")[:LONGEST].splitlines()
 
     def twice(self, name: str) -> Doubly:
         """A file of ours on persist, for instance `identity`."""
@@ -47,4 +98,4 @@ class Machine:
             raise UpdateError(f"{error.filename}: {error.strerror}: is this the device?", "state") from None
         except DecodeError as error:
             raise UpdateError(str(error), "state") from None
-        return Updates(self.bootenv, RollbackIndex(self.twice("rollback-index")), running, version, self.writing)
+        return Updates(self.bootenv, RollbackIndex(self.twice(ROLLBACK_INDEX)), running, version, self.writing)

@@ -7,6 +7,7 @@ that were given up are refused until there is room again, so that healing does n
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from dcu.clock import Clock, epoch_seconds
 from dcu.errors import DecodeError, StoreError
@@ -108,9 +109,10 @@ class Archive:
     def readings(self, meter: str, profile: Obis, start: int, end: int) -> list[Reading]:
         """Return the readings with start ≤ timestamp < end in order of time, buffered ones included."""
         number, load = self.critical.meter_id(meter), self.critical.profile_id(profile)
-        found = self._days.read(number, load, start, end)
-        found.update(self._buffer.read(number, load, start, end))
-        result, damaged = [], []
+        found, damaged = self._days.read(number, load, start, end)
+        waiting = self._buffer.read(number, load, start, end)
+        found.update(waiting)
+        result = []
         for timestamp in sorted(found):
             try:
                 result.append(rows.unpack(timestamp, found[timestamp]))
@@ -118,21 +120,27 @@ class Archive:
                 damaged.append(timestamp)
                 log.error("%s", error)
         if damaged:
-            self._drop_rows(meter, [(timestamp, number, load) for timestamp in damaged])
+            for day in sorted({timestamp // DAY for timestamp in damaged}):
+                keys = [(timestamp, number, load) for timestamp in damaged if timestamp // DAY == day]
+                self._drop_rows(day, keys, f"{len(keys)} of {meter}")
         self._tell()
         return result
 
-    def _drop_rows(self, meter: str, keys: list[tuple[int, int, int]]) -> None:
-        """Remove rows that do not decode, so that they show as gaps and are collected again."""
+    def mend(self, day: int) -> None:
+        """Look through a day's file; drop its damaged rows, or the file as a whole: they show as gaps then."""
+        if keys := self._days.examine(day):
+            self._drop_rows(day, keys, str(len(keys)))
+        self._tell()
+
+    def _drop_rows(self, day: int, keys: Sequence[tuple[Any, Any, Any]], what: str) -> None:
+        """Remove rows whose checksum does not fit, so that they show as gaps and are collected again."""
         self._damaged_rows += len(keys)
-        for day in sorted({timestamp // DAY for timestamp, _, _ in keys}):
-            own = [key for key in keys if key[0] // DAY == day]
-            self.critical.alarm("rows-damaged", day_name(day), f"{len(own)} of {meter} dropped, to be collected again")
-            try:
-                self._days.remove(day, own)
-            except StoreError as error:  # a full disk: they are dropped again with the next question
-                log.error("%s", error)
-            self._coverage.forget(day)
+        self.critical.alarm("rows-damaged", day_name(day), f"{what} dropped, to be collected again")
+        try:
+            self._days.remove(day, keys)
+        except StoreError as error:  # a full disk: they are dropped again with the next question
+            log.error("%s", error)
+        self._coverage.forget(day)
 
     def gaps(
         self, meter: str, profile: Obis, start: int, end: int, period: int, phase: int = 0

@@ -61,6 +61,7 @@ class _Check:
         self._directory = directory
         self._mode = mode
         self._findings: list[Finding] = []
+        self._damaged: set[int] = set()
         self._meters: set[int] = set()
         self._profiles: set[int] = set()
         self._store_id: int | None = None
@@ -88,10 +89,13 @@ class _Check:
             len(self._meters),
             self._outbox,
             tuple(self._findings),
+            tuple(sorted(self._damaged)),
         )
 
     def _note(self, path: Path, text: str, *, serious: bool = False) -> None:
         self._findings.append(Finding(path.name, text, serious))
+        if serious and (day := day_of(path.name)) is not None:
+            self._damaged.add(day)
 
     def _file(self, path: Path, examine: Any) -> None:
         self._files += 1
@@ -144,18 +148,19 @@ class _Check:
         assert day is not None
         low, high = day * DAY, (day + 1) * DAY
         outside = unknown = broken = 0
+        db.text_factory = bytes
         for timestamp, meter, profile, row in db.execute("SELECT ts, meter, profile, row FROM readings"):
             self._readings += 1
-            outside += not low <= timestamp < high
+            outside += type(timestamp) is not int or not low <= timestamp < high
             unknown += meter not in self._meters or profile not in self._profiles
             try:
-                rows.unpack(timestamp, row)
+                rows.unpack(timestamp, rows.unseal(timestamp, meter, profile, row))
             except (DecodeError, TypeError):
                 broken += 1
         for count, what in (
             (outside, "dated on another day"),
             (unknown, "of meters or profiles that are not registered"),
-            (broken, "that do not decode"),
+            (broken, "whose checksum does not fit: to be collected again"),
         ):
             if count:
                 self._note(path, f"{count} readings {what}", serious=True)

@@ -14,8 +14,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from dcu.errors import StoreError
-from dcu.store import files, schema
+from dcu.errors import DecodeError, StoreError
+from dcu.store import files, rows, schema
 from dcu.store.buffer import Row
 from dcu.store.rows import DAY
 
@@ -74,7 +74,7 @@ class DayFiles:
     def path(self, day: int) -> Path:
         return self.directory / file_name(day)
 
-    def write(self, day: int, rows: Sequence[Row]) -> None:
+    def write(self, day: int, wanted: Sequence[Row]) -> None:
         """Commit rows of one day, sorted by key, in one transaction; what is there already costs no page.
 
         Raises files.FullError, files.FrozenError, StoreError.
@@ -88,21 +88,40 @@ class DayFiles:
                     connection.executemany(
                         "INSERT INTO readings VALUES (?,?,?,?) ON CONFLICT (ts, meter, profile)"
                         " DO UPDATE SET row = excluded.row WHERE row IS NOT excluded.row",
-                        rows,
+                        ((ts, meter, load, rows.seal(ts, meter, load, row)) for ts, meter, load, row in wanted),
                     )
                 return
             log.warning("%s: set aside while it was written (attempt %d)", file_name(day), attempt + 1)
         raise StoreError(f"{self.path(day)}: damaged again as soon as it was made: check the disk")
 
-    def read(self, meter: int, profile: int, start: int, end: int) -> dict[int, bytes]:
-        """Return packed readings of [start, end) by timestamp."""
+    def read(self, meter: int, profile: int, start: int, end: int) -> tuple[dict[int, bytes], list[int]]:
+        """Return packed readings of [start, end) by timestamp, and the timestamps of those that are damaged."""
         found: dict[int, bytes] = {}
+        damaged: list[int] = []
         for day in self.days():
             if start // DAY <= day <= (end - 1) // DAY:
                 low, high = max(start, day * DAY), min(end, (day + 1) * DAY)
                 query = f"SELECT ts, row FROM readings WHERE {_DATED} AND meter = ? AND profile = ?"  # noqa: S608
-                found.update(self._query(day, query, low, high, meter, profile))
-        return found
+                for timestamp, sealed in self._query(day, query, low, high, meter, profile):
+                    try:
+                        found[timestamp] = rows.unseal(timestamp, meter, profile, sealed)
+                    except DecodeError:
+                        damaged.append(timestamp)
+        return found, damaged
+
+    def examine(self, day: int) -> list[tuple[Any, Any, Any]]:
+        """Read a day's file to its end as if for the first time; return the keys of damaged rows.
+
+        A file that is damaged as a whole is set aside.
+        """
+        self._close(day)
+        damaged = []
+        for key in self._query(day, "SELECT ts, meter, profile, row FROM readings"):
+            try:
+                rows.unpack(key[0], rows.unseal(*key))
+            except DecodeError:
+                damaged.append(key[:3])
+        return damaged
 
     def keys(self, day: int, profile: int, highest: int) -> list[tuple[int, int]]:
         """Return (timestamp, meter) of every row of a day that is dated there and of a meter up to `highest`."""
@@ -110,7 +129,7 @@ class DayFiles:
         query += " AND typeof(meter) = 'integer'"
         return self._query(day, query, day * DAY, (day + 1) * DAY, profile, highest)
 
-    def remove(self, day: int, keys: Sequence[tuple[int, int, int]]) -> None:
+    def remove(self, day: int, keys: Sequence[tuple[Any, Any, Any]]) -> None:
         """Delete single rows. Raises files.FullError, files.FrozenError, StoreError."""
         with self._guarded(day):
             if connection := self._connection(day, create=False):
@@ -184,6 +203,7 @@ class DayFiles:
 
     def _opened(self, day: int) -> sqlite3.Connection:
         connection = files.connect(self.path(day))
+        connection.text_factory = bytes  # one bit makes a text of a blob; what it holds is judged by its seal
         try:
             connection.execute(f"PRAGMA cache_size = -{_CACHE}")
             connection.execute(f"PRAGMA page_size = {PAGE}")
@@ -206,11 +226,12 @@ class DayFiles:
     def _examine(self, connection: sqlite3.Connection) -> None:
         if schema.application(connection) != self._store_id:
             raise _Unfit("it belongs to another store, whose meter numbers are not ours")
-        if (found := schema.version(connection)) > schema.DAY_VERSION:
-            raise _Unfit(f"written by a newer program (schema {found})")
+        if (found := schema.version(connection)) != schema.DAY_VERSION:
+            age = "a newer" if found > schema.DAY_VERSION else "an older"
+            raise _Unfit(f"written by {age} program (schema {found})")
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise _Unfit(verdict)
+        if verdict != b"ok":
+            raise _Unfit(verdict.decode(errors="replace"))
 
 
 class _Unfit(Exception):

@@ -104,7 +104,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """What `check` found, in numbers and sentences."""
+    """What `check` found, in numbers and sentences. damaged: days (since 1970) whose files have serious findings."""
 
     directory: str
     in_use: bool
@@ -113,6 +113,7 @@ class StoreReport:
     meters: int
     outbox: int
     findings: tuple[Finding, ...]
+    damaged: tuple[int, ...] = ()
 
     @property
     def ok(self) -> bool:

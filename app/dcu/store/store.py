@@ -112,6 +112,10 @@ class Store:
         """Return the readings with start ≤ timestamp < end in order of time, buffered ones included."""
         return await self._run(self.archive.readings, meter, profile, start, end)
 
+    async def mend(self, day: int) -> None:
+        """Look through the file of a day (days since 1970); what is damaged is dropped, and collected again."""
+        await self._run(self.archive.mend, day)
+
     async def gaps(
         self, meter: str, profile: Obis, start: int, end: int, period: int, phase: int = 0
     ) -> list[tuple[int, int]]:

@@ -8,9 +8,10 @@ from device.webserver import Authority, WebServer
 
 from dcu.cli import device, main
 from dcu.errors import LinkError
-from dcu.platform import swupdate
+from dcu.platform import partitions, swupdate
 from dcu.platform.bootenv import Environment, FwEnv, Slot, UpdateState
 from dcu.platform.machine import Machine
+from dcu.platform.provision import MARK
 
 WELL = {
     "status": {"uptime": 99, "meters": {"ok": 2}, "jobs": {"done": 5}, "subsystems": [{"name": "loop", "alive": True}]},
@@ -25,11 +26,13 @@ class Board:
     def __init__(self, folder):
         self.folder = folder
         self.answers = dict(WELL)
-        for name in ("env", "persist/dcu", "run", "watchdogs/watchdog0"):
+        self.away = set()
+        for name in ("env", "persist/dcu", "run", "watchdogs/watchdog0", "data"):
             (folder / name).mkdir(parents=True)
         (folder / "watchdogs/watchdog0/state").write_text("active\n")
         (folder / "swupdate.cfg").write_text("globals: {};\n")
-        (folder / "template").write_text('system_title = "@SYSTEM_TITLE@"\n')
+        (folder / "persist" / MARK).write_text("new")
+        (folder / "template").write_text('system_title = "@SYSTEM_TITLE@"\nkeys = {}\nstore = {}\nmedium = []\n')
         (folder / "os-release").write_text("IMAGE_VERSION=1.1\n")
         printenv = self.script("fw_printenv", f'for n; do echo "$n=$(cat {folder}/env/$n 2>/dev/null)"; done')
         setenv = f'while IFS="=" read -r n v; do echo "$v" > {folder}/env/$n; done < "$2"'
@@ -44,6 +47,9 @@ class Board:
             template=folder / "template",
             hawkbit=folder / "hawkbit.toml",
             recreated=folder / "recreated",
+            restored=folder / "restored",
+            data=folder / "data",
+            mounted=lambda path: path.name not in self.away,
             scratch=folder / "scratch",
             servers=folder / "servers.pem",
             swupdate=folder / "swupdate.cfg",
@@ -132,6 +138,42 @@ def test_status_where_there_is_no_device_says_so_and_goes_on(board, dcu):
     assert "unknown: the kernel's command line does not say dcu.slot" in out
 
 
+def test_status_tells_of_a_persist_that_cannot_be_mounted(board, dcu):
+    dcu("provision")
+    board.away.add("persist")
+    code, out, _ = dcu("status")
+    assert code == 1
+    assert "persist   not mounted" in out
+    assert "nothing is made anew by itself" in out
+
+
+def test_status_tells_of_a_full_disk_and_of_one_that_takes_no_writes(board, dcu, monkeypatch):
+    dcu("provision")
+    look = partitions.look
+
+    def full(path):
+        return partitions.Partition(256 << 20, 40 << 10, False) if path.name == "data" else look(path)
+
+    monkeypatch.setattr(partitions, "look", full)
+    code, out, _ = dcu("status")
+    assert code == 1
+    assert "TROUBLE   data: the disk is full, 40 kB of 256 MB are left" in out
+    monkeypatch.setattr(partitions, "look", lambda path: partitions.Partition(1 << 30, 1 << 29, path.name == "persist"))
+    code, out, _ = dcu("status")
+    assert code == 1
+    assert "TROUBLE   persist: takes no writes any more" in out
+    assert "512 of 1024 MB free" in out
+
+
+def test_status_shows_what_was_restored_at_this_boot(board, dcu):
+    dcu("provision")
+    (board.machine.persist / "device.twin/identity").write_bytes(b"noise")
+    dcu("provision")
+    code, out, _ = dcu("status")
+    assert code == 0
+    assert "restored  identity: a copy on persist was damaged, restored from its twin" in out
+
+
 # --- health
 
 
@@ -150,6 +192,21 @@ def test_a_good_boot_is_told_to_u_boot_as_soon_as_the_collector_answers(board, d
     board.runs("b", Environment(Slot.B, boot_failures=3))
     board.answers["status"] = {**WELL["status"], "meters": {"unreachable": 2}}
     assert dcu("health", "--good-boot")[0] == 1
+    assert board.machine.bootenv.read().boot_failures == 0
+
+
+@pytest.mark.parametrize("how", ["lost", "not mounted"])
+def test_a_boot_without_an_identity_is_no_bad_boot_of_this_bank(board, dcu, how):
+    """The other bank has none either: to change banks again and again would help nobody."""
+    board.runs("b", Environment(Slot.B, boot_failures=3))
+    board.answers["status"] = LinkError("no collector")
+    if how == "lost":
+        (board.machine.persist / MARK).unlink()
+    else:
+        board.away.add("persist")
+    code, out, _ = dcu("health", "--good-boot", "--wait", "300")
+    assert code == 1
+    assert "WRONG  persist: " in out
     assert board.machine.bootenv.read().boot_failures == 0
 
 

@@ -38,7 +38,7 @@ def test_a_device_that_does_its_work_is_healthy(watchdogs):
     found = health.examine(asked(), watchdogs=watchdogs)
     assert found.ok
     assert found.why == ""
-    assert [check.name for check in found.checks] == ["collector", "store", "links", "watchdog"]
+    assert [check.name for check in found.checks] == ["persist", "collector", "store", "links", "watchdog"]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 import sqlite3
+from itertools import product
 
 import pytest
 
 from dcu.errors import StoreError
 from dcu.model import Reading
 from dcu.store import Archive, check
+from dcu.store import rows as sealing
 from tests.store.tools import DAILY, DAY, HOUR, HOURLY, START, HandClock, alarms, hours, opened, reading
 
 
@@ -27,7 +29,7 @@ def test_a_day_file_is_named_by_its_utc_date_and_keeps_rows_in_order_of_time_the
         START,
         1,
         1,
-        "9500CE000F4240" + "CE" + f"{2_000_000 + START % 9973:08X}" + "CE01C9C380CE003D0900",
+        "9500CE000F4240" + "CE" + f"{2_000_000 + START % 9973:08X}" + "CE01C9C380CE003D0900" + "C2B12133",
     )
     assert [row[:2] for row in rows] == [(START, 1), (START, 2), (START + HOUR, 1), (START + HOUR, 2)]
 
@@ -251,6 +253,76 @@ def test_a_row_of_no_moment_of_its_day_or_of_no_meter_is_not_searched(tmp_path, 
     assert archive.gaps("A", HOURLY, START, START + DAY, HOUR) == [(START, START + HOUR)]
     assert archive.readings("A", HOURLY, 0, START + DAY) == hours(START + HOUR, 23)
     archive.close()
+
+
+@pytest.mark.parametrize("bit", [*range(0, 26 * 8, 13), 26 * 8 - 1])
+def test_a_bit_that_turned_over_in_a_value_is_never_served(tmp_path, bit):
+    archive = opened(tmp_path, HandClock(START + 2 * DAY), "A")
+    archive.add("A", HOURLY, hours(START, 48))
+    archive.close()
+    with sqlite3.connect(tmp_path / "readings-2025-03-01.db") as db:
+        (row,) = db.execute("SELECT row FROM readings WHERE ts = ?", (START + HOUR,)).fetchone()
+        assert len(row) == 26
+        flipped = bytearray(row)
+        flipped[bit // 8] ^= 1 << bit % 8
+        db.execute("UPDATE readings SET row = ? WHERE ts = ?", (bytes(flipped), START + HOUR))
+    db.close()
+    archive = opened(tmp_path, HandClock(START + 2 * DAY))
+    assert archive.readings("A", HOURLY, START, START + 2 * DAY) == [*hours(START, 1), *hours(START + 2 * HOUR, 46)]
+    assert archive.gaps("A", HOURLY, START, START + 2 * DAY, HOUR) == [(START + HOUR, START + 2 * HOUR)]
+    archive.close()
+
+
+@pytest.mark.parametrize("change", ["meter = 3 - meter", "ts = ts + 1", "profile = 2"])
+def test_a_sound_value_under_another_key_is_never_served(tmp_path, change):
+    archive = opened(tmp_path, HandClock(START + 2 * DAY), "A", "B")
+    for meter, profile in (("A", HOURLY), ("B", DAILY)):
+        archive.add(meter, profile, hours(START, 24))
+    archive.close()
+    with sqlite3.connect(tmp_path / "readings-2025-03-01.db") as db:
+        db.execute(f"UPDATE readings SET {change} WHERE meter = 1")
+    db.close()
+    archive = opened(tmp_path, HandClock(START + 2 * DAY))
+    for meter, profile in product("AB", (HOURLY, DAILY)):
+        found = archive.readings(meter, profile, START, START + DAY)
+        assert found == (hours(START, 24) if (meter, profile) == ("B", DAILY) else [])
+    archive.close()
+
+
+def test_what_a_check_found_is_mended_row_by_row_or_as_a_file(tmp_path):
+    archive = opened(tmp_path, HandClock(START + 3 * DAY), "A", "B")
+    for meter in ("A", "B"):
+        archive.add(meter, HOURLY, hours(START, 72))
+    archive.close()
+    with sqlite3.connect(tmp_path / "readings-2025-03-01.db") as db:
+        db.execute("UPDATE readings SET row = x'90' || row WHERE ts = ? AND meter = 1", (START,))
+        db.execute("UPDATE readings SET ts = 1e300 WHERE ts = ? AND meter = 2", (START + HOUR,))
+    db.close()
+    path = tmp_path / "readings-2025-03-02.db"
+    raw = path.read_bytes()
+    path.write_bytes(raw[:100] + b"\xa5" * 4000 + raw[4100:])
+    damaged = check(tmp_path).damaged
+    assert damaged == (START // DAY, START // DAY + 1)
+    archive = opened(tmp_path, HandClock(START + 3 * DAY), ballast=1 << 20)
+    for day in damaged:
+        archive.mend(day)
+    report = check(tmp_path)
+    assert report.ok, report.findings
+    assert report.damaged == ()
+    assert archive.gaps("A", HOURLY, START, START + 3 * DAY, HOUR) == [
+        (START, START + HOUR),
+        (START + DAY, START + 2 * DAY),
+    ]
+    assert archive.gaps("B", HOURLY, START, START + DAY, HOUR) == [(START + HOUR, START + 2 * HOUR)]
+    assert "rows-damaged" in alarms(archive)
+    assert "day-file-damaged" in alarms(archive)
+    archive.close()
+
+
+def test_canary_without_the_seal_a_changed_value_is_served_as_truth(tmp_path, monkeypatch):
+    monkeypatch.setattr(sealing, "unseal", lambda ts, meter, profile, sealed: sealed[:-4])
+    with pytest.raises(AssertionError):
+        test_a_bit_that_turned_over_in_a_value_is_never_served(tmp_path, 13)
 
 
 def test_a_day_is_set_aside_once_and_what_is_aside_is_not_lost_by_doing_it_again(tmp_path):

@@ -58,7 +58,11 @@ def test_a_store_in_use_is_read_and_left_alone(directory):
         ("readings-2025-03-01.db", "UPDATE readings SET meter = 77 WHERE meter = 1", "24 readings of meters"),
         ("readings-2025-03-01.db", "UPDATE readings SET profile = 9", "48 readings of meters or profiles"),
         ("readings-2025-03-02.db", f"UPDATE readings SET ts = ts - {DAY}", "48 readings dated on another day"),
-        ("readings-2025-03-02.db", "UPDATE readings SET row = x'c1' WHERE meter = 1", "24 readings that do not decode"),
+        (
+            "readings-2025-03-02.db",
+            "UPDATE readings SET row = x'c1' WHERE meter = 1",
+            "24 readings whose checksum does not fit",
+        ),
         ("readings-2025-03-02.db", "PRAGMA application_id = 1", "belongs to another store"),
         ("readings-2025-03-02.db", "PRAGMA user_version = 5", "schema 5"),
         ("critical.db", "UPDATE meters SET state = 'oj' WHERE id = 2", "1 meters in a state that is none"),
