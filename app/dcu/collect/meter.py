@@ -23,11 +23,12 @@ from dcu.collect.parting import part
 from dcu.collect.services import Services
 from dcu.collect.standing import Nonsense, Outranked, Place, State
 from dcu.cosem import apdu
-from dcu.cosem.apdu import Notification
 from dcu.cosem.association import Association, StaleAnswer
 from dcu.cosem.client import ClientSession
+from dcu.cosem.conversation import Told
 from dcu.errors import (
     AssociationRefused,
+    CounterReplayed,
     DcuError,
     JobError,
     KeysError,
@@ -427,9 +428,23 @@ class Meter:
         self.last_contact = epoch_seconds(self._services.clock.now())
         self._become(State.OK)
 
-    async def _keep(self, notification: Notification) -> None:
-        """A push inside of the association: proven by it, its counter is the association's."""
-        seq = await self._services.store.put("push", apdu.encode(notification), Priority.ALARM, self.name)
+    async def _keep(self, told: Told) -> None:
+        """A push inside of the association: its counter, where it has one, is kept with it, as a listener's is.
+
+        So one that was taken before, in whatever association, is not taken again: the meter's side proves that it is
+        fresh with what it answers, and a push answers nothing.
+        """
+        store, payload = self._services.store, apdu.encode(told.notification)
+        if told.counter is None:
+            seq = await store.put("push", payload, Priority.ALARM, self.name)
+        else:
+            keys = self._services.keys.meter(self.name)
+            try:
+                key = keys.fingerprint(keys.system_title)
+                seq = await store.accept_push(self.name, told.counter, payload, key=key)
+            except CounterReplayed as error:
+                log.warning("meter %s: a push inside of its association is refused: %s", self.name, error)
+                return
         self._services.events.tell("alarm", meter=self.name, kind="push", message=f"outbox {seq}")
 
     def _become(self, state: State, reason: str = "") -> None:

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from dcu.cosem.apdu import Notification
 from dcu.cosem.client import ClientSession
+from dcu.cosem.conversation import Told
 from dcu.errors import DcuError
 from dcu.streams import Channel
 
 UNREAD = 64  # frames that are looked at: more than a meter pushes in its idle time
 
 
-async def part(session: ClientSession, channel: Channel, keep: Callable[[Notification], Awaitable[None]]) -> None:
+async def part(session: ClientSession, channel: Channel, keep: Callable[[Told], Awaitable[None]]) -> None:
     """Read what is there already, close the channel, and have the notifications kept."""
     try:
         with suppress(DcuError, TimeoutError):

@@ -31,7 +31,7 @@ from dcu.errors import CounterReplayed, DecodeError, PolicyViolated
 
 _GENERAL, _SIGNED = bytes((general.CIPHERING,)), bytes((general.SIGNING,))
 _DEDICATED_OF = {Framing.GLOBAL: Framing.DEDICATED, Framing.GENERAL_GLOBAL: Framing.GENERAL_DEDICATED}
-_DEDICATED = (Framing.DEDICATED, Framing.GENERAL_DEDICATED)
+DEDICATED = (Framing.DEDICATED, Framing.GENERAL_DEDICATED)
 
 
 class Ciphering:
@@ -91,7 +91,7 @@ class Ciphering:
             return apdu
         if framing in KEYED:
             raise ValueError("an APDU in general-ciphering is sealed as a service")
-        cipher = self._dedicated if framing in _DEDICATED else self.cipher
+        cipher = self._dedicated if framing in DEDICATED else self.cipher
         if cipher is None:
             raise ValueError("no dedicated key was agreed")
         counter = self._counter()
@@ -126,7 +126,7 @@ class Ciphering:
         if frame[:1] == _GENERAL:
             return self._look_general(frame, required)
         ciphered = parse(frame)
-        dedicated = ciphered.framing in _DEDICATED
+        dedicated = ciphered.framing in DEDICATED
         cipher = self._dedicated if dedicated else self.cipher
         if cipher is None:
             raise PolicyViolated("a frame under a dedicated key, where none was agreed")
@@ -171,7 +171,7 @@ class Ciphering:
     def accept(self, opened: Opened) -> None:
         if not opened.protection.authentic:
             return
-        if opened.framing in _DEDICATED:
+        if opened.framing in DEDICATED:
             self._dedicated_floor = opened.counter
         else:
             self._floors.accept(self.peer, opened.counter)

@@ -11,12 +11,12 @@ answer with it may still come: see `_answered`.
 
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dcu.cosem import apdu
 from dcu.cosem.apdu import Apdu, ConfirmedServiceError, ExceptionResponse, Notification
 from dcu.cosem.association import MAX_PDU, Association, Counter, MemoryFloors, Negotiated, Refused, StaleAnswer, bare
-from dcu.cosem.ciphering import Ciphering, is_protected, require_protection
+from dcu.cosem.ciphering import DEDICATED, Ciphering, is_protected, require_protection
 from dcu.cosem.exchange import Conclusive, Exchange, Unsent
 from dcu.cosem.handshake import refusal
 from dcu.cosem.security import GENERAL, SEALED, Framing, Protection
@@ -45,6 +45,13 @@ _KEPT_NOTIFICATIONS = 64
 _UNACCEPTABLE = (DecodeError, MeterError, SecurityError)
 
 
+class Told(NamedTuple):
+    """What a meter said unasked. counter: under the global key, None where it is not authenticated under that."""
+
+    notification: Notification
+    counter: int | None
+
+
 class Conversation:
     """The state of one client session, and how it talks. `ClientSession` gives it its services."""
 
@@ -53,8 +60,9 @@ class Conversation:
         self.associated = False
         self.negotiated: Negotiated | None = None
         self.refused = Refused()
-        self.notifications: deque[Notification] = deque(maxlen=_KEPT_NOTIFICATIONS)
+        self.notifications: deque[Told] = deque(maxlen=_KEPT_NOTIFICATIONS)
         self._lossy = lossy
+        self._counted: int | None = None  # of the frame that is being looked at
         self._invoke = 0
         self._awaited: set[int] = set()  # invoke-ids with which an answer may still come
         self._ordered = association.policy.request.authentic and association.policy.response.authentic
@@ -203,9 +211,12 @@ class Conversation:
     def _plain(self, frame: bytes) -> tuple[bytes, bool]:
         """The APDU inside `frame`, which has met the policy, and whether it is authentic."""
         required = self.association.policy.response
+        self._counted = None
         if self._ciphering and is_protected(frame):
             opened = self._ciphering.look_service(frame, required)
             self._ciphering.accept(opened)
+            if opened.protection.authentic and opened.framing not in DEDICATED:
+                self._counted = opened.counter
             if opened.apdu[:1] not in _NOTIFICATIONS:
                 agreed = self._framing(opened.apdu)
                 if opened.framing is not agreed:
@@ -230,7 +241,7 @@ class Conversation:
             return False
         notification = apdu.decode(plain)
         assert isinstance(notification, Notification)
-        self.notifications.append(notification)
+        self.notifications.append(Told(notification, self._counted))
         return True
 
     def _or_notified(self, accept: Callable[[bytes], Accepted]) -> Callable[[bytes], Accepted | None]:

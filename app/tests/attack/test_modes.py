@@ -13,7 +13,7 @@ from dcu.cosem.association import MemoryFloors
 from dcu.cosem.security import Cipher, Framing
 from dcu.errors import DcuError
 from dcu.suites import Suite
-from tests.cosem.small_meter import CLIENT, ENERGY, ENERGY_NOW, EVERY, Pair, context_of, protection_of
+from tests.cosem.small_meter import CLIENT, ENERGY, ENERGY_NOW, WHOLE, Pair, context_of, protection_of
 
 from .attacks import before, in_place, replays
 from .exchange import ANSWERS, COMMANDS, FRAMES, SERVICES, Line, Outcome
@@ -157,7 +157,7 @@ def test_a_client_that_offers_less_gets_nothing_from_the_meter(more, less, lossy
 
 def test_every_context_of_the_small_meter_is_attacked_or_its_like_is():
     """A way to protect that nobody attacks is found out here."""
-    kinds = {(context_of(mode)[0], *protection_of(mode).values()) for mode in EVERY if context_of(mode)[1].request}
+    kinds = {(context_of(mode)[0], *protection_of(mode).values()) for mode in WHOLE if context_of(mode)[1].request}
     attacked = {kind for kind, *_ in kinds if any(context_of(mode)[0] is kind for mode in (*MODES, "low, ciphered"))}
     assert {kind for kind, *_ in kinds} == attacked
     framings = {protection_of(mode)["framing"] for mode in MODES}

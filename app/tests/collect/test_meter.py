@@ -8,6 +8,7 @@ import pytest
 from dcu.collect.counters import Counters
 from dcu.collect.retry import Backoff
 from dcu.cosem.apdu import DataNotification
+from dcu.cosem.conversation import Told
 from dcu.credentials import Secret
 from dcu.errors import (
     AccessDenied,
@@ -18,6 +19,8 @@ from dcu.errors import (
     ServiceRefused,
 )
 from dcu.model import AttributeRef, Priority
+from dcu.store.critical import Critical
+from neighbourhood import push
 from neighbourhood.faults import Fault
 from tests.collect.rig import AARQ, ANSWER, GET, GLO_GET, LOSE_ANSWER, LOSE_REQUEST, family, rig
 
@@ -291,9 +294,58 @@ async def test_a_push_inside_an_association_reaches_the_outbox(tmp_path):
     async with rig(tmp_path) as street:
         meter = street.meter()
         await read(meter)
-        meter._session.notifications.append(DataNotification(1, b"", b"\x11\x01"))
+        meter._session.notifications.append(Told(DataNotification(1, b"", b"\x11\x01"), None))
         await read(meter)
         await street.services.settled()
         (item,) = await street.store.pending()
         assert (item.meter, item.kind) == (meter.name, "push")
         assert street.events("alarm")[0]["kind"] == "push"
+
+
+async def replayed(street):
+    """A push that an attacker records in one association and puts into the next; what the outbox then holds."""
+    meter = street.meter()
+    await read(meter)
+    frame = push.alarm(street.simulated(), 2)
+    meter._session.receive(frame)
+    await read(meter)
+    await street.services.settled()
+    meter._drop()
+    later = street.meter()
+    await later.run(lambda session: session.get(ENERGY), Priority.ON_DEMAND)
+    later._session._ciphering._floors._floors.clear()  # what a new association remembers of pushes: nothing
+    later._session.receive(frame)
+    await read(later)
+    await street.services.settled()
+    return [item.kind for item in await street.store.pending()]
+
+
+async def test_an_old_push_put_into_a_new_association_is_not_taken_again(tmp_path):
+    async with rig(tmp_path) as street:
+        assert await replayed(street) == ["push"]
+
+
+async def test_a_push_that_a_listener_took_is_not_taken_again_in_an_association(tmp_path):
+    async with rig(tmp_path) as street:
+        meter, simulated = street.meter(), street.simulated()
+        frame = push.alarm(simulated, 2)
+        counter = simulated.counter
+        key = simulated.shipped_keys().fingerprint(simulated.system_title)
+        await street.store.accept_push(meter.name, counter, b"by the listener", key=key)
+        await read(meter)
+        meter._session._ciphering._floors._floors.clear()
+        meter._session.receive(frame)
+        fresh = push.alarm(simulated, 2)
+        meter._session.receive(fresh)
+        await read(meter)
+        await street.services.settled()
+        assert len(await street.store.pending()) == 2
+
+
+async def test_canary_without_the_floor_kept_with_it_the_old_push_is_taken_again(tmp_path, monkeypatch):
+    def forgetful(self, meter, counter, payload, kind="push", priority=Priority.ALARM, key=b""):
+        return self.put(kind, payload, priority, meter)
+
+    monkeypatch.setattr(Critical, "accept_push", forgetful)
+    async with rig(tmp_path) as street:
+        assert await replayed(street) == ["push", "push"]

@@ -113,7 +113,8 @@ GENERAL_CONTEXTS: Mapping[str, tuple[Authentication, int, Framing, bool]] = {  #
         if suite < 2 or framing is not Framing.IDENTIFIED or signed
     }
 }
-EVERY = (*CONTEXTS, *SUITE_CONTEXTS, *GENERAL_CONTEXTS)
+EVERY = (*CONTEXTS, *SUITE_CONTEXTS)
+WHOLE = (*EVERY, *GENERAL_CONTEXTS)  # those of general protection want room: a signature has 96 bytes, a key 192
 
 
 def protection_of(name: str) -> dict[str, Any]:

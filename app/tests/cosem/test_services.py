@@ -363,5 +363,5 @@ def test_an_event_in_the_middle_of_an_exchange_is_kept_and_the_answer_still_come
     else:  # its counter is below the event's: the server sealed it first
         exchange.close()
         done = None
-    assert list(pair.client.notifications) == [event]
+    assert [told.notification for told in pair.client.notifications] == [event]
     assert done is None or done.value.value == ENERGY_NOW
