@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import collection, flash, link, profile, session
+from bench import collection, flash, hourly, link, multidrop, profile, session
 from bench.report import Row, show, write
 
 GURUX, U9N = "gurux-dlms", "dlms-cosem (u9n)"
@@ -43,11 +43,46 @@ def sessions() -> list[Row]:
 
 
 def framing() -> list[Row]:
+    targets = {("HDLC parse", GURUX): 50.0, ("HDLC parse", U9N): 20.0, ("HDLC build", U9N): 20.0}
     return [
-        Row(timing.name, f"{timing.ours:.1f} µs", f"{GURUX} {timing.peer:,.0f} µs", timing.ratio)
+        Row(
+            timing.name,
+            f"{timing.ours:.1f} µs",
+            f"{name} {took:,.0f} µs",
+            timing.ratio(name),
+            targets.get((timing.name.partition(",")[0], name)),
+        )
         for timing in link.timings()
-        if timing.peer is not None
+        for name, took in timing.peers.items()
     ]
+
+
+def lines() -> list[Row]:
+    rows = [
+        Row(
+            f"24 hourly values over HDLC, {found.information} B a frame, window {found.window}: bytes",
+            f"{found.size} B",
+            f"floor {found.floor} B",
+            found.ratio,
+            1.05,
+            most=True,
+        )
+        for found in hourly.measure()
+    ]
+    found = multidrop.measure()
+    for what, key in (("whole sessions", "sessions"), ("associations kept", "kept")):
+        timed = found[key]
+        rows.append(
+            Row(
+                f"{found['meters']} meters on one 9600-baud line, 24 rows of each, {what}: time, against the least",
+                f"{timed['seconds']:.1f} s",
+                f"least {timed['least']:.1f} s",
+                timed["ratio"],
+                1.05,
+                most=True,
+            )
+        )
+    return rows
 
 
 def street() -> list[Row]:
@@ -83,6 +118,7 @@ def main() -> int:
         ("profiles", profiles),
         ("sessions", sessions),
         ("framing", framing),
+        ("serial lines", lines),
         ("1,000 meters", street),
         ("flash wear", wear),
     ):

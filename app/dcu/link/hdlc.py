@@ -13,6 +13,7 @@ from binascii import crc_hqx
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 FLAG = 0x7E
 MAX_LENGTH = 0x7FF  # what the 11-bit length can say
@@ -52,10 +53,10 @@ class Control:
 
     def encode(self) -> int:
         """Raises ValueError for a sequence number that the kind does not have, or that is not 0..7."""
-        numbered = self.kind in _SUPERVISED
-        if not (0 <= self.send <= (7 if self.kind is Kind.I else 0) and 0 <= self.receive <= (7 if numbered else 0)):
-            raise ValueError(f"{self.kind.name} frame with N(S) {self.send}, N(R) {self.receive}")
-        return self.kind.value | self.final << 4 | self.send << 1 | self.receive << 5
+        kind, send, receive = self.kind, self.send, self.receive
+        if not (0 <= send <= (7 if kind is Kind.I else 0) and 0 <= receive <= (7 if kind in _SUPERVISED else 0)):
+            raise ValueError(f"{kind.name} frame with N(S) {send}, N(R) {receive}")
+        return kind.value | self.final << 4 | send << 1 | receive << 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,12 @@ class Address:
 
     def encode(self) -> bytes:
         """Raises ValueError for what does not fit."""
-        if self.size == 1 and 0 <= self.upper < 1 << 7 and not self.lower:
-            return bytes((self.upper << 1 | 1,))
-        if self.size == 2 and 0 <= self.upper < 1 << 7 and 0 <= self.lower < 1 << 7:
-            return bytes((self.upper << 1, self.lower << 1 | 1))
-        if self.size == 4 and 0 <= self.upper < 1 << 14 and 0 <= self.lower < 1 << 14:
-            upper, lower = self.upper, self.lower
+        upper, lower, size = self.upper, self.lower, self.size
+        if size == 1 and not lower and 0 <= upper < 1 << 7:
+            return bytes((upper << 1 | 1,))
+        if size == 2 and 0 <= upper < 1 << 7 and 0 <= lower < 1 << 7:
+            return bytes((upper << 1, lower << 1 | 1))
+        if size == 4 and 0 <= upper < 1 << 14 and 0 <= lower < 1 << 14:
             return bytes((upper >> 6 & 0xFE, upper << 1 & 0xFE, lower >> 6 & 0xFE, lower << 1 & 0xFE | 1))
         raise ValueError(f"HDLC address {self.upper}/{self.lower} does not fit {self.size} bytes (1, 2 or 4)")
 
@@ -120,14 +121,15 @@ def fcs(data: bytes) -> bytes:
 def encode(frame: Frame) -> bytes:
     """Return `frame` as it goes on the wire, flags included. Raises ValueError for what does not fit."""
     addresses = frame.destination.encode() + frame.source.encode()
-    size = 2 + len(addresses) + 1 + 2 + (len(frame.information) + 2 if frame.information else 0)
+    information = frame.information
+    size = 2 + len(addresses) + 1 + 2 + (len(information) + 2 if information else 0)
     if size > MAX_LENGTH:
         raise ValueError(f"HDLC frame of {size} bytes, at most {MAX_LENGTH}")
     start = 0xA000 | frame.segmented << 11 | size
-    body = start.to_bytes(2, "big") + addresses + bytes((frame.control.encode(),))
-    if frame.information:
-        body += fcs(body) + frame.information
-    return b"\x7e" + body + fcs(body) + b"\x7e"
+    body = b"%c%c%b%c" % (start >> 8, start & 0xFF, addresses, frame.control.encode())
+    if information:
+        body = b"%b%b%b" % (body, fcs(body), information)
+    return b"\x7e%b%b\x7e" % (body, fcs(body))
 
 
 def notification(
@@ -149,6 +151,7 @@ class Decoder:
 
     def __init__(self, *, inspect: bool = False) -> None:
         self.skipped = Skipped()
+        self.damage = 0  # grows whenever anything is skipped
         self._inspect = inspect
         self._pending = bytearray()
 
@@ -170,43 +173,54 @@ class Decoder:
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames that `data` completes. Iterate to the end before the next call."""
         pending = self._pending
+        if len(pending) < 2 and len(data) > 8 and data[0] == FLAG:  # mostly one read brings one frame
+            found = _examine(data, 1, self._inspect)
+            if isinstance(found, Frame) and (data[1] << 8 & 0x700 | data[2]) + 2 == len(data):
+                if pending and pending[0] != FLAG:
+                    self._pass_over(1)
+                pending[:] = b"\x7e"  # which may open the next
+                yield found
+                return
         pending += data
         at = 0
         try:
             while (flag := pending.find(FLAG, at)) >= 0:
-                self.skipped.noise += flag - at
+                if flag > at:
+                    self._pass_over(flag - at)
                 at = flag
                 found = _examine(pending, flag + 1, self._inspect)
                 if found is None:
                     return
                 if isinstance(found, str):
                     if found:
+                        self.damage += 1
                         setattr(self.skipped, found, getattr(self.skipped, found) + 1)
                     at = flag + 1
                     continue
                 at = flag + 1 + (pending[flag + 1] << 8 & 0x700 | pending[flag + 2])  # at the closing flag
                 yield found
-            self.skipped.noise += len(pending) - at
+            if at < len(pending):
+                self._pass_over(len(pending) - at)
             at = len(pending)
         finally:
             del pending[:at]
 
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    size: int  # of the whole frame, flags not counted
-    end: int  # of format, addresses and control
-    destination: Address
-    source: Address
-    control: Control
+    def _pass_over(self, count: int) -> None:
+        self.skipped.noise += count
+        self.damage += 1
 
 
-def _examine(buffer: bytearray, at: int, inspect: bool) -> Frame | str | None:
+_Header = tuple[int, int, Address, Address, Control]
+"""Size of the whole frame, flags not counted; end of format, addresses and control; destination, source, control."""
+
+
+def _examine(buffer: bytes | bytearray, at: int, inspect: bool) -> Frame | str | None:
     """Read the frame at `at`, behind its flag: the frame, or why there is none ("": two flags), or None: wait."""
     header = _header(buffer, at)
-    if not isinstance(header, _Header):
+    if not isinstance(header, tuple):
         return header
-    have, size, end = len(buffer) - at, header.size, header.end
+    size, end, destination, source, control = header
+    have = len(buffer) - at
     bare = size == end + 2
     fault = ""
     state = 0xFFFF
@@ -224,16 +238,15 @@ def _examine(buffer: bytearray, at: int, inspect: bool) -> Frame | str | None:
         return None
     if buffer[at + size] != FLAG:
         return "flag"
-    rest = buffer[at : at + size] if bare else buffer[at + end : at + size]
+    rest = bytes(buffer[at if bare else at + end : at + size])
     if not fault and crc_hqx(rest.translate(_MIRRORED), state) != _GOOD:
         if not inspect:
             return "fcs"
         fault = "FCS"
-    information = b"" if bare else bytes(rest[:-2])
-    return Frame(header.destination, header.source, header.control, information, bool(buffer[at] & 0x08), fault)
+    return Frame(destination, source, control, b"" if bare else rest[:-2], bool(buffer[at] & 0x08), fault)
 
 
-def _header(buffer: bytearray, at: int) -> _Header | str | None:
+def _header(buffer: bytes | bytearray, at: int) -> _Header | str | None:
     """Read format, addresses and control at `at`; answers like `_examine`."""
     have = len(buffer) - at
     if not have:
@@ -242,35 +255,40 @@ def _header(buffer: bytearray, at: int) -> _Header | str | None:
         return "" if buffer[at] == FLAG else "format"
     if have < 2:
         return None
-    addresses = []
-    end = at + 2
-    for _ in range(2):
-        start, end = end, _address_end(buffer, end)
-        if end <= 0:
-            return "address" if end else None
-        addresses.append(_address(buffer[start:end]))
+    middle = _address_end(buffer, at + 2)
+    end = _address_end(buffer, middle) if middle > 0 else middle
+    if end <= 0:
+        return "address" if end else None
     if len(buffer) <= end:
         return None
     control = _CONTROLS[buffer[end]]
     if control is None:
         return "control"
+    destination, source = _address(bytes(buffer[at + 2 : middle])), _address(bytes(buffer[middle:end]))
     size, end = buffer[at] << 8 & 0x700 | buffer[at + 1], end + 1 - at
     if size != end + 2 and size < end + 5:
         return "length"  # neither without information (FCS alone) nor with (HCS, one byte at least, FCS)
-    return _Header(size, end, addresses[0], addresses[1], control)
+    return size, end, destination, source, control
 
 
-def _address_end(buffer: bytearray, at: int) -> int:
+def _address_end(buffer: bytes | bytearray, at: int) -> int:
     """Where the address at `at` ends; 0 where it is not all there, -1 where it is none. Bit 0 marks the last byte."""
-    for size in (1, 2, 3, 4):
-        if at + size > len(buffer):
-            return 0
-        if buffer[at + size - 1] & 1:
-            return -1 if size == 3 else at + size
-    return -1
+    have = len(buffer) - at
+    if have > 0 and buffer[at] & 1:
+        return at + 1
+    if have > 1 and buffer[at + 1] & 1:
+        return at + 2
+    if have < 3:
+        return 0
+    if buffer[at + 2] & 1:
+        return -1
+    if have < 4:
+        return 0
+    return at + 4 if buffer[at + 3] & 1 else -1
 
 
-def _address(raw: bytearray) -> Address:
+@lru_cache(1024)  # a line has few stations, and each frame names two of them
+def _address(raw: bytes) -> Address:
     if len(raw) == 1:
         return Address(raw[0] >> 1)
     if len(raw) == 2:

@@ -286,9 +286,8 @@ class ClientLink:
         return True
 
     def _notified(self, frame: Frame) -> None:
-        skipped = self.decoder.skipped
-        if (damaged := skipped.frames + skipped.noise) != self._damaged:
-            self._damaged = damaged
+        if self.decoder.damage != self._damaged:
+            self._damaged = self.decoder.damage
             self._joiner.lost()
         if message := self._joiner.add(frame):
             self.notifications.append(message.apdu)

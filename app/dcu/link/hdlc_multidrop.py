@@ -10,7 +10,7 @@ class Multidrop:
     """Stations by physical address, heard as one: frames are found once, however many they are."""
 
     def __init__(self, stations: Mapping[int, Station], *, inter_octet: float = 1.0) -> None:
-        self.decoder = Decoder()
+        self.decoder = Decoder()  # the stations' own hear nothing
         self.strays = 0  # frames for a physical address that nobody here has
         self._stations = stations
         self._inter_octet = inter_octet

@@ -263,9 +263,8 @@ class Station:
 
     def _unnumbered(self, frame: Frame) -> bytes:
         """A UI frame: the one service without a link, and without an answer unless P asks for one."""
-        skipped = self.decoder.skipped
-        if (damaged := skipped.frames + skipped.noise) != self._damaged:
-            self._damaged = damaged
+        if self.decoder.damage != self._damaged:
+            self._damaged = self.decoder.damage
             self._joiner.lost()
         if (message := self._joiner.add(frame)) is None:
             return b""

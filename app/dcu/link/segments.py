@@ -60,6 +60,8 @@ class Joiner:
             return None
         if self._first is not None and not self._continues(frame):
             return None
+        if self._first is None and not frame.segmented:
+            return self._message(frame, frame.information)  # whole in one, as most are
         if self._first is None:
             self._first = replace(frame, information=b"")
             self._joined.clear()
@@ -76,6 +78,12 @@ class Joiner:
             return None
         whole = bytes(self._joined)
         self._drop()
+        return self._message(first, whole)
+
+    def _message(self, first: Frame, whole: bytes) -> Message | None:
+        if len(whole) > self.max_apdu + len(LLC_RESPONSE):
+            self.broken.length += 1
+            return None
         if not whole.startswith((LLC_RESPONSE, LLC_COMMAND)):
             self.broken.llc += 1
             return None
@@ -114,7 +122,7 @@ class Listener:
     def __init__(self, *, inspect: bool = False, max_apdu: int = MAX_APDU) -> None:
         self.decoder = hdlc.Decoder(inspect=inspect)
         self.joiner = Joiner(max_apdu)
-        self._skipped = (0, 0)
+        self._damage = 0
 
     @property
     def damaged(self) -> int:
@@ -124,9 +132,8 @@ class Listener:
     def feed(self, data: bytes) -> Iterator[Message]:
         """Yield the messages that `data` completes. Iterate to the end before the next call."""
         for frame in self.decoder.feed(data):
-            skipped = (self.decoder.skipped.frames, self.decoder.skipped.noise)
-            if skipped != self._skipped:
-                self._skipped = skipped
+            if self.decoder.damage != self._damage:
+                self._damage = self.decoder.damage
                 self.joiner.lost()
             if message := self.joiner.add(frame):
                 yield message

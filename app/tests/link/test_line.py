@@ -12,8 +12,7 @@ from dcu.link.hdlc_multidrop import Multidrop
 from dcu.link.hdlc_parameters import Parameters
 from dcu.link.hdlc_server import Station
 from dcu.link.line import HUSH, HalfDuplex, Line
-
-from .bus import Bus
+from neighbourhood.bus import Bus
 
 BYTE = 10 / 9600
 
@@ -146,11 +145,11 @@ async def test_looking_whether_something_is_there_sends_nothing():
     bus, line = street(2)
     channel, other = await joined(line, 17), await joined(line, 18)
     await other.send(b"x")
-    before = bus.frames
+    before = bus.turns
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await channel.receive()
-    assert bus.frames == before
+    assert bus.turns == before
     assert await other.receive() == b"\x12x"
 
 
