@@ -5,6 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 BENCH := $(CURDIR)/.venv-bench/bin
+LAYERS := $(CURDIR)/.venv-layers/bin/python -m layers
+# BitBake's user has to be able to start it, too
+LAYER_PYTHON ?= /usr/bin/python3
+KAS_WORK_DIR ?= $(CURDIR)
 METERS ?= 48
 SECONDS_TO_FUZZ ?= 3600
 WORKERS ?= 2
@@ -61,12 +65,29 @@ conformance: $(VENV)/ready ## Run the tests that claim conformance, and write do
 
 .PHONY: lock
 lock: $(VENV)/ready ## Resolve the dependencies anew into hash-pinned locks (needs uv)
-	cd app && for set in requirements requirements-dev requirements-bench; do \
+	cd app && for set in requirements requirements-dev requirements-bench requirements-layers; do \
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate $$set.in -o $$set.lock; done
+
+.venv-layers/ready: app/requirements-layers.lock
+	$(LAYER_PYTHON) -m venv .venv-layers
+	.venv-layers/bin/$(PIP) --require-hashes -r app/requirements-layers.lock
+	@touch $@
+
+.PHONY: layer-lint
+layer-lint: .venv-layers/ready ## Check the Yocto layers without OpenEmbedded: kas, recipes, licences, versions, payload (under a minute)
+	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(LAYERS) lint
+
+.PHONY: layer-manifest
+layer-manifest: .venv-layers/ready ## Take new digests of changed payload files into meta-grid-dcu/payload.manifest
+	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(LAYERS) manifest
+
+.PHONY: layer-check
+layer-check: .venv-layers/ready ## Ask BitBake itself, given the upstream layers (docs/yocto.md; PARTS=…, USER_FOR_BITBAKE=name where root runs it)
+	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(LAYERS) check --work $(KAS_WORK_DIR) $(addprefix --user ,$(USER_FOR_BITBAKE)) $(PARTS)
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf $(VENV) .venv-bench ci/interop/jdlms/target app/*.egg-info app/*/*.egg-info app/build
+	rm -rf $(VENV) .venv-bench .venv-layers ci/interop/jdlms/target app/*.egg-info app/*/*.egg-info app/build
 	find app ci -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: device-deps

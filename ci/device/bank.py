@@ -7,10 +7,12 @@ command line (the root hash above all) are inside what the signature covers; U-B
 import gzip
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from device import kernel, keys, machine, uboot
 from device.cache import Run, built, tool
+from device.paths import BANK_FILES
 
 BLOCK = 4096
 LOAD = 0x40200000
@@ -20,29 +22,7 @@ TREE = """
 / {{ chosen {{ bootargs = "{arguments}"; }}; }};
 """
 
-FIT = """/dts-v1/;
-/ {{
-	description = "Grid DCU";
-	#address-cells = <1>;
-	images {{
-		kernel {{
-			data = /incbin/("{image}"); type = "kernel"; arch = "arm64"; os = "linux"; compression = "gzip";
-			load = <{load:#x}>; entry = <{load:#x}>;
-			hash {{ algo = "sha256"; }};
-		}};
-		fdt-a {{ data = /incbin/("{tree_a}"); type = "flat_dt"; arch = "arm64"; compression = "none";
-			hash {{ algo = "sha256"; }}; }};
-		fdt-b {{ data = /incbin/("{tree_b}"); type = "flat_dt"; arch = "arm64"; compression = "none";
-			hash {{ algo = "sha256"; }}; }};
-	}};
-	configurations {{
-		default = "conf-a";
-		conf-a {{ kernel = "kernel"; fdt = "fdt-a"; {signature} }};
-		conf-b {{ kernel = "kernel"; fdt = "fdt-b"; {signature} }};
-	}};
-}};
-"""
-SIGNATURE = 'signature { algo = "sha256,rsa3072"; key-name-hint = "%s"; sign-images = "kernel", "fdt"; };'
+TEMPLATES = (BANK_FILES / "kernel.its.in", BANK_FILES / "cmdline.in")  # BitBake's, too (dcu-bank.bb)
 
 
 def build(squashfs: Path, *, arguments: str = "", signing: Path | None = None) -> Path:
@@ -53,7 +33,7 @@ def build(squashfs: Path, *, arguments: str = "", signing: Path | None = None) -
     tool("veritysetup", "dtc")
     kernel_home, tools, tree = kernel.build(), uboot.tools(), machine.device_tree()
     key = signing or keys.fit()
-    inputs = [squashfs, kernel_home.name, tools.name, tree.name, key / f"{keys.FIT}.crt", arguments, "recipe 1"]
+    inputs = [squashfs, kernel_home.name, tools.name, tree.name, key / f"{keys.FIT}.crt", arguments, *TEMPLATES]
 
     def make(home: Path, run: Run) -> None:
         sealed = _seal(home, run, squashfs)
@@ -69,13 +49,9 @@ def build(squashfs: Path, *, arguments: str = "", signing: Path | None = None) -
 
 def sign(home: Path, run: Run, tools: Path, key: Path) -> None:
     """Make kernel.fit of Image.gz, a.dtb and b.dtb."""
-    source = FIT.format(
-        image=home / "Image.gz",
-        tree_a=home / "a.dtb",
-        tree_b=home / "b.dtb",
-        load=LOAD,
-        signature=SIGNATURE % keys.FIT,
-    )
+    values = {"IMAGE": home / "Image.gz", "TREE_A": home / "a.dtb", "TREE_B": home / "b.dtb", "KEY": keys.FIT}
+    values |= {"ARCH": "arm64", "COMPRESSION": "gzip", "LOAD": f"{LOAD:#x}", "ALGORITHM": "rsa3072"}
+    source = _filled(TEMPLATES[0].read_text(), values)
     (home / "kernel.its").write_text(source)
     run(tools / "mkimage", "-f", home / "kernel.its", "-k", key, "-r", home / "kernel.fit", env=REPRODUCIBLE)
 
@@ -83,19 +59,13 @@ def sign(home: Path, run: Run, tools: Path, key: Path) -> None:
 def command_line(slot: str, sealed: tuple[int, str, str], arguments: str) -> str:
     """Return the kernel's command line: a verity device made before the root is mounted, a panic where it fails."""
     blocks, root_hash, salt = sealed
-    device = f"PARTLABEL=rootfs_{slot}"
-    table = f"0 {blocks * BLOCK // 512} verity 1 {device} {device} {BLOCK} {BLOCK} {blocks} {blocks}"
-    table += f" sha256 {root_hash} {salt} 1 panic_on_corruption"
-    words = [
-        "console=ttyAMA0",
-        "root=/dev/dm-0 ro rootfstype=squashfs",
-        f"dm-mod.waitfor={device}",
-        f'dm-mod.create="root,,,ro,{table}"',
-        "panic=3 quiet loglevel=5 systemd.show_status=false",
-        f"dcu.slot={slot}",
-        arguments,
-    ]
-    return " ".join(word for word in words if word)
+    values = {"CONSOLE": "console=ttyAMA0", "SLOT": slot, "SECTORS": blocks * BLOCK // 512, "BLOCKS": blocks}
+    line = _filled(TEMPLATES[1].read_text(), values | {"ROOT_HASH": root_hash, "SALT": salt})
+    return " ".join([*line.splitlines(), *filter(None, [arguments])])
+
+
+def _filled(text: str, values: Mapping[str, object]) -> str:
+    return re.sub(r"@([A-Z_]+)@", lambda found: str(values[found[1]]), text)
 
 
 def _seal(home: Path, run: Run, squashfs: Path) -> tuple[int, str, str]:
