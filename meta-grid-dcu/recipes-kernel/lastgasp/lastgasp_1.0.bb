@@ -19,10 +19,9 @@ S = "${UNPACKDIR}"
 
 inherit module
 
-RPROVIDES:${PN} += "kernel-module-lastgasp"
-
 do_install:append() {
     install -D -m 0644 ${UNPACKDIR}/60-lastgasp.rules ${D}${nonarch_base_libdir}/udev/rules.d/60-lastgasp.rules
 }
 
 FILES:${PN} += "${nonarch_base_libdir}/udev/rules.d"
+RPROVIDES:${PN} += "kernel-module-lastgasp"

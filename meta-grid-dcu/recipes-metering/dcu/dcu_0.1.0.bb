@@ -84,6 +84,7 @@ RDEPENDS:${PN} = "\
     python3-msgspec \
     python3-netclient \
     python3-numbers \
+    python3-pyserial \
     python3-resource \
     python3-rich \
     python3-sqlite3 \
