@@ -85,6 +85,24 @@ layer-manifest: .venv-layers/ready ## Take new digests of changed payload files 
 layer-check: .venv-layers/ready ## Ask BitBake itself, given the upstream layers (docs/yocto.md; PARTS=…, USER_FOR_BITBAKE=name where root runs it)
 	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(LAYERS) check --work $(KAS_WORK_DIR) $(addprefix --user ,$(USER_FOR_BITBAKE)) $(PARTS)
 
+# Fragments of a build: kas.yml:layers/kas/board-$(BOARD).yml:layers/kas/OPTION.yml…
+BOARD ?= qemuarm64
+KAS_FILES = kas.yml:layers/kas/board-$(BOARD).yml$(foreach option,$(OPTIONS),:layers/kas/$(option).yml)
+
+.PHONY: layer-checkout
+layer-checkout: .venv-layers/ready ## Fetch the pinned upstream layers into layers/upstream
+	.venv-layers/bin/kas checkout kas.yml:layers/kas/board-am335x.yml
+
+.PHONY: layer-build
+layer-build: .venv-layers/ready ## Build image, disk and update with BitBake (BOARD=qemuarm64|am335x, OPTIONS="dev sbom", VERSION=v1.2.0)
+	$(if $(VERSION),DCU_VERSION=$(VERSION:v%=%)) .venv-layers/bin/kas build $(KAS_FILES)
+
+.PHONY: layer-upstream-check
+layer-upstream-check: .venv-layers/ready ## Run yocto-check-layer over both layers (half an hour and more)
+	.venv-layers/bin/kas shell $(KAS_FILES) -c 'yocto-check-layer --no-auto-dependency meta-grid-dcu layers/meta-grid-dcu-bsp \
+	  --dependency layers/upstream/openembedded-core/meta layers/upstream/meta-openembedded/meta-oe layers/upstream/meta-openembedded/meta-python \
+	  layers/upstream/meta-openembedded/meta-networking layers/upstream/meta-security/meta-tpm layers/upstream/meta-swupdate'
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf $(VENV) .venv-bench .venv-layers ci/interop/jdlms/target app/*.egg-info app/*/*.egg-info app/build
@@ -107,7 +125,7 @@ device-run: $(VENV)/ready ## Boot the device in QEMU with a console and a street
 	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(BIN)/python -m device run --meters $(METERS) $(if $(FRESH),--fresh)
 
 .PHONY: device-test
-device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expression: some of them; WORKERS=N devices at a time)
+device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expression: some of them; WORKERS=N devices at a time; DEVICE_IMAGE=dir: BitBake's image)
 	cd ci && DCU_SWUPDATE_ROOT=bench $(BIN)/python -m pytest -c device/tests/pytest.ini device/tests ../app/tests/ota/test_swupdate.py --durations=0 $(if $(TESTS),-k "$(TESTS)",-n $(WORKERS))
 
 .PHONY: powercut

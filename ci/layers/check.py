@@ -2,6 +2,7 @@
 
 parse  every recipe of every layer, for each machine: no error, no warning that names one of ours
 graph  the tasks of all images, of the disk and of the update resolve, for each machine
+trees  the boards' device trees compile, and keep to the kernel's bindings and ours
 lite   our recipes' own tasks run with OpenEmbedded's classes, everything foreign is taken from this host: do_install of
        the application and of each Python recipe, licence and source checksums, device trees, signed FIT, .swu; out of
        it come payload.manifest and the comparison of the application with app/
@@ -16,10 +17,10 @@ from pathlib import Path
 
 from device.paths import BSP, LAYER
 
-from layers import lite, rules
+from layers import lite, rules, trees
 from layers.workspace import CheckError, Workspace
 
-TARGETS = ("dcu-image", "dcu-image-dev", "dcu-image-factory", "dcu-disk", "dcu-update")
+TARGETS = ("dcu-image", "dcu-image-dev", "dcu-image-factory", "dcu-disk", "dcu-update")  # and dcu-image-bench, in QEMU
 
 
 def main(work: Path, user: str, parts: list[str]) -> int:
@@ -49,7 +50,8 @@ def parse(workspace: Workspace) -> None:
 def graph(workspace: Workspace) -> None:
     for machine in rules.machines():
         build = _whole(workspace)
-        log = workspace.bitbake(build, "-g", *TARGETS, machine=machine.stem)
+        bench = ["dcu-image-bench"] if machine.stem == lite.MACHINE else []
+        log = workspace.bitbake(build, "-g", *TARGETS, *bench, machine=machine.stem)
         _without_warnings(log)
         recipes = len((build / "pn-buildlist").read_text().split())
         print(f"       {machine.stem}: {recipes} recipes")
@@ -76,6 +78,7 @@ def _without_warnings(log: str) -> None:
 PARTS: dict[str, Callable[[Workspace], None]] = {
     "parse": parse,
     "graph": graph,
+    "trees": trees.run,
     "lite": lite.run,
     "swu": lite.swu,
 }

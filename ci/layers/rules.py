@@ -89,7 +89,9 @@ def _local(recipe: Recipe, name: str) -> Iterator[str]:
 
 
 def _extra_paths(recipe: Recipe) -> list[str]:
-    return [each.removeprefix("${THISDIR}/").rstrip(":") for each in recipe.words("FILESEXTRAPATHS")]
+    known = {"${THISDIR}": str(recipe.path.parent), "${DCU_REPOSITORY}": str(ROOT)}
+    found = recipe.words("FILESEXTRAPATHS")
+    return [re.sub(r"\$\{\w+\}", lambda name: known.get(name[0], name[0]), each).rstrip(":") for each in found]
 
 
 def _versions() -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from device import bank, disk, system, uboot
+from device import bank, deployed, disk, system, uboot
 from device.cache import Run
 from device.qemu import Device
 
@@ -15,17 +15,23 @@ Switch = Callable[..., Device]
 
 @pytest.fixture(scope="session")
 def squashfs() -> Path:
+    if deployed.folder():
+        pytest.skip("makes a bank of its own: not of an image that BitBake built")
     return system.build()
 
 
 @pytest.fixture(scope="session")
-def good(squashfs: Path) -> Path:
-    """The bank as it is released: kernel.fit and rootfs.img."""
-    return bank.build(squashfs)
+def good(request: pytest.FixtureRequest) -> Path:
+    """The bank as it is released: kernel.fit and rootfs.img; BitBake's, if DEVICE_IMAGE names its deploy directory."""
+    if image := deployed.folder():
+        return deployed.bank(image)
+    return bank.build(request.getfixturevalue("squashfs"))
 
 
 @pytest.fixture(scope="session")
 def firmware() -> Path:
+    if image := deployed.folder():
+        return deployed.firmware(image)
     return uboot.build()
 
 
