@@ -129,6 +129,6 @@ device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expressi
 	cd ci && DCU_SWUPDATE_ROOT=bench $(BIN)/python -m pytest -c device/tests/pytest.ini device/tests ../app/tests/ota/test_swupdate.py --durations=0 $(if $(TESTS),-k "$(TESTS)",-n $(WORKERS))
 
 .PHONY: powercut
-powercut: $(VENV)/ready ## Cut the power in N states of store, environment and device (N=, SEED=, BOOTS=, ONLY=host|device, STATE= RECORDING=, JSON=1)
-	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci:$(CURDIR)/app $(BIN)/python -m device.powercut $(if $(N),--states $(N)) $(if $(SEED),--seed $(SEED)) \
+powercut: $(VENV)/ready ## Cut the power in N states of store, environment and device (N=, SEED=, BOOTS=, LONG=1, ONLY=host|device, STATE= RECORDING=, JSON=1)
+	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci:$(CURDIR)/app $(BIN)/python -m device.powercut $(if $(LONG),--long) $(if $(N),--states $(N)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(BOOTS),--boots $(BOOTS)) $(if $(ONLY),--only $(ONLY)) $(if $(STATE),--state "$(STATE)") $(if $(RECORDING),--recording $(RECORDING)) $(if $(JSON),--json)

@@ -14,7 +14,7 @@ from ota.powercut.log import Recording
 from ota.powercut.rigs import environment, mounted, store
 
 Tell = Callable[[Outcome], None]
-TURNS, SAVES = 60, 40
+TURNS, SAVES = 60, 40  # of a short run; a long one works longer, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Rig:
     """canary: what is broken on purpose: then a failure must be found."""
 
     name: str
-    record: Callable[[Path, int], None]  # where, seed
+    record: Callable[[Path, int, int], None]  # where, seed, how many states are wanted
     judge: Callable[[Recording, Path], Judge]
     canary: bool = False
 
@@ -36,15 +36,19 @@ def _of_environment(recording: Recording, scratch: Path) -> Judge:
 
 
 RIGS = (
-    Rig("store", lambda home, seed: store.record(home, TURNS, seed), _of_store),
-    Rig("environment", lambda home, seed: environment.record(home, SAVES, seed), _of_environment),
+    Rig("store", lambda home, seed, states: store.record(home, max(TURNS, states // 20), seed), _of_store),
+    Rig(
+        "environment",
+        lambda home, seed, states: environment.record(home, max(SAVES, states // 20), seed),
+        _of_environment,
+    ),
 )
 CANARIES = (
-    Rig("store without fsync", lambda home, seed: store.record(home, 12, seed, "fsync"), _of_store, True),
-    Rig("store that answers first", lambda home, seed: store.record(home, 12, seed, "answer"), _of_store, True),
+    Rig("store without fsync", lambda home, seed, _: store.record(home, 12, seed, "fsync"), _of_store, True),
+    Rig("store that answers first", lambda home, seed, _: store.record(home, 12, seed, "answer"), _of_store, True),
     Rig(
         "environment saved in place",
-        lambda home, seed: environment.record(home, 12, seed, environment.IN_PLACE),
+        lambda home, seed, _: environment.record(home, 12, seed, environment.IN_PLACE),
         _of_environment,
         True,
     ),
@@ -61,7 +65,7 @@ def check(rig: Rig, states: int, seed: int, tell: Tell, kept: Path) -> Outcome:
     home = Path(tempfile.mkdtemp(prefix="powercut-"))
     scratch = Path(tempfile.mkdtemp(prefix="powercut-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))  # noqa: S108
     try:
-        rig.record(home, seed)
+        rig.record(home, seed, states)
         recording = log.read(home)
         chosen = plans.chosen(recording, states, seed)
         outcome = campaign.run(

@@ -10,6 +10,7 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from device.cache import BuildError
 from device.paths import OUT
-from device.powercut import boots, canary, record
+from device.powercut import boots, canary, record, switch
 from ota.errors import OtaError
 from ota.powercut import campaign, host, log, plans
 from ota.powercut.campaign import Outcome
@@ -35,6 +36,8 @@ SHOWN = 4  # findings of a state that are printed
 
 def main() -> int:
     options = _parser().parse_args()
+    options.states = options.states or (3000 if options.long else 200)
+    options.boots = options.boots if options.boots is not None else 12 if options.long else 0
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     console = Console(stderr=True)
     console.print(f"SEED={seed}", highlight=False)
@@ -70,13 +73,28 @@ def _run(options: argparse.Namespace, seed: int, console: Console) -> list[tuple
                 shown.done(outcome, canary=rig.canary)
                 outcomes.append((rig.canary, outcome))
         if options.only in ("all", "device"):
-            outcomes.append((False, _device(record.update(), options.states, seed, progress)))
-            outcomes.append((True, _device(canary.unflushed(), options.states, seed, progress, canary=True)))
+            outcomes += _installations(seed, progress)
+            outcomes.append((False, _device("device", record.update(), options.states, seed, progress)))
+            if options.long:
+                told = "SWUpdate without dcu-flush.sh"
+                outcomes.append((True, _device(told, canary.unflushed(), 100, seed, progress, canary=True)))
     return outcomes
 
 
-def _device(home: Path, states: int, seed: int, progress: Progress, *, canary: bool = False) -> Outcome:
-    shown = _Shown(progress, "update that does not flush" if canary else "device")
+def _installations(seed: int, progress: Progress) -> Iterator[tuple[bool, Outcome]]:
+    """The installation on this host: as it is, and broken."""
+    for order in switch.ORDERS:
+        home, name = Path(tempfile.mkdtemp(prefix="powercut-")), f"installation, {order}"
+        is_canary = order != switch.ORDERS[0]
+        try:
+            switch.install(home, order)
+            yield is_canary, _device(name, home, 100, seed, progress, canary=is_canary)
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def _device(name: str, home: Path, states: int, seed: int, progress: Progress, *, canary: bool = False) -> Outcome:
+    shown = _Shown(progress, name)
     recording = log.read(home)
     chosen = plans.chosen(recording, states, seed)
     scratch = _scratch()
@@ -163,9 +181,10 @@ def _scratch() -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make powercut", description="Cut the power, in every state that matters.")
-    parser.add_argument("--states", type=int, default=300, help="by lot, and at flushes at most, of each rig")
+    parser.add_argument("--states", type=int, default=0, help="by lot, and at flushes at most, of each rig")
     parser.add_argument("--seed", type=int, help="of what is drawn; else a new one, which is printed")
-    parser.add_argument("--boots", type=int, default=0, help="boot so many of the device's states in QEMU")
+    parser.add_argument("--boots", type=int, help="boot so many of the device's states in QEMU")
+    parser.add_argument("--long", action="store_true", help="3000 states, 12 boots, and the canary that is an update")
     parser.add_argument("--only", choices=("all", "host", "device"), default="all")
     parser.add_argument("--state", help="look at this one state again")
     parser.add_argument("--recording", type=Path, help="of that state; else the device's")

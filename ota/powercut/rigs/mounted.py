@@ -40,7 +40,7 @@ def file(recorder: Recorder, name: str, where: Path) -> Iterator[Path]:
             time.sleep(0.05)
         yield path
     finally:
-        _run("umount", path)
+        _unmount(path)
         try:
             fuse.wait(20)
         except subprocess.TimeoutExpired:
@@ -59,7 +59,7 @@ def ext4(recorder: Recorder, name: str, where: Path) -> Iterator[Path]:
             try:
                 yield point
             finally:
-                _run("umount", point)
+                _unmount(point)
         finally:
             _run("losetup", "--detach", loop)
 
@@ -69,6 +69,15 @@ def formatted(image: Path, megabytes: int) -> None:
     with image.open("wb") as target:
         target.truncate(megabytes << 20)
     _run("mke2fs", "-q", "-F", "-t", "ext4", image)
+
+
+def _unmount(path: Path) -> None:
+    """Whatever went wrong before, nothing of ours stays mounted."""
+    try:
+        _run("umount", path)
+    except OtaError:
+        _run("umount", "--lazy", path)
+        raise
 
 
 def _run(*command: str | Path) -> str:
