@@ -138,7 +138,7 @@ class DeviceJudge:
             if wrong:
                 return Persisted((f"persist: {wrong}",), PersistState.LOST)
             target = self._scratch / "persist"
-            filesystem.dumped(image, [f"/{name}" for name in persist.FOLDERS], target)
+            filesystem.dumped(image, [f"/{name}" for name in persist.TAKEN], target)
             return persist.examine(target)
 
         return self._once("persist", self._part(state, "persist"), look)

@@ -1,27 +1,24 @@
-"""An ext4 file system after a power cut, treated as by check-disk on the device, then examined.
+"""An ext4 file system after a power cut, treated by the device's own check-disk, then examined."""
 
-check-disk runs `e2fsck -p`, which replays the journal, and where that is not enough (a superblock torn in its middle)
-`e2fsck -f -y`. What neither mends would be made anew, if it is data: here that counts as lost.
-"""
-
+import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ota.errors import OtaError
 
-NEEDED = ("e2fsck", "debugfs")
+CHECK_DISK = Path(__file__).resolve().parents[3] / "meta-grid-dcu/recipes-core/dcu-base/files/check-disk"
 
 
 def replayed(image: Path, scratch: Path) -> tuple[Path, str]:
-    """Return a copy of `image` with its journal replayed, and what is wrong with it, "" where it is sound."""
-    copy = scratch / f"{image.name}.replayed"
+    """Return a copy of `image` as the next boot mounts it, and what is wrong with it, "" where it is sound."""
+    copy, told = scratch / f"{image.name}.replayed", scratch / "told"
     subprocess.run(["cp", "--sparse=always", image, copy], check=True)  # noqa: S603, S607
-    if _run("e2fsck", "-p", copy).returncode >= 4:
-        done = _run("e2fsck", "-f", "-y", copy)
-        if done.returncode >= 4:
-            return copy, f"e2fsck -f -y does not mend it: {_last(done)}"
+    shutil.rmtree(told, ignore_errors=True)
+    done = _run("sh", CHECK_DISK, image.stem, environment={**os.environ, "DCU_DISK": str(copy), "DCU_TOLD": str(told)})
+    if done.returncode or (told / "recreated").exists():
+        return copy, f"check-disk cannot repair it: {_last(done)}"
     done = _run("e2fsck", "-f", "-n", copy)
     return copy, f"after the journal was replayed: {_last(done)}" if done.returncode else ""
 
@@ -36,9 +33,13 @@ def dumped(image: Path, names: Sequence[str], target: Path) -> None:
         raise OtaError(f"debugfs: {_last(done)}")
 
 
-def _run(*command: str | Path, given: str = "") -> "subprocess.CompletedProcess[str]":
+def _run(
+    *command: str | Path, given: str = "", environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     try:
-        return subprocess.run(command, input=given, capture_output=True, text=True, errors="replace")  # noqa: S603
+        return subprocess.run(  # noqa: S603
+            command, input=given, capture_output=True, text=True, errors="replace", env=environment
+        )
     except FileNotFoundError:
         raise OtaError(f"{command[0]} is not installed: apt-get install e2fsprogs") from None
 

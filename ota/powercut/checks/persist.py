@@ -8,12 +8,13 @@ from dcu.credentials import Secret
 from dcu.errors import DcuError
 from dcu.keys.wrapped import WrappedKeys
 from dcu.platform.machine import Machine
-from dcu.platform.provision import CREDENTIAL, Provisioning, State
+from dcu.platform.provision import CREDENTIAL, MARK, Provisioning, State
 from dcu.platform.update import RollbackIndex
 from dcu.platform.version import Version
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "meta-grid-dcu/recipes-metering/dcu/files/collector.toml"
 FOLDERS = ("device", "device.twin", "dcu", "dcu.twin")
+TAKEN = (*FOLDERS, MARK)  # what of persist is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,17 @@ def examine(directory: Path) -> Persisted:
     """`directory` has what persist holds; it is changed, as a boot would change it."""
     for name in FOLDERS:  # dcu-persist-tree.service makes them
         (directory / name).mkdir(exist_ok=True)
+    run = directory / "run"
+    run.mkdir()
     machine = Machine(
-        persist=directory, credentials=directory / "credentials", template=TEMPLATE, serial=directory / "none"
+        persist=directory,
+        credentials=run,
+        template=TEMPLATE,
+        serial=run / "none",
+        recreated=run / "recreated",
+        restored=run / "restored",
+        mounted=lambda _: True,
     )
-    machine.credentials.mkdir()
     provisioning = Provisioning(machine)
     state = provisioning.state()
     try:
