@@ -155,10 +155,13 @@ class DdiServer:
 
     def _poll(self, found: "re.Match[str]", _: object, headers: Mapping[str, str]) -> Answer:
         base = f"{_origin(headers)}/DEFAULT/controller/v1/{found[1]}"
-        links = {"configData": {"href": f"{base}/configData"}}
+        links = {}
+        if not self._attributes[found[1]]:  # asked for until they came
+            links["configData"] = {"href": f"{base}/configData"}
         if action := self._waiting(found[1]):
             links["deploymentBase"] = {"href": f"{base}/deploymentBase/{action.number}?c={action.release}"}
-        return _json({"config": {"polling": {"sleep": self._settings.get("pollingTime", POLL)}}, "_links": links})
+        config = {"config": {"polling": {"sleep": self._settings.get("pollingTime", POLL)}}}
+        return _json(config | {"_links": links} if links else config)
 
     def _data(self, found: "re.Match[str]", body: bytes, _: object) -> Answer:
         self._attributes[found[1]] = json.loads(body)["data"]

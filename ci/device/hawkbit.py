@@ -1,17 +1,27 @@
-"""What an operator does at a hawkBit server, through its Management API.
+"""What an operator does at a hawkBit server, through its Management API; and a server to do it at.
 
-The same words serve the real server and the test server of device.ddi. Source: hawkBit 0.9, Management API.
+With HAWKBIT_JAR, the executable jar of a hawkbit-update-server (0.3.0M9 to 0.10 run with Java 17), it is the real one,
+fresh and in memory; without, device.ddi. Source: hawkBit 0.9, Management API.
 """
 
 import base64
 import http.client
 import json
+import os
+import socket
 import ssl
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from device.ddi import DdiServer
+from device.webserver import Authority
+
+JAR = "HAWKBIT_JAR"
 GATEWAY, TARGET = "authentication.gatewaytoken", "authentication.targettoken"
 
 
@@ -19,9 +29,13 @@ class HawkBit:
     """A server at `url`, vouched for by `authority`; admin/admin is what a fresh one takes."""
 
     def __init__(self, url: str, authority: Path, user: str = "admin", password: str = "admin") -> None:
+        self._port = urlsplit(url).port
         self._host = urlsplit(url).netloc
         self._context = ssl.create_default_context(cafile=str(authority))
         self._basic = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+    def url(self, host: str = "127.0.0.1") -> str:
+        return f"https://{host}:{self._port}"
 
     def configure(self, **settings: object) -> None:
         """Tenant settings by name, dots written as `__`."""
@@ -87,3 +101,34 @@ class HawkBit:
             return json.loads(content) if content.strip() else None
         finally:
             connection.close()
+
+
+@contextmanager
+def serve(authority: Authority, folder: Path) -> Iterator[HawkBit]:
+    """Run a fresh server on the loopback; `folder` is where the real one keeps what is uploaded."""
+    if not os.environ.get(JAR):
+        with DdiServer(authority) as made:
+            yield HawkBit(made.url(), authority.pem)
+        return
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = [
+        *("server.address=127.0.0.1", f"server.port={port}", f"server.ssl.certificate={authority.server}"),
+        *(f"server.ssl.certificate-private-key={authority.server}", "hawkbit.controller.minPollingTime=00:00:05"),
+        *("spring.servlet.multipart.max-file-size=200MB", "spring.servlet.multipart.max-request-size=200MB"),
+        "hawkbit.dmf.rabbitmq.enabled=false",
+    ]
+    log = folder / "hawkbit.log"
+    with log.open("wb") as file:
+        command = ["java", "-Xmx512m", "-jar", os.environ[JAR], *(f"--{option}" for option in options)]
+        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)  # noqa: S603
+    try:
+        end = time.monotonic() + 300
+        while b"Started Start in" not in log.read_bytes():
+            assert process.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < end, log.read_text()[-2000:]
+            time.sleep(1)
+        yield HawkBit(f"https://127.0.0.1:{port}", authority.pem)
+    finally:
+        process.terminate()
+        process.wait(30)

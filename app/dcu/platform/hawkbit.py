@@ -31,6 +31,7 @@ from dcu.platform.update import Status
 from dcu.platform.version import Version
 
 MERGED, HEARD = "hawkbit.cfg", "server.json"  # in /run/swupdate
+TRACE = ("-l", "4")  # with more it prints the token, and with less it does not say that the server answered
 AFTERWARDS = "systemctl reboot"
 AGAIN = 60.0  # seconds until a server that cannot be reached is asked again
 
@@ -110,7 +111,7 @@ def sections(server: Server, serial: str, facts: Mapping[str, str], authorities:
 
 def command(target: Slot, oldest: Version, merged: Path, key: Path | None = None) -> tuple[str, ...]:
     """The command that follows the server until it is stopped; from 2024 on, SWUpdate asks which kind of server."""
-    return (*common(target, oldest, merged, key), "-p", AFTERWARDS, "-u", "-S hawkbit")
+    return (*common(target, oldest, merged, key, loud=TRACE), "-p", AFTERWARDS, "-u", "-S hawkbit")
 
 
 def follow(server: Server, command: tuple[str, ...], tell: Callable[[str], None], heard: Path) -> int:
@@ -153,12 +154,13 @@ def kept(path: Path) -> Heard | None:
 _LATER = (408, 429, 500, 502, 503, 504)
 _REFUSED = "refuses the token: compare hawkbit.toml with the server's target, or its gateway token"
 _FAILED = re.compile(r"Channel (?:\w+ )?operation (?:failed|returned error) \((?P<code>\d+)\): '(?P<text>.*)'")
+_NOT_WANTED = "23"  # libcurl: what was received could not be written; SWUpdate refused the update
 _CERTIFICATE = ("60", "77")  # libcurl: a certificate that is not trusted, a file of authorities that is none
 
 
 def _met(said: str) -> tuple[Contact, str] | None:
     """What a line of SWUpdate tells of the server."""
-    if "Set polling interval to" in said:  # from the answer to each poll
+    if "No pending action on server" in said or "action available at" in said:  # the answer to each poll
         return Contact.HEARD, ""
     if found := re.search(r"Channel operation returned HTTP error code (\d+)", said):
         code = found[1]
@@ -167,7 +169,7 @@ def _met(said: str) -> tuple[Contact, str] | None:
         if code == "404":
             return Contact.REFUSED, "does not know the tenant or this device (it says 404)"
         return (Contact.SILENT, f"says {code}") if code != "0" else None
-    if found := _FAILED.search(said):
+    if (found := _FAILED.search(said)) and found["code"] != _NOT_WANTED:
         if found["code"] in _CERTIFICATE:
             return Contact.REFUSED, f"its certificate is not trusted ({found['text']}): check ca in hawkbit.toml"
         return Contact.SILENT, f"cannot be reached ({found['text']})"

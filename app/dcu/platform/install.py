@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from dcu.errors import UpdateError
@@ -26,13 +27,13 @@ def install_first(
 
     Raises UpdateError.
     """
-    for source in sources[:-1]:
+    for source, following in pairwise(sources):
         try:
             return install(machine, source, trusted, tell)
         except UpdateError as error:
             if error.cause not in _ANOTHER:
                 raise
-            note(f"{source}: {error}; now {sources[sources.index(source) + 1]}")
+            note(f"{source}: {error}; now {following}")
     return install(machine, sources[-1], trusted, tell)
 
 

@@ -93,11 +93,13 @@ def local(
     return (*common(target, oldest, configuration, key), *(("-c",) if check else ()), "-i", path)
 
 
-def common(target: Slot, oldest: Version, configuration: Path, key: Path | None = None) -> tuple[str, ...]:
+def common(
+    target: Slot, oldest: Version, configuration: Path, key: Path | None = None, *, loud: Sequence[str] = ("-v",)
+) -> tuple[str, ...]:
     """What every start of it has: into which bank, how old at most, the key of encrypted images where there is one."""
     selection = f"{SELECTION},{target.value}"
     given = ("-K", str(key)) if key else ()
-    return (PROGRAM, "-v", "-f", str(configuration), "-e", selection, "-N", str(oldest), *given)
+    return (PROGRAM, *loud, "-f", str(configuration), "-e", selection, "-N", str(oldest), *given)
 
 
 def install(

@@ -89,13 +89,11 @@ def test_the_merged_file_is_for_its_owner_and_no_token_on_the_command_line(tmp_p
     assert merged.read_text().startswith("globals: {};\n\nsuricatta:")
     command = hawkbit.command(Slot.B, Version.parse("1.2"), merged)
     assert "t0ken" not in " ".join(command)
-    assert command[:8] == ("swupdate", "-v", "-f", str(merged), "-e", "stable,b", "-N", "1.2")
+    assert command[:8] == ("swupdate", "-l", "4", "-f", str(merged), "-e", "stable,b", "-N")
 
 
 # What SWUpdate 2026.05 says (suricatta/server_hawkbit.c, corelib/channel_curl.c)
-POLLED = (
-    "[DEBUG] : SWUPDATE running :  [server_set_polling_interval_json] : Set polling interval to 30s as announced by"
-)
+POLLED = "[TRACE] : SWUPDATE running :  [server_get_deployment_info] : No pending action on server."
 DENIED = (
     "[ERROR] : SWUPDATE failed [0] ERROR channel_curl.c : channel_log_reply : 983 : "
     "Channel operation returned HTTP error code 401."
@@ -127,6 +125,7 @@ def followed(tmp_path, *lines):
         ([DENIED.replace("401", "503")], Contact.SILENT, "says 503"),
         ([AWAY], Contact.SILENT, "cannot be reached (Could not connect"),
         ([FOREIGN], Contact.REFUSED, "certificate is not trusted"),
+        ([POLLED, AWAY.replace("(7)", "(23)")], Contact.HEARD, ""),
         ([AWAY, FOREIGN, DENIED, POLLED], Contact.HEARD, ""),
     ],
 )
