@@ -24,6 +24,10 @@ SWUPDATE_CMS_MD = "sha256"
 DCU_KERNEL = "kernel-${MACHINE}.fit"
 DCU_ROOTFS = "rootfs-${MACHINE}.img"
 DCU_HARDWARE = "${@', '.join('"%s"' % each for each in d.getVar('DCU_REVISIONS').split())}"
+# Whole images; a delta of the same files is made by `python -m ota pack --delta-url` (docs/updates.md)
+DCU_TYPE = "raw"
+DCU_KERNEL_CHUNKS = ""
+DCU_ROOTFS_CHUNKS = ""
 DCU_KERNEL_ENCRYPTED = ""
 DCU_KERNEL_VECTOR = ""
 DCU_ROOTFS_ENCRYPTED = ""
@@ -35,8 +39,8 @@ dcu_description() {
 }
 
 do_swuimage[vardeps] += "\
-    DCU_BOARD DCU_HARDWARE DCU_KERNEL DCU_KERNEL_ENCRYPTED DCU_KERNEL_VECTOR \
-    DCU_ROOTFS DCU_ROOTFS_ENCRYPTED DCU_ROOTFS_VECTOR DCU_VERSION \
+    DCU_BOARD DCU_HARDWARE DCU_KERNEL DCU_KERNEL_CHUNKS DCU_KERNEL_ENCRYPTED DCU_KERNEL_VECTOR \
+    DCU_ROOTFS DCU_ROOTFS_CHUNKS DCU_ROOTFS_ENCRYPTED DCU_ROOTFS_VECTOR DCU_TYPE DCU_VERSION \
 "
 do_swuimage[file-checksums] += "${DCU_UPDATE_CERT}:False"
 
