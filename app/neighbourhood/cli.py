@@ -184,6 +184,7 @@ def meters(as_json: bool, **options: Any) -> None:
 @click.option("--auth", type=click.Choice(AUTHENTICATIONS), default="gmac", show_default=True,
               help="How client 1 authenticates; gmac and ecdsa also cipher everything.")  # fmt: skip
 @click.option("--ciphered", is_flag=True, help="Cipher everything, whatever --auth is.")
+@click.option("--sn", "short", is_flag=True, help="Short-name referencing.")
 @click.option("--suite", type=click.IntRange(0, 2), default=0, help="The security suite of a file that is generated.")
 @click.option("--keys", type=FILE, help="Keys file (TOML): password, system_title, guek, gak.")
 @click.option("--generate", is_flag=True, help="Make that file.")
@@ -209,7 +210,7 @@ def meter(as_json: bool, **options: Any) -> None:
             raise click.UsageError("--generate needs --keys FILE: where to write")
         generate_keys(options["keys"], options["suite"])
     kind = Authentication[options["auth"].upper()]
-    habits = _habits(options, authentication=kind, ciphered=options["ciphered"])
+    habits = _habits(options, authentication=kind, ciphered=options["ciphered"], short=options["short"])
     fleet = Fleet(
         1,
         options["seed"],
@@ -245,6 +246,7 @@ def _reached(fleet: Any, auth: str, keys: Path | None, *, as_json: bool) -> str:
     where, option = _way(fleet, place)
     with_keys = f" --keys {keys}" if keys and auth != "none" else ""
     with_keys += " --ciphered" if only.habits.ciphered else ""
+    with_keys += " --sn" if only.habits.short else ""
     return (
         f"meter {only.serial}, {where}, client 1, server 1, authentication {auth}, system title {title};\n"
         f"public client 16 without authentication. Try:\n"

@@ -14,6 +14,7 @@ from dcu.cosem import axdr
 from dcu.cosem.apdu import ActionResult, DataAccessResult
 from dcu.cosem.application import Denied
 from dcu.cosem.selection import Selection
+from dcu.cosem.short_names import CLASS, CURRENT, ShortNames, ShortObject
 from dcu.errors import DecodeError
 from dcu.model import AttributeRef, MethodRef, Obis
 from neighbourhood import values
@@ -22,6 +23,8 @@ from neighbourhood.meter import Meter
 from neighbourhood.objects import Attribute, Method, Right, Thing, right_of
 
 READ, WRITE = 1, 2  # bits of an access mode of class 15 up to version 2
+BASE = 0x100  # from one object's base name to the next
+SHORT_LIST = AttributeRef(CLASS, CURRENT, 2)
 MAX_PARAMETER = 1_024  # bytes of a value that a client may set
 
 
@@ -32,6 +35,8 @@ class Device:
     meter: Meter
 
     def get(self, client_sap: int, attribute: AttributeRef, selection: Selection | None) -> bytes:
+        if attribute == SHORT_LIST and self.meter.habits.short:
+            return short_names(right_of(client_sap)).encode()
         found, right = self._attribute(client_sap, attribute)
         if attribute.attribute == 1:
             return values.octets(attribute.obis.raw)
@@ -102,6 +107,16 @@ def _things() -> dict[Obis, Thing]:
 def object_list(right: Right) -> bytes:
     """What the association of a client lists (class 15, attribute 2): the same for every meter of the street."""
     return values.array([_listed(thing, right) for thing in THINGS if _seen(thing, right)])
+
+
+@cache
+def short_names(right: Right = Right.ALL) -> ShortNames:
+    """The short names of what a client sees: the same numbers for every client and meter of the street."""
+    return ShortNames(
+        ShortObject(BASE * (number + 1), thing.class_id, thing.version, thing.obis)
+        for number, thing in enumerate(THINGS)
+        if thing.class_id != 15 and _seen(thing, right)
+    )
 
 
 def _listed(thing: Thing, right: Right) -> bytes:

@@ -18,7 +18,7 @@ from dcu.errors import AuthenticationFailed, CounterReplayed, TagMismatch
 from dcu.link.hdlc_listen import HdlcServer, serve_hdlc_tcp
 from dcu.link.hdlc_udp import HdlcUdpServer, serve_hdlc_udp
 from dcu.link.listen import Handler, Peer, Server, serve_tcp, serve_udp
-from neighbourhood.device import Device
+from neighbourhood.device import Device, short_names
 from neighbourhood.equipment import SERVER_SAP
 from neighbourhood.faults import Fault, Faulty, Mischief
 from neighbourhood.meter import Event, Habits, Meter, Reuse
@@ -210,7 +210,7 @@ class Talk:
         self._meter = meter
         self.session = ServerSession(
             Faulty(meter) if fleet.mischief.nonsense(meter.number) else Device(meter),
-            meter.associations(),
+            meter.associations(short_names() if meter.habits.short else None),
             counter=meter.next_counter,
             floors=meter.heard,
             lossy=lossy,

@@ -14,6 +14,7 @@ from hashlib import blake2b
 
 from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, Authentication, ServerAssociation
 from dcu.cosem.hls import aes_ecb
+from dcu.cosem.short_names import ShortNames
 from dcu.credentials import KeyPair, MeterKeys, Secret
 from dcu.suites import SUITES
 from neighbourhood import truth
@@ -58,6 +59,7 @@ class Habits:
     compress: bool = False  # null-data in place of what has not changed
     authentication: Authentication = Authentication.GMAC  # of the concentrator's client
     suite: int = 0
+    short: bool = False  # clients speak by short names
     ciphered: bool = False  # that client's services, whatever the authentication is; HLS 5 and 7 always cipher
     relay_mode: int = 4  # remote disconnection and reconnection, no button needed
     max_pdu: int = 1_024  # what the meter takes, and gives in one block
@@ -145,25 +147,27 @@ class Meter:
         """The logical device name: the maker's letters, then what makes it unique, 16 in all."""
         return FLAG + self.serial.removeprefix(FLAG).rjust(13, "0")
 
-    def associations(self) -> dict[int, ServerAssociation]:
-        """Who may associate, and how."""
+    def associations(self, names: ShortNames | None = None) -> dict[int, ServerAssociation]:
+        """Who may associate, and how. names: by which short names, where the street uses them."""
         if self._associations is None:
             kind = self.habits.authentication
             secured = self.habits.ciphered or kind in (Authentication.GMAC, Authentication.ECDSA)
             self._associations = {
-                PUBLIC: ServerAssociation(max_pdu=self.habits.max_pdu),
+                PUBLIC: ServerAssociation(max_pdu=self.habits.max_pdu, names=names),
                 CONCENTRATOR: ServerAssociation(
                     authentication=kind,
                     keys=self.keys(CONCENTRATOR),
                     policy=AUTHENTICATED_ENCRYPTED if secured else ServerAssociation().policy,
                     max_pdu=self.habits.max_pdu,
                     manufacturer=aes_ecb,
+                    names=names,
                 ),
                 MANAGEMENT: ServerAssociation(
                     authentication=Authentication.GMAC,
                     keys=self.keys(MANAGEMENT),
                     policy=AUTHENTICATED_ENCRYPTED,
                     max_pdu=self.habits.max_pdu,
+                    names=names,
                 ),
             }
         return self._associations

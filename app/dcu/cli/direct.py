@@ -20,10 +20,12 @@ from dcu.cosem.association import Association
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import Exchange
 from dcu.cosem.selection import Selection
+from dcu.cosem.short import ShortSession
 from dcu.errors import (
     AccessDenied,
     AssociationRefused,
     AuthenticationFailed,
+    ConfigError,
     DcuError,
     LinkClosed,
     LinkTimeout,
@@ -147,7 +149,8 @@ async def connect(where: Target) -> AsyncIterator[Direct]:
 async def meter_counter(where: Target) -> int:
     """The highest invocation counter that the meter has seen, read through its public client. Raises MeterError."""
     family, found = where.family, []
-    association = Association(family.addresses.public, where.association.server_sap)
+    settings = where.association
+    association = Association(family.addresses.public, settings.server_sap, short=settings.short)
     async with _dialled(where, association, _no_counter) as direct:
         try:
             await direct.associate()
@@ -179,8 +182,8 @@ def _counter_objects(where: Target) -> list[Obis]:
 @asynccontextmanager
 async def _dialled(where: Target, association: Association, counter: Callable[[], int]) -> AsyncIterator[Direct]:
     client, server = association.client_sap, association.server_sap
+    session = _session(association, counter, lossy=where.carrier.lossy)
     channel = await where.carrier.open(client, server, where.timeout)
-    session = ClientSession(association, counter=counter, lossy=channel.lossy)
     direct = Direct(where.named(association), session, channel, where.timeout)
     try:
         yield direct
@@ -190,6 +193,15 @@ async def _dialled(where: Target, association: Association, counter: Callable[[]
 
 def _no_counter() -> int:
     raise AssertionError("an association without ciphering spends no counter")
+
+
+def _session(association: Association, counter: Callable[[], int], *, lossy: bool) -> ClientSession:
+    """Raises ConfigError: short names carry nothing that tells a late answer from the one that is due."""
+    if not association.short:
+        return ClientSession(association, counter=counter, lossy=lossy)
+    if lossy:
+        raise ConfigError("--sn over UDP: a late answer would pass for another: use --tcp, HDLC or a serial line")
+    return ShortSession(association, counter=counter)
 
 
 async def _quietly(step: Awaitable[T]) -> T | None:

@@ -30,6 +30,7 @@ DIRECT = (
     "server",
     "auth",
     "ciphered",
+    "short",
     "dedicated",
     "keys_path",
     *ONLY_HERE,
@@ -62,6 +63,7 @@ _OPTIONS = (
         help="How we authenticate; gmac (HLS 5) and ecdsa (HLS 7) also cipher. [default: the family's, else none]",
     ),
     click.option("--ciphered", is_flag=True, help="Cipher whatever --auth is: authenticated and encrypted."),
+    click.option("--sn", "short", is_flag=True, help="Short-name referencing; over TCP, HDLC or a serial line."),
     click.option("--dedicated", is_flag=True, help="Cipher with a fresh key, made for this association."),
     click.option(
         "--keys",
@@ -115,6 +117,7 @@ def target(
     server: int | None,
     auth: str | None,
     ciphered: bool,
+    short: bool,
     dedicated: bool,
     keys_path: Path | None,
     family: str | None,
@@ -129,7 +132,7 @@ def target(
     if auth is None:
         auth = known.security.authentication if named and client != known.addresses.public else "none"
     size = known.session.max_pdu if named else MAX_PDU
-    plain = Association(client, server or known.addresses.server, max_pdu=size)
+    plain = Association(client, server or known.addresses.server, max_pdu=size, short=short)
     kind = Authentication[auth.upper()]
     policy = _policy(kind, named, ciphered=ciphered)
     association = _secured(plain, kind, policy, keys_path, dedicated=dedicated, family=known)

@@ -27,6 +27,8 @@ from dcu.cosem.association import Authentication, Counter, Floors, ServerAssocia
 from dcu.cosem.ciphering import Ciphering, require_protection
 from dcu.cosem.hls import Challenges, Hls
 from dcu.cosem.security import Framing, Protection
+from dcu.cosem.short_names import ASSOCIATION
+from dcu.cosem.short_translation import Translator
 from dcu.credentials import Secret
 from dcu.errors import AuthenticationFailed, DecodeError, PolicyViolated, TagMismatch
 from dcu.suites import SUITES
@@ -53,6 +55,7 @@ class Link:
     long_get: "LongGet | None" = None
     long_put: "LongPut | None" = None
     stands: "Link | None" = None
+    translator: Translator | None = None  # by short names
 
     @property
     def room(self) -> int:
@@ -125,7 +128,7 @@ def admit(
         if ciphering is None or not fit or not protection.covers(Protection.BOTH):
             raise _not_initiated(InitiateError.OTHER)
         ciphering.use_dedicated(Secret(initiate.dedicated_key.reveal()))
-    conformance = Conformance(initiate.conformance & terms.conformance)
+    conformance = Conformance(initiate.conformance & terms.granted)
     if initiate.version < apdu.DLMS_VERSION:
         raise _not_initiated(InitiateError.DLMS_VERSION_TOO_LOW)
     if not conformance:
@@ -242,7 +245,9 @@ def _accepted(link: Link) -> bytes:
 
 def initiate_response(link: Link) -> bytes:
     """The InitiateResponse as AARE and RLRE carry it, under the global key."""
-    plain = apdu.encode(InitiateResponse(link.conformance, link.terms.max_pdu))
+    name = apdu.VAA_NAME_LN if link.terms.names is None else ASSOCIATION
+    agreed = Conformance(link.conformance & link.terms.granted)
+    plain = apdu.encode(InitiateResponse(agreed, link.terms.max_pdu, vaa_name=name))
     if link.ciphering is None:
         return plain
     return link.ciphering.seal(plain, link.terms.policy.response, Framing.GLOBAL)

@@ -15,6 +15,7 @@ from dcu.cosem import general
 from dcu.cosem.acse import ApplicationContext, Mechanism
 from dcu.cosem.apdu import Conformance
 from dcu.cosem.security import KEYED, Framing, Policy, Protection
+from dcu.cosem.short_names import ShortNames
 from dcu.credentials import MeterKeys, Secret
 from dcu.errors import CounterReplayed, DcuError, MalformedAnswer, PolicyViolated, ServiceRefused, TagMismatch
 
@@ -34,6 +35,15 @@ SUPPORTED = (
     | Conformance.ACCESS
     | Conformance.EVENT_NOTIFICATION
     | Conformance.DATA_NOTIFICATION
+)
+
+SUPPORTED_SHORT = (  # by short names
+    Conformance.READ
+    | Conformance.WRITE
+    | Conformance.UNCONFIRMED_WRITE
+    | Conformance.MULTIPLE_REFERENCES
+    | Conformance.INFORMATION_REPORT
+    | Conformance.PARAMETERIZED_ACCESS
 )
 
 MIN_PDU = 12  # the least that the standard lets anybody receive
@@ -77,6 +87,7 @@ class Association:
 
     keys.system_title may be b"" (unknown) only where nothing is ciphered and HLS is not used.
     max_pdu: what we receive; max_answer: what the blocks of one answer may add up to.
+    short: by short names (SN), where a `ShortSession` is needed; else by logical names.
     protected_release: False for meters that neither take nor give user information in RLRQ and RLRE.
     """
 
@@ -94,6 +105,7 @@ class Association:
     manufacturer: Manufacturer | None = None
     framing: Framing = Framing.GLOBAL
     signed: bool = False
+    short: bool = False
 
     def __post_init__(self) -> None:
         _check(self)
@@ -128,7 +140,11 @@ class Association:
 
     @property
     def context(self) -> ApplicationContext:
-        return ApplicationContext.LN_CIPHERED if self.ciphered else ApplicationContext.LN
+        return _context(self.short, self.ciphered)
+
+    @property
+    def proposed(self) -> Conformance:
+        return SUPPORTED_SHORT if self.short else self.conformance
 
     @property
     def server_title(self) -> bytes:
@@ -153,6 +169,7 @@ class ServerAssociation:
     manufacturer: Manufacturer | None = None
     framing: Framing = Framing.GLOBAL
     signed: bool = False
+    names: ShortNames | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -173,7 +190,17 @@ class ServerAssociation:
 
     @property
     def context(self) -> ApplicationContext:
-        return ApplicationContext.LN_CIPHERED if self.ciphered else ApplicationContext.LN
+        return _context(self.names is not None, self.ciphered)
+
+    @property
+    def granted(self) -> Conformance:
+        return self.conformance if self.names is None else SUPPORTED_SHORT
+
+
+def _context(short: bool, ciphered: bool) -> ApplicationContext:
+    if short:
+        return ApplicationContext.SN_CIPHERED if ciphered else ApplicationContext.SN
+    return ApplicationContext.LN_CIPHERED if ciphered else ApplicationContext.LN
 
 
 def _check(terms: "Association | ServerAssociation") -> None:

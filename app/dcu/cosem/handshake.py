@@ -23,6 +23,7 @@ from dcu.cosem.ciphering import Ciphering, require_protection
 from dcu.cosem.exchange import Conclusive
 from dcu.cosem.hls import Challenges, Hls
 from dcu.cosem.security import Framing, Protection
+from dcu.cosem.short_names import ASSOCIATION
 from dcu.credentials import Secret
 from dcu.errors import (
     AssociationRefused,
@@ -48,6 +49,7 @@ class Handshake:
         self._ciphering = ciphering
         self._random = random
         self._ours = self._theirs = b""
+        self._vaa_name = ASSOCIATION if association.short else apdu.VAA_NAME_LN
         self._dedicated: Secret | None = None
 
     def aarq(self) -> bytes:
@@ -78,13 +80,13 @@ class Handshake:
             raise Conclusive(_rejection(answer))
         self._check_terms(answer)
         initiated = self._initiated(answer.user_information)
-        if initiated.version < apdu.DLMS_VERSION or initiated.vaa_name != apdu.VAA_NAME_LN:
+        if initiated.version < apdu.DLMS_VERSION or initiated.vaa_name != self._vaa_name:
             raise MalformedAnswer(f"DLMS version {initiated.version}, VAA name {initiated.vaa_name:#x}")
         if 0 < initiated.max_pdu < MIN_PDU:
             raise MalformedAnswer(f"the meter says that it receives {initiated.max_pdu} bytes at most")
         if self._ciphering and self._dedicated:
             self._ciphering.use_dedicated(self._dedicated)
-        conformance = Conformance(initiated.conformance & self._association.conformance)
+        conformance = Conformance(initiated.conformance & self._association.proposed)
         return Negotiated(conformance, initiated.max_pdu, answer.responding_title or b"")
 
     def answer(self) -> bytes:
@@ -125,7 +127,7 @@ class Handshake:
 
     def _initiate(self, dedicated: Secret | None) -> bytes:
         settings = self._association
-        plain = apdu.encode(InitiateRequest(settings.conformance, settings.max_pdu, dedicated))
+        plain = apdu.encode(InitiateRequest(settings.proposed, settings.max_pdu, dedicated))
         if self._ciphering is None:
             return plain
         return self._ciphering.seal(plain, settings.policy.request, Framing.GLOBAL)
@@ -198,7 +200,10 @@ def _rejection(answer: Aare) -> DcuError:
 
 def _names_more(wanted: ApplicationContext, given: ApplicationContext) -> bool:
     """jDLMS names the context with ciphering where it was asked for the one without: nothing is lowered by that."""
-    return wanted is ApplicationContext.LN and given is ApplicationContext.LN_CIPHERED
+    return (wanted, given) in (
+        (ApplicationContext.LN, ApplicationContext.LN_CIPHERED),
+        (ApplicationContext.SN, ApplicationContext.SN_CIPHERED),
+    )
 
 
 def proof(made: bytes) -> bytes:

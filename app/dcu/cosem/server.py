@@ -31,6 +31,7 @@ from dcu.cosem.association import Counter, Floors, MemoryFloors, Refused, Server
 from dcu.cosem.ciphering import is_protected, require_protection
 from dcu.cosem.handshake import REPLY_TO_HLS, proof, proof_in
 from dcu.cosem.security import Framing, Opened, Protection
+from dcu.cosem.short_translation import Translator, equivalent
 from dcu.errors import AssociationRefused, CounterReplayed, DcuError, DecodeError, PolicyViolated, SecurityError
 
 _AARQ, _RLRQ = 0x60, 0x62
@@ -116,6 +117,9 @@ class ServerSession:
             if terms is None:
                 raise Rejected(UserDiagnostic.NO_REASON_GIVEN)
             link, answer = admit(request, terms, counter=self._counter, floors=self._floors, random=self._random)
+            if terms.names is not None:
+                link.translator = Translator(terms.names)
+                link.conformance = equivalent(link.conformance)
         except Rejected as rejected:
             self.refused.add(AssociationRefused(str(rejected)))
             return rejection(rejected, context)
@@ -174,13 +178,13 @@ class ServerSession:
         if answer is None:
             return None
         if isinstance(answer, ExceptionResponse) or link.ciphering is None:
-            return apdu.encode(answer)
+            return _encoded(link, answer)
         framing, transaction = (opened.framing, opened.transaction) if opened else (link.ciphering.framing, None)
-        return link.ciphering.seal_service(apdu.encode(answer), link.terms.policy.response, framing, transaction)
+        return link.ciphering.seal_service(_encoded(link, answer), link.terms.policy.response, framing, transaction)
 
     def _answer(self, client_sap: int, link: Link, plain: bytes, floor: int) -> Apdu | None:
         try:
-            request = apdu.decode(plain)
+            request = _decoded(link, plain)
         except DecodeError as error:
             self.refused.add(error)
             return ExceptionResponse(ExceptionState.SERVICE_UNKNOWN, ExceptionService.SERVICE_NOT_SUPPORTED)
@@ -221,15 +225,23 @@ def _opened(link: Link, frame: bytes) -> tuple[Link, bytes, Opened | None, int]:
         plain = opened.apdu
     else:
         require_protection(required, Protection.NONE, "the request")
-    if not (link.proven or _is_proof(plain)):
+    if not (link.proven or _is_proof(link, plain)):
         raise PolicyViolated("a request before the client has proven itself")
     if ciphering and opened:
         ciphering.accept(opened)
     return link, plain, opened, floor
 
 
-def _is_proof(plain: bytes) -> bool:
-    request = apdu.decode(plain)
+def _decoded(link: Link, plain: bytes) -> Apdu:
+    return apdu.decode(plain) if link.translator is None else link.translator.request(plain)
+
+
+def _encoded(link: Link, answer: Apdu) -> bytes:
+    return apdu.encode(answer) if link.translator is None else link.translator.response(answer)
+
+
+def _is_proof(link: Link, plain: bytes) -> bool:
+    request = _decoded(link, plain)
     return isinstance(request, ActionRequestNormal) and request.method == REPLY_TO_HLS
 
 

@@ -26,6 +26,31 @@ def test_a_meter_of_suites_1_and_2_is_read(dcu, street, auth, suite):
     assert here.fleet.status()["refused"] == {}
 
 
+@pytest.mark.parametrize("auth", ["low", "gmac", "sha256", "ecdsa"])
+def test_a_meter_is_read_by_short_names(dcu, street, auth):
+    suite = 1 if auth == "ecdsa" else 0
+    here = street(authentication=Authentication[auth.upper()], suite=suite, short=True)
+    done = dcu("read", *here.options(auth=auth), "--sn", ENERGY, "--json")
+    assert (done.code, done.json[0]["unit"]) == (0, "Wh")
+    assert "1-0:99.1.0*255" in dcu("objects", *here.options(auth=auth), "--sn").out
+    rows = dcu("read", *here.options(auth=auth), "--sn", LOAD, "--last", 3, "--json")
+    assert len(rows.json[0]["rows"]) == 3
+    assert dcu("disconnect", *here.options(auth=auth), "--sn").code == 0
+    assert here.fleet.status()["refused"] == {}
+
+
+def test_short_names_are_not_spoken_over_datagrams(dcu, street):
+    done = dcu("read", *street(short=True).options("udp"), "--sn", ENERGY)
+    assert done.code == 3
+    assert "--sn over UDP: a late answer would pass for another" in done.err
+
+
+def test_a_meter_of_logical_names_is_not_read_by_short_ones(dcu, street):
+    done = dcu("read", *street().options(), "--sn", ENERGY)
+    assert (done.code, done.out) == (6, "")
+    assert "application-context-name-not-supported" in done.err
+
+
 def test_a_meter_that_is_configured_ciphered_is_not_read_in_the_clear(dcu, street):
     here = street(authentication=Authentication.SHA256, ciphered=True)
     done = dcu("read", *here.options(auth="sha256"), ENERGY)

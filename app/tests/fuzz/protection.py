@@ -8,8 +8,11 @@ from cryptography.x509.oid import NameOID
 from dcu import certificates
 from dcu.certificates import Purpose
 from dcu.cosem import general
+from dcu.cosem.apdu import short
 from dcu.cosem.security import KEYED, Protection
+from dcu.cosem.short_names import ShortNames, ShortObject, decode_short_names
 from dcu.errors import DecodeError, SecurityError
+from dcu.model import Obis
 from dcu.suites import SUITES
 from tests.cosem.certificates import issued
 from tests.cosem.suite_keys import CLIENT_TITLE, METER_TITLE, PRIVATE, keys
@@ -59,7 +62,31 @@ _PROTECTED = (
     general.sign(CLIENT, _GET, _HEADER),
 )
 _SECURITY = (DecodeError, SecurityError)
+_NAMES = ShortNames([ShortObject(0x0100, 3, 0, Obis.parse("1-0:1.8.0*255"))])
+_SHORT = tuple(
+    bytes.fromhex(raw)
+    for raw in (
+        "0501020108",
+        "0502020108040308021105",
+        "0c020011010104",
+        "0601020208011105",
+        "0d02000103",
+        "180001020108011101",
+    )
+)
+
+
+def short_service(data):
+    return type(short.decode(data)).__name__
+
+
+def short_list(data):
+    return len(decode_short_names(data).objects)
+
+
 TARGETS = (
+    Target("short-names", short_service, _SHORT, ("dcu.cosem.apdu.short.decode",)),
+    Target("short-object-list", short_list, (_NAMES.encode(),), ("dcu.cosem.short_names.decode_short_names",)),
     Target(
         "general-protection",
         protected,

@@ -33,7 +33,9 @@ from dcu.cosem.datetimes import CosemDateTime, TimeZoneRule
 from dcu.cosem.hls import aes_ecb
 from dcu.cosem.profile import CLOCK, ByEntry, ByRange
 from dcu.cosem.server import ServerSession
+from dcu.cosem.short_names import CURRENT
 from dcu.link import wrapper
+from dcu.model import AttributeRef
 from tests.cosem.small_meter import (
     CLIENT,
     CLIENT_TITLE,
@@ -45,6 +47,7 @@ from tests.cosem.small_meter import (
     context_of,
     protection_row,
 )
+from tests.cosem.test_short import NAMES
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RULE = TimeZoneRule(UTC)
@@ -79,6 +82,7 @@ SIGNING = {
     "ecdsa, suite 1, plain services": (GXAuthentication.HIGH_ECDSA, Security.NONE),
     "ecdsa, suite 1, global key": (GXAuthentication.HIGH_ECDSA, Security.AUTHENTICATION_ENCRYPTION),
 }
+LOW = {"low, ciphered": (GXAuthentication.LOW, Security.AUTHENTICATION_ENCRYPTION)}
 P_384 = {"ecdsa, suite 2, global key": (GXAuthentication.HIGH_ECDSA, Security.AUTHENTICATION_ENCRYPTION)}
 
 
@@ -107,15 +111,15 @@ class ProfileMeter(SmallMeter):
 class Gurux:
     """A gurux client and our server, joined by calls."""
 
-    def __init__(self, context, *, max_pdu=0xFFFF, protected_release=True):
+    def __init__(self, context, *, max_pdu=0xFFFF, protected_release=True, names=None):
         authentication, policy, dedicated, held, meters = context_of(context)
         self.meter = ProfileMeter()
         maker = aes_ecb if authentication is Authentication.HIGH else None
-        terms = ServerAssociation(authentication, meters, CLIENT_TITLE, policy, manufacturer=maker)
+        terms = ServerAssociation(authentication, meters, CLIENT_TITLE, policy, manufacturer=maker, names=names)
         self.server = ServerSession(self.meter, {CLIENT: terms}, counter=count(5000).__next__)
-        how, security = (SETTINGS | SIGNING | P_384)[context]
+        how, security = (SETTINGS | SIGNING | P_384 | LOW)[context]
         password = held.password.reveal() if authentication.secret else None
-        self.client = client = GXDLMSSecureClient(True, CLIENT, 1, how, password, InterfaceType.WRAPPER)
+        self.client = client = GXDLMSSecureClient(names is None, CLIENT, 1, how, password, InterfaceType.WRAPPER)
         client.ciphering.security = security
         client.ciphering.systemTitle = CLIENT_TITLE
         client.ciphering.securitySuite = SecuritySuite(held.suite)
@@ -308,6 +312,47 @@ def test_gurux_asks_again_where_its_challenge_looks_like_an_apdu(monkeypatch):
     monkeypatch.setattr(GXSecure, "generateChallenge", lambda: next(challenges))
     gurux = Gurux("gmac, plain services").associate()
     assert [answer[0] for answer in gurux.answers] == [0x61, 0x61, 0xC7]
+
+
+SHORT = ("none", "low")
+
+
+@pytest.mark.conforms(
+    "Referencing",
+    lambda context: f"SN, {association_row(context)}, {protection_row(context)}",
+    peer="gurux-dlms client",
+    link="wrapper",
+)
+@pytest.mark.parametrize("context", SHORT)
+def test_gurux_reads_and_writes_by_short_names(context):
+    gurux = Gurux(context, names=NAMES).associate()
+    gurux.meter.values[AttributeRef(12, CURRENT, 2)] = NAMES.encode()
+    listed = gurux.client.parseObjects(gurux.ask(gurux.client.getObjectsRequest()).data, True)
+    register = listed.findBySN(0x0100)
+    assert str(register.logicalName) == "1.0.1.8.0.255"
+    assert gurux.ask(gurux.client.read(register, 2)).value == 123_456_789
+    limit = listed.findBySN(0x0200)
+    limit.value = 2500
+    limit.setDataType(2, DataType.UINT32)
+    assert gurux.ask(gurux.client.write(limit, 2)).error == 0
+    assert gurux.meter.done == [(LIMIT, axdr.encode(data.u32(2500)))]
+    profile_rows = gurux.ask(gurux.client.read(listed.findBySN(0x0300), 2))
+    assert rows_of(profile_rows) == ROWS
+    assert gurux.server.refused.total == 0
+
+
+@pytest.mark.conforms(
+    "Referencing",
+    "SN, LLS, glo-, suite 0",
+    peer="gurux-dlms client",
+    link="wrapper",
+    defect="it trips over its own request by short names once it is ciphered",
+)
+def test_gurux_cannot_cipher_what_it_asks_by_short_names():
+    """(gurux) An assertion of its own, before anything is sent."""
+    gurux = Gurux("low, ciphered", names=NAMES).associate()
+    with pytest.raises(AssertionError):
+        gurux.client.getObjectsRequest()
 
 
 def test_gurux_with_a_wrong_authentication_key_is_refused():

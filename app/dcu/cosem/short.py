@@ -1,0 +1,90 @@
+"""A client's association by short names. Its caller asks by class, OBIS code and attribute, as with logical names. What
+short names lack is the invoke-id, so an answer cannot be told from a late one to another request: a client therefore
+speaks over streams only, and one that gave up waiting ends its session.
+
+Source: IEC 62056-5-3 (DLMS Green Book 9.3.12 to 9.3.16, 9.4.6.4 to 9.4.6.6).
+"""
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from dcu.cosem.apdu import short as wire
+from dcu.cosem.apdu.short import InformationReport, Name, WriteRequest
+from dcu.cosem.association import Association, Counter, Negotiated
+from dcu.cosem.client import ClientSession
+from dcu.cosem.exchange import Exchange
+from dcu.cosem.selection import Selection
+from dcu.cosem.short_names import CLASS, CURRENT, ShortNames, decode_short_names
+from dcu.cosem.short_translation import Translator, equivalent
+from dcu.errors import DecodeError
+from dcu.model import AttributeRef
+
+OBJECT_LIST = AttributeRef(CLASS, CURRENT, 2)
+_KEPT_REPORTS = 64
+
+
+class ShortSession(ClientSession):
+    """A client's association by short names. names: the meter's, where they are known; else they are read first.
+
+    reports: the meter's information-reports, as they came.
+    """
+
+    def __init__(
+        self,
+        association: Association,
+        *,
+        counter: Counter,
+        receive_floor: int = -1,
+        names: ShortNames | None = None,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        if not association.short:
+            raise ValueError("the association is by logical names")
+        super().__init__(association, counter=counter, receive_floor=receive_floor, random=random)
+        self.names = names
+        self.reports: deque[InformationReport] = deque(maxlen=_KEPT_REPORTS)
+        self._translator = Translator(names or ShortNames())
+
+    def associate(self) -> Exchange[Negotiated]:
+        negotiated = yield from super().associate()
+        self.negotiated = replace(negotiated, conformance=equivalent(negotiated.conformance))
+        if self.names is None:
+            raw = yield from super().get(OBJECT_LIST)
+            try:
+                self.names = decode_short_names(raw)
+            except DecodeError as error:
+                raise self._failed(error) from None
+            self._translator.names = self.names
+        return negotiated
+
+    def get(self, attribute: AttributeRef, selection: Selection | None = None) -> Exchange[bytes]:
+        """As with logical names, the object list of Association LN included."""
+        if attribute == AttributeRef(15, CURRENT, 2) and self.names is not None:
+            return self.names.logical()
+            yield  # a generator all the same
+        return (yield from super().get(attribute, selection))
+
+    def unconfirmed(self, values: Sequence[tuple[AttributeRef, bytes]]) -> bytes:
+        """The frame of an unconfirmed write: the caller sends it, and nobody answers. Raises KeyError."""
+        self._require_association()
+        variables = tuple(Name(self._translator.names.attribute(ref)) for ref, _ in values)
+        return super()._sealed(wire.encode(WriteRequest(variables, tuple(value for _, value in values), False)))
+
+    def _sealed(self, request: bytes) -> bytes:
+        return super()._sealed(self._translator.outgoing(request))
+
+    def _plain(self, frame: bytes) -> tuple[bytes, bool]:
+        plain, authentic = super()._plain(frame)
+        if plain[:1] in (bytes((wire.READ_RESPONSE,)), bytes((wire.WRITE_RESPONSE,))):
+            plain = self._translator.incoming(plain)
+        return plain, authentic
+
+    def _notified(self, plain: bytes) -> bool:
+        if plain[:1] != bytes((wire.REPORT,)):
+            return super()._notified(plain)
+        report = wire.decode(plain)
+        assert isinstance(report, InformationReport)
+        self.reports.append(report)
+        return True
