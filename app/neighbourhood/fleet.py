@@ -223,6 +223,8 @@ class Talk:
         before = refused.total
         answer = self.session.receive(client_sap, apdu)
         self._fleet.counts.frames += 1
+        if title := self.session.peer(client_sap):
+            self._meter.client_titles[client_sap] = title
         if refused.total != before:
             self._fleet.note(self._meter, refused.last)
         return answer

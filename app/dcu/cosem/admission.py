@@ -49,6 +49,7 @@ class Link:
     conformance: Conformance
     client_max_pdu: int
     ciphering: Ciphering | None
+    peer: bytes = b""  # its title, as it says
     hls: Hls | None = None
     challenges: Challenges | None = field(default=None, repr=False)
     proven: bool = True  # False: HLS pass 3 is still due
@@ -133,7 +134,7 @@ def admit(
         raise _not_initiated(InitiateError.DLMS_VERSION_TOO_LOW)
     if not conformance:
         raise _not_initiated(InitiateError.INCOMPATIBLE_CONFORMANCE)
-    link = Link(terms, conformance, initiate.max_pdu, ciphering)
+    link = Link(terms, conformance, initiate.max_pdu, ciphering, peer=request.calling_title or b"")
     if link.room < 1:
         raise _not_initiated(InitiateError.PDU_SIZE_TOO_SHORT)
     if terms.authentication.high:

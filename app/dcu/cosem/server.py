@@ -87,6 +87,11 @@ class ServerSession:
         link = self._links.get(client_sap)
         return link is not None and (link.proven or link.stands is not None)
 
+    def peer(self, client_sap: int) -> bytes:
+        """The system title of who is associated there, b"" where nobody is, or none was said."""
+        link = self._links.get(client_sap)
+        return link.peer if link and link.proven else b""
+
     def notification(self, client_sap: int, notification: Notification) -> bytes:
         """The APDU that carries `notification`, in general-glo-ciphering where the SAP's policy protects responses.
 
