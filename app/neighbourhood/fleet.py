@@ -18,6 +18,7 @@ from dcu.errors import AuthenticationFailed, CounterReplayed, TagMismatch
 from dcu.link.hdlc_listen import HdlcServer, serve_hdlc_tcp
 from dcu.link.hdlc_udp import HdlcUdpServer, serve_hdlc_udp
 from dcu.link.listen import Handler, Peer, Server, serve_tcp, serve_udp
+from dcu.streams import Sent
 from neighbourhood.device import Device, short_names
 from neighbourhood.equipment import SERVER_SAP
 from neighbourhood.faults import Fault, Faulty, Mischief
@@ -216,7 +217,7 @@ class Talk:
             lossy=lossy,
         )
 
-    def __call__(self, client_sap: int, server_sap: int, apdu: bytes) -> bytes | None:
+    def __call__(self, client_sap: int, server_sap: int, apdu: bytes) -> Sent:
         if server_sap != SERVER_SAP:
             return None
         refused = self.session.refused

@@ -23,8 +23,9 @@ from dcu.cosem.apdu import (
     InitiateRequest,
     InitiateResponse,
 )
-from dcu.cosem.association import Authentication, Counter, Floors, ServerAssociation
+from dcu.cosem.association import MAX_PDU, Authentication, Counter, Floors, ServerAssociation
 from dcu.cosem.ciphering import Ciphering, require_protection
+from dcu.cosem.gbt import OVERHEAD, Transfer
 from dcu.cosem.hls import Challenges, Hls
 from dcu.cosem.security import Framing, Protection
 from dcu.cosem.short_names import ASSOCIATION
@@ -33,6 +34,8 @@ from dcu.credentials import Secret
 from dcu.errors import AuthenticationFailed, DecodeError, PolicyViolated, TagMismatch
 from dcu.suites import SUITES
 
+UNLIMITED = 1 << 31
+LONGEST = 1 << 18  # bytes that a client's general blocks may add up to
 _TITLE_SIZE = 8
 _HEAD = 9 + 3  # what stands before a block's bytes in a GET response: tag to choice, and their length
 _GENERAL = 1 + _TITLE_SIZE  # and the sender's title in general ciphering
@@ -55,14 +58,22 @@ class Link:
     proven: bool = True  # False: HLS pass 3 is still due
     long_get: "LongGet | None" = None
     long_put: "LongPut | None" = None
+    transfer: Transfer | None = None
     stands: "Link | None" = None
     translator: Translator | None = None  # by short names
 
     @property
     def room(self) -> int:
         """How many bytes a block may carry so that the whole APDU, ciphered, is what the client receives."""
+        if self.conformance & Conformance.GENERAL_BLOCK_TRANSFER:
+            return UNLIMITED  # what is too long is cut after it was ciphered
         more = self.ciphering.overhead if self.ciphering else 0
         return room(self.client_max_pdu, self.terms.policy.response) - more
+
+
+def new_transfer(link: Link) -> Transfer:
+    """General blocks to and from a client."""
+    return Transfer((link.client_max_pdu or MAX_PDU) - OVERHEAD, limit=LONGEST)
 
 
 @dataclass(slots=True)
