@@ -76,6 +76,7 @@ lock: $(VENV)/ready ## Resolve the dependencies anew into hash-pinned locks (nee
 .PHONY: layer-lint
 layer-lint: .venv-layers/ready ## Check the Yocto layers without OpenEmbedded: kas, recipes, licences, versions, payload (under a minute)
 	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(LAYERS) lint
+	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(CURDIR)/.venv-layers/bin/python -m pytest -q -p no:cacheprovider -c /dev/null --rootdir . layers/tests
 
 .PHONY: layer-manifest
 layer-manifest: .venv-layers/ready ## Take new digests of changed payload files into meta-grid-dcu/payload.manifest
