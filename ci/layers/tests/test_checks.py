@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from device.paths import ROOT
+
 from layers import fragments, payload, rules, stdlib, text
 
 RECIPE = """SUMMARY = "x"
@@ -99,7 +99,10 @@ def test_two_fragments_with_one_header_are_found(tmp_path, monkeypatch):
 
 
 def test_a_module_of_pythons_that_no_package_brings_is_found():
-    packages = {"core": {"files": ["${libdir}/python${PYTHON_MAJMIN}/os.py"]}, "io": {"files": [], "rdepends": ["core"]}}
+    packages = {
+        "core": {"files": ["${libdir}/python${PYTHON_MAJMIN}/os.py"]},
+        "io": {"files": [], "rdepends": ["core"]},
+    }
     packages["sqlite3"] = {"files": ["${libdir}/python${PYTHON_MAJMIN}/sqlite3/*.py"], "rdepends": ["io"]}
     assert stdlib._package("sqlite3", packages) == "sqlite3"
     assert stdlib._package("os", packages) == "core"
