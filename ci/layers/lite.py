@@ -22,7 +22,7 @@ from pathlib import Path
 from device import keys as bench_keys
 from device.paths import APP, OUT, ROOT
 
-from layers import payload, stdlib, text, trees
+from layers import payload, stdlib, text, trees, versions
 from layers.payload import Entry
 from layers.workspace import CheckError, Workspace
 
@@ -157,7 +157,7 @@ def _compare(build: Path) -> None:
         "/usr/lib/udev/rules.d/60-lastgasp.rules",
     )
     payload.write(plain)
-    faults = [*payload.faults(plain), *_application(entries), *stdlib.faults(build)]
+    faults = [*payload.faults(plain), *_application(entries), *stdlib.faults(build), *versions.faults(build.parent)]
     if faults:
         raise CheckError("the payload:\n" + "\n".join(faults))
     print(f"       {len(plain)} files in {payload.MANIFEST.relative_to(ROOT)}, the application is that of app/")
@@ -167,7 +167,7 @@ def _made(build: Path, recipe: str) -> Iterator[Entry]:
     made = build.glob(f"tmp/work/*/{recipe}/*/temp/payload.manifest")
     found = [path for path in made if BOARD.replace("-", "_") not in str(path.relative_to(build))]
     if len(found) != 1:
-        raise CheckError(f"{recipe} installed {'nothing' if not found else f'several times: remove {build}/tmp'}")
+        raise CheckError(f"{recipe}: {len(found)} installations in {build}: remove that directory")
     yield from (Entry(*line.split(maxsplit=3)) for line in found[0].read_text().splitlines())
 
 
