@@ -55,7 +55,7 @@ fuzz: $(VENV)/ready ## Fuzz every parser until Ctrl-C (SECONDS_TO_FUZZ=N: for so
 	cd app && $(BIN)/python -m tests.fuzz --seconds $(SECONDS_TO_FUZZ)
 
 .PHONY: interop
-interop: $(VENV)/ready ## Read a jDLMS meter with our client (needs Java and Maven), and our meter with gurux-dlms
+interop: $(VENV)/ready ## Read a jDLMS meter with our client, and our meter with gurux-dlms and the Gurux Java library (needs Java and Maven)
 	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "make interop needs Java (17 or later) and Maven: apt-get install default-jdk-headless maven" >&2; exit 1; }
 	cd app && $(BIN)/pytest tests/interop -v
 
@@ -106,7 +106,7 @@ layer-upstream-check: .venv-layers/ready ## Run yocto-check-layer over both laye
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf $(VENV) .venv-bench .venv-layers ci/interop/jdlms/target app/*.egg-info app/*/*.egg-info app/build
+	rm -rf $(VENV) .venv-bench .venv-layers ci/interop/jdlms/target ci/interop/gurux/target app/*.egg-info app/*/*.egg-info app/build
 	find app ci -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: device-deps
