@@ -20,7 +20,6 @@ from dcu.link.hdlc_multidrop import Multidrop
 from dcu.link.hdlc_server import Station, Terms
 from dcu.link.listen import Handler
 from dcu.link.serial import BAUDS, Port, SerialStream, open_serial
-from dcu.streams import Sent
 from neighbourhood import truth
 from neighbourhood.meter import Meter
 from neighbourhood.optical import Head, State
@@ -200,7 +199,7 @@ class _Drop:
         self._station.links.clear()
         self._talks.clear()
 
-    def _answer(self, client_sap: int, server_sap: int, apdu: bytes) -> Sent:
+    def _answer(self, client_sap: int, server_sap: int, apdu: bytes) -> bytes | None:
         talk = self._talks.get(client_sap)
         if talk is None:
             talk = self._talks[client_sap] = self._fleet.talk(self._meter, self)

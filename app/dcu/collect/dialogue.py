@@ -1,23 +1,24 @@
 """Drives an exchange generator of the sans-IO core over a channel: sends what it yields, feeds what the channel brings.
 
-An exchange yields an APDU to send, or several in a row, or None to go on listening (a session on a lossy channel has
-dropped a frame). The timeout is counted from the request: frames that somebody injects do not stretch it.
+An exchange yields an APDU to send, or None to go on listening (a session on a lossy channel has dropped a frame). The
+timeout is counted from the request: frames that somebody injects do not stretch it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from typing import TypeVar
 
-from dcu.cosem.exchange import Exchange, Unsent
+from dcu.cosem.exchange import Unsent
 from dcu.errors import LinkTimeout
-from dcu.streams import Channel, each
+from dcu.streams import Channel
 
 T = TypeVar("T")
+Exchange = Generator[bytes | None, bytes, T]
 
 
 async def converse(
-    exchange: Exchange[T],
+    exchange: Generator[bytes | None, bytes, T],
     channel: Channel,
     *,
     timeout: float,  # noqa: ASYNC109 - per request, and a LinkTimeout: no block of the caller's could do it
@@ -32,8 +33,8 @@ async def converse(
     try:
         request = next(exchange)
         while True:
-            for frame in each(request):
-                await _within(channel.send(frame), deadline)
+            if request is not None:
+                await _within(channel.send(request), deadline)
             answer = await _within(channel.receive(), deadline)
             if loop.time() >= deadline:  # frames that are always there would never let the timer fire
                 raise _silence()
@@ -49,7 +50,7 @@ async def converse(
         exchange.close()
 
 
-async def _before_sending(between: Callable[[], Awaitable[None]], exchange: Exchange[T]) -> None:
+async def _before_sending(between: Callable[[], Awaitable[None]], exchange: Generator[bytes | None, bytes, T]) -> None:
     """Where `between` stops us, the meter has answered all that it was asked: the session is to know."""
     try:
         await between()
