@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from device.paths import APP, BSP, ROOT, SWUPDATE_FILES, UBOOT_FILES
+from device.paths import APP, BSP, LAYER, ROOT, SWUPDATE_FILES, UBOOT_FILES
 
 from layers import text
 from layers.text import Recipe
@@ -41,6 +41,7 @@ def faults() -> Iterator[str]:
     yield from _versions()
     yield from _boards()
     yield from _environment()
+    yield from _description()
 
 
 def _of_recipe(recipe: Recipe) -> Iterator[str]:
@@ -137,6 +138,17 @@ def _boards() -> Iterator[str]:
         says = _HARDWARE.fullmatch((own if own.exists() else SWUPDATE_FILES / "hwrevision").read_text())
         if not says or says[1] != board or says[2] not in revisions.split():
             yield f"{machine.name}: DCU_BOARD {board}, DCU_REVISIONS {revisions}: its hwrevision says otherwise"
+
+
+def _description() -> Iterator[str]:
+    """Every variable of the update's template has a value in BitBake, and enters the task's hash."""
+    template = (SWUPDATE_FILES / "sw-description.in").read_text()
+    update = text.read(LAYER / "recipes-core" / "dcu-update" / "dcu-update.bb")
+    hashed = " ".join(update.flags.get(("do_swuimage", "vardeps"), [])).split()
+    known = set(update.values) | {"DCU_BOARD", "DCU_VERSION"}
+    for name in sorted(set(re.findall(r"@@(\w+)@@", template))):
+        if name not in known or name not in hashed:
+            yield f"dcu-update.bb: the template asks for {name}: a value, and do_swuimage[vardeps]"
 
 
 def _environment() -> Iterator[str]:

@@ -7,6 +7,7 @@ Nothing here fetches a layer: `kas checkout kas.yml:layers/kas/board-am335x.yml`
 # ruff: noqa: S603, S607, T201  (a command that runs commands of this host)
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,8 @@ class Workspace:
                 log += line
                 if line.startswith(("ERROR", "Summary", "NOTE: Tasks Summary", "Parsing of")):
                     print(f"       {line.rstrip()[:300]}", flush=True)
+        if told := re.findall(r"^WARNING: (?:dcu|lastgasp|python3).*", log, re.MULTILINE):
+            raise CheckError("warnings of our recipes:\n" + "\n".join(told))
         if running.returncode:
             raise CheckError(
                 f"bitbake {' '.join(arguments)} ({machine}) ended with {running.returncode}:\n{log[-3000:]}"
