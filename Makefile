@@ -55,7 +55,7 @@ fuzz: $(VENV)/ready ## Fuzz every parser until Ctrl-C (SECONDS_TO_FUZZ=N: for so
 	cd app && $(BIN)/python -m tests.fuzz --seconds $(SECONDS_TO_FUZZ)
 
 .PHONY: interop
-interop: $(VENV)/ready ## Read a jDLMS meter with our client (needs Java and Maven), and our meter with gurux-dlms
+interop: $(VENV)/ready ## Read a jDLMS meter with our client, and our meter with gurux-dlms and the Gurux Java library (needs Java and Maven)
 	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "make interop needs Java (17 or later) and Maven: apt-get install default-jdk-headless maven" >&2; exit 1; }
 	cd app && $(BIN)/pytest tests/interop -v
 
@@ -76,6 +76,7 @@ lock: $(VENV)/ready ## Resolve the dependencies anew into hash-pinned locks (nee
 .PHONY: layer-lint
 layer-lint: .venv-layers/ready ## Check the Yocto layers without OpenEmbedded: kas, recipes, licences, versions, payload (under a minute)
 	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(LAYERS) lint
+	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(CURDIR)/.venv-layers/bin/python -m pytest -q -p no:cacheprovider -c /dev/null --rootdir . layers/tests
 
 .PHONY: layer-manifest
 layer-manifest: .venv-layers/ready ## Take new digests of changed payload files into meta-grid-dcu/payload.manifest
@@ -105,7 +106,7 @@ layer-upstream-check: .venv-layers/ready ## Run yocto-check-layer over both laye
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf $(VENV) .venv-bench .venv-layers ci/interop/jdlms/target app/*.egg-info app/*/*.egg-info app/build
+	rm -rf $(VENV) .venv-bench .venv-layers ci/interop/jdlms/target ci/interop/gurux/target app/*.egg-info app/*/*.egg-info app/build
 	find app ci -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: device-deps
@@ -125,8 +126,8 @@ device-run: $(VENV)/ready ## Boot the device in QEMU with a console and a street
 	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(BIN)/python -m device run --meters $(METERS) $(if $(FRESH),--fresh)
 
 .PHONY: device-test
-device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expression: some of them; WORKERS=N devices at a time; DEVICE_IMAGE=dir: BitBake's image)
-	cd ci && DCU_SWUPDATE_ROOT=bench $(BIN)/python -m pytest -c device/tests/pytest.ini device/tests ../app/tests/ota/test_swupdate.py --durations=0 $(if $(TESTS),-k "$(TESTS)",-n $(WORKERS))
+device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expression: some of them; WORKERS=N devices at a time; AGAIN=1 what failed last; DEVICE_IMAGE=dir: BitBake's image)
+	cd ci && DCU_SWUPDATE_ROOT=bench $(BIN)/python -m pytest -c device/tests/pytest.ini -o cache_dir=$(CURDIR)/out/pytest device/tests ../app/tests/ota/test_swupdate.py --durations=0 $(if $(AGAIN),--last-failed --last-failed-no-failures none,$(if $(TESTS),-k "$(TESTS)",-n $(WORKERS)))
 
 .PHONY: powercut
 powercut: $(VENV)/ready ## Cut the power in N states of store, environment and device (N=, SEED=, BOOTS=, LONG=1, ONLY=host|device, STATE= RECORDING=, JSON=1)

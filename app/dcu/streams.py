@@ -50,3 +50,12 @@ class Channel(Protocol):
 
 
 Opener = Callable[[], Awaitable[Channel]]  # opens a fresh channel to one meter
+
+
+Sent = bytes | tuple[bytes, ...] | None
+"""What one side says in its turn: an APDU, several in a row, or nothing."""
+
+
+def each(sent: Sent) -> tuple[bytes, ...]:
+    """The APDUs of a turn."""
+    return () if sent is None else (sent,) if isinstance(sent, bytes) else sent

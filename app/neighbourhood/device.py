@@ -21,11 +21,12 @@ from neighbourhood import values
 from neighbourhood.equipment import THINGS
 from neighbourhood.meter import Meter
 from neighbourhood.objects import Attribute, Method, Right, Thing, right_of
+from neighbourhood.security_setup import Refusal
 
 READ, WRITE = 1, 2  # bits of an access mode of class 15 up to version 2
 BASE = 0x100  # from one object's base name to the next
 SHORT_LIST = AttributeRef(CLASS, CURRENT, 2)
-MAX_PARAMETER = 1_024  # bytes of a value that a client may set
+MAX_PARAMETER = 4_096  # bytes of a value that a client may set
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,14 @@ class Device:
         if found is None or not found.right & right:
             raise Denied(ActionResult.READ_WRITE_DENIED)
         try:
-            done = found.run(self.meter, _taken(parameter if parameter is not None else values.NULL))
-        except (DecodeError, ValueError, TypeError, OverflowError):
-            raise Denied(ActionResult.TYPE_UNMATCHED) from None
+            taken = _taken(parameter if parameter is not None else values.NULL)
+            if found.call is not None:
+                return found.call(self.meter, client_sap, taken)
+            assert found.run is not None
+            done = found.run(self.meter, taken)
+        except (DecodeError, ValueError, TypeError, OverflowError, KeyError) as error:
+            refused = isinstance(error, Refusal)
+            raise Denied(ActionResult.OTHER_REASON if refused else ActionResult.TYPE_UNMATCHED) from None
         if not done:
             raise Denied(ActionResult.OTHER_REASON)
         return None

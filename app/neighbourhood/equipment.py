@@ -29,6 +29,7 @@ from neighbourhood.objects import (
     register,
     scaler_unit,
 )
+from neighbourhood.security_setup import SECURITY_SETUP
 from neighbourhood.times import UNSPECIFIED, changes, stamp, standard_minutes, unstamp
 
 SERVER_SAP = 1  # the management logical device, the only one
@@ -294,17 +295,6 @@ PUSH = Thing(
     ),
 )
 SECURITY = Obis.parse("0-0:43.0.0*255")
-SECURITY_SETUP = Thing(
-    64,
-    0,
-    SECURITY,
-    (
-        Attribute(2, fixed(values.enum(3))),  # authenticated and encrypted
-        Attribute(3, lambda m, c: values.enum(m.keys(c).suite)),
-        Attribute(4, fixed(values.octets(b""))),
-        Attribute(5, lambda m, _: values.octets(m.system_title)),
-    ),
-)
 SAPS = Thing(
     17,
     0,

@@ -20,6 +20,7 @@ from dcu.cosem.selection import Selection
 from dcu.errors import LinkClosed
 from dcu.link.listen import Handler, Peer
 from dcu.model import AttributeRef
+from dcu.streams import Sent, each
 from neighbourhood.device import Device
 from neighbourhood.meter import PUBLIC, Meter
 
@@ -91,9 +92,9 @@ class Faulty(Device):
 
 def _with(fault: Fault, handler: Handler, peer: Peer) -> Handler:
     seen = 0
-    last: bytes | None = None
+    last: Sent = None
 
-    def faulty(client_sap: int, server_sap: int, apdu: bytes) -> bytes | None:
+    def faulty(client_sap: int, server_sap: int, apdu: bytes) -> Sent:
         nonlocal seen, last
         seen += 1
         if fault.kind == "silent":
@@ -115,6 +116,7 @@ def _with(fault: Fault, handler: Handler, peer: Peer) -> Handler:
     return faulty
 
 
-def _late(peer: Peer, server_sap: int, client_sap: int, answer: bytes) -> None:
+def _late(peer: Peer, server_sap: int, client_sap: int, answer: Sent) -> None:
     with contextlib.suppress(LinkClosed):  # the client did not wait
-        peer.push(server_sap, client_sap, answer)
+        for apdu in each(answer):
+            peer.push(server_sap, client_sap, apdu)

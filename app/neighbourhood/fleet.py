@@ -18,6 +18,7 @@ from dcu.errors import AuthenticationFailed, CounterReplayed, TagMismatch
 from dcu.link.hdlc_listen import HdlcServer, serve_hdlc_tcp
 from dcu.link.hdlc_udp import HdlcUdpServer, serve_hdlc_udp
 from dcu.link.listen import Handler, Peer, Server, serve_tcp, serve_udp
+from dcu.streams import Sent
 from neighbourhood.device import Device, short_names
 from neighbourhood.equipment import SERVER_SAP
 from neighbourhood.faults import Fault, Faulty, Mischief
@@ -216,13 +217,15 @@ class Talk:
             lossy=lossy,
         )
 
-    def __call__(self, client_sap: int, server_sap: int, apdu: bytes) -> bytes | None:
+    def __call__(self, client_sap: int, server_sap: int, apdu: bytes) -> Sent:
         if server_sap != SERVER_SAP:
             return None
         refused = self.session.refused
         before = refused.total
         answer = self.session.receive(client_sap, apdu)
         self._fleet.counts.frames += 1
+        if title := self.session.peer(client_sap):
+            self._meter.client_titles[client_sap] = title
         if refused.total != before:
             self._fleet.note(self._meter, refused.last)
         return answer

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from hashlib import blake2b
 
+from dcu.certificates import Purpose
 from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, Authentication, ServerAssociation
 from dcu.cosem.hls import aes_ecb
+from dcu.cosem.security_setup import policy_bits
 from dcu.cosem.short_names import ShortNames
 from dcu.credentials import KeyPair, MeterKeys, Secret
 from dcu.suites import SUITES
@@ -106,8 +108,27 @@ class Heard:
 
 class Meter:
     __slots__ = (
-        "_associations", "_breaks", "_events", "_relay_mode", "_sets", "_street_time", "counter", "destination",
-        "given", "habits", "heard", "key_salt", "number", "preset", "relay", "seed",
+        "_associations",
+        "_breaks",
+        "_events",
+        "_rekeyed",
+        "_relay_mode",
+        "_sets",
+        "_street_time",
+        "certificates",
+        "client_titles",
+        "counter",
+        "destination",
+        "given",
+        "habits",
+        "heard",
+        "key_salt",
+        "new_pairs",
+        "number",
+        "policy",
+        "preset",
+        "relay",
+        "seed",
     )  # fmt: skip
 
     def __init__(self, seed: int, number: int, street_time: Callable[[], int], habits: Habits | None = None) -> None:
@@ -124,6 +145,11 @@ class Meter:
         # what it sent before (it would have to send eight frames a second for all its life).
         self.counter = (street_time() - truth.INSTALLED) * 8 & 0xFFFFFFFF
         self._street_time = street_time
+        self._rekeyed: dict[int, MeterKeys] = {}  # by clients, through security setup
+        self.client_titles: dict[int, bytes] = {}  # by client SAP: who proved itself last
+        self.certificates: dict[tuple[int, Purpose, bytes], bytes] = {}
+        self.new_pairs: dict[Purpose, Secret] = {}  # made, and not certified yet
+        self.policy = policy_bits(AUTHENTICATED_ENCRYPTED) if self._ciphers else 0
         self.preset: tuple[int, int, int] | None = None  # class 8: time to set, valid from, valid to
         self.destination = b""  # where its push setup sends to
         self._relay_mode: int | None = None
@@ -151,7 +177,7 @@ class Meter:
         """Who may associate, and how. names: by which short names, where the street uses them."""
         if self._associations is None:
             kind = self.habits.authentication
-            secured = self.habits.ciphered or kind in (Authentication.GMAC, Authentication.ECDSA)
+            secured = self._ciphers
             self._associations = {
                 PUBLIC: ServerAssociation(max_pdu=self.habits.max_pdu, names=names),
                 CONCENTRATOR: ServerAssociation(
@@ -174,7 +200,17 @@ class Meter:
 
     def keys(self, client: int) -> MeterKeys:
         """What this meter holds for `client`; `shipped_keys` is what its maker says that it holds."""
-        return self.given or keys_of(self.seed, self.number, client, self.habits.suite, self.key_salt)[1]
+        changed = self._rekeyed.get(client)
+        return changed or self.given or keys_of(self.seed, self.number, client, self.habits.suite, self.key_salt)[1]
+
+    def rekey(self, client: int, keys: MeterKeys) -> None:
+        """From the next connection on."""
+        self._rekeyed[client] = keys
+        self._associations = None
+
+    @property
+    def _ciphers(self) -> bool:
+        return self.habits.ciphered or self.habits.authentication in (Authentication.GMAC, Authentication.ECDSA)
 
     def shipped_keys(self, client: int = CONCENTRATOR) -> MeterKeys:
         return self.given or keys_of(self.seed, self.number, client, self.habits.suite)[0]

@@ -50,11 +50,15 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """run: does it; False where the object's state does not allow it, ValueError for a wrong parameter."""
+    """call, in place of run, knows the client and returns a value.
+
+    run: does it; False where the object's state does not allow it. Both raise ValueError for a wrong parameter.
+    """
 
     number: int
-    run: Callable[[Meter, Data], bool]
+    run: Callable[[Meter, Data], bool] | None = None
     right: Right = Right.SECURED
+    call: Callable[[Meter, int, Data], bytes | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

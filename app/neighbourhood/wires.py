@@ -20,6 +20,7 @@ from dcu.link.hdlc_multidrop import Multidrop
 from dcu.link.hdlc_server import Station, Terms
 from dcu.link.listen import Handler
 from dcu.link.serial import BAUDS, Port, SerialStream, open_serial
+from dcu.streams import Sent
 from neighbourhood import truth
 from neighbourhood.meter import Meter
 from neighbourhood.optical import Head, State
@@ -199,7 +200,7 @@ class _Drop:
         self._station.links.clear()
         self._talks.clear()
 
-    def _answer(self, client_sap: int, server_sap: int, apdu: bytes) -> bytes | None:
+    def _answer(self, client_sap: int, server_sap: int, apdu: bytes) -> Sent:
         talk = self._talks.get(client_sap)
         if talk is None:
             talk = self._talks[client_sap] = self._fleet.talk(self._meter, self)

@@ -1,7 +1,6 @@
 """The two disks as a factory writes them: the SD card with U-Boot's environment, and the GPT disk with the banks."""
 
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,7 +27,15 @@ def build(bank: Path, bank_b: Path | None = None) -> Path:
     tool("sgdisk", "mke2fs")
     tools, other = uboot.tools(), bank_b or bank
     sizes = " ".join(f"{name}={size}" for name, size in PARTITIONS.items())
-    inputs = [bank.name, other.name, tools.name, UBOOT_FILES / "fw_env.config", BASE_FILES / MARK, sizes, "recipe 3"]
+    inputs = [
+        bank.name,
+        other.name,
+        tools.name,
+        UBOOT_FILES / "fw_env.config",
+        BASE_FILES / "persist" / MARK,
+        sizes,
+        "recipe 3",
+    ]
 
     def make(home: Path, run: Run) -> None:
         (home / "sd.img").write_bytes(b"")
@@ -87,10 +94,6 @@ def _banks(image: Path, run: Run, banks: Mapping[str, Path]) -> None:
                 raise ValueError(f"{len(content)} bytes do not fit into {name} ({length})")
             write_at(image, start, content)
         else:
-            filled = image.with_name(name)
-            filled.mkdir()
-            if name == "persist":
-                shutil.copy(BASE_FILES / MARK, filled)
-            options = ("-L", name, "-m", "0", "-d", filled, "-E", f"offset={start},root_owner=0:0")
+            made = ("-d", BASE_FILES / "persist") if name == "persist" else ()
+            options = ("-L", name, "-m", "0", *made, "-E", f"offset={start},root_owner=0:0")
             run("mke2fs", "-q", "-F", "-t", "ext4", *options, image, f"{size}m")
-            shutil.rmtree(filled)

@@ -22,12 +22,12 @@ from pathlib import Path
 from device import keys as bench_keys
 from device.paths import APP, OUT, ROOT
 
-from layers import payload, stdlib, text
+from layers import payload, stdlib, text, trees, versions
 from layers.payload import Entry
 from layers.workspace import CheckError, Workspace
 
 HERE = Path(__file__).resolve().parent / "lite"
-MACHINE = "dcu-qemuarm64"
+MACHINE, BOARD = "dcu-qemuarm64", "dcu-am335x"
 INSTALLED = (
     "dcu-base",
     "dcu-bootenv",
@@ -57,6 +57,8 @@ def run(workspace: Workspace) -> None:
         path=build / "bin",
     )
     workspace.bitbake(build, "-c", "deploy", "dcu-devicetree", machine=MACHINE, path=build / "bin")
+    _board(workspace, build)
+    _module(workspace, build)
     _compare(build)
     if _banks(workspace, build):
         workspace.bitbake(build, "-c", "swuimage", "dcu-update", machine=MACHINE, path=build / "bin")
@@ -82,7 +84,8 @@ def prepare(workspace: Workspace) -> Path:
         "FIT_KEYS": str(_keys(build) / "fit"),
         "PYTHON_VERSION": sysconfig.get_python_version(),
         "PSEUDO_LIBDIR": str(library.parent),
-        "KERNEL_INCLUDE": "",
+        "KERNEL_INCLUDE": " ".join(str(path) for path in trees.includes(workspace, BOARD)),
+        "KERNEL": str(_newest(OUT / "kernel") or ""),
     }
     lines = (HERE / "local.conf.in").read_text()
     (build / "conf" / "local.conf").write_text(re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], lines))
@@ -154,17 +157,18 @@ def _compare(build: Path) -> None:
         "/usr/lib/udev/rules.d/60-lastgasp.rules",
     )
     payload.write(plain)
-    faults = [*payload.faults(plain), *_application(entries), *stdlib.faults(build)]
+    faults = [*payload.faults(plain), *_application(entries), *stdlib.faults(build), *versions.faults(build.parent)]
     if faults:
         raise CheckError("the payload:\n" + "\n".join(faults))
     print(f"       {len(plain)} files in {payload.MANIFEST.relative_to(ROOT)}, the application is that of app/")
 
 
 def _made(build: Path, recipe: str) -> Iterator[Entry]:
-    found = next(build.glob(f"tmp/work/*/{recipe}/*/temp/payload.manifest"), None)
-    if not found:
-        raise CheckError(f"{recipe} installed nothing")
-    yield from (Entry(*line.split(maxsplit=3)) for line in found.read_text().splitlines())
+    made = build.glob(f"tmp/work/*/{recipe}/*/temp/payload.manifest")
+    found = [path for path in made if BOARD.replace("-", "_") not in str(path.relative_to(build))]
+    if len(found) != 1:
+        raise CheckError(f"{recipe}: {len(found)} installations in {build}: remove that directory")
+    yield from (Entry(*line.split(maxsplit=3)) for line in found[0].read_text().splitlines())
 
 
 def _application(entries: dict[str, Entry]) -> Iterator[str]:
@@ -182,6 +186,23 @@ def _application(entries: dict[str, Entry]) -> Iterator[str]:
                 yield f"{path.relative_to(ROOT)} is not in the image"
             elif entry.digest != payload.sha256(path):
                 yield f"{path.relative_to(ROOT)} is another file in the image"
+
+
+def _board(workspace: Workspace, build: Path) -> None:
+    """What differs on the board: its tree, where U-Boot's environment is, what it says it is."""
+    workspace.bitbake(build, "-c", "install", "dcu-bootenv", "dcu-swupdate", machine=BOARD, path=build / "bin")
+    if trees.includes(workspace, BOARD):
+        workspace.bitbake(build, "-c", "deploy", "dcu-devicetree", machine=BOARD, path=build / "bin")
+    else:
+        print("       the board's tree was left out: it needs the part trees first")
+
+
+def _module(workspace: Workspace, build: Path) -> None:
+    """lastgasp as far as it goes: compiled against the bench's kernel; signing needs the kernel's recipe."""
+    if _newest(OUT / "kernel"):
+        workspace.bitbake(build, "-c", "compile", "lastgasp", machine=MACHINE, path=build / "bin")
+    else:
+        print("       lastgasp was left out: the device bench is not built (make device)")
 
 
 def _banks(workspace: Workspace, build: Path) -> bool:

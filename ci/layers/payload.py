@@ -29,7 +29,7 @@ NOT_ON_THE_BENCH = {
     "/usr/share/doc/dcu/collector.toml": "the bench copies it from docs/ itself",
     "/usr/share/dcu/update-ca.crt": "each build's own authority: no digest",
 }
-NO_DIGEST = {"/usr/share/dcu/update-ca.crt", "/usr/bin/dcu", "/usr/bin/dcu-gurux"}
+NO_DIGEST = {"/usr/share/dcu/update-ca.crt", "/usr/share/doc/dcu/collector.toml", "/usr/bin/dcu", "/usr/bin/dcu-gurux"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,15 @@ def run(workspace: Workspace) -> None:
         raise CheckError("device trees:\n" + "\n".join(faults))
 
 
+def includes(workspace: Workspace, name: str) -> list[Path]:
+    """Where the tree's includes are, if `run` has unpacked them."""
+    found = next((workspace.work / "check-trees").glob("*/whole"), None)
+    if not found:
+        return []
+    linux = found.parent
+    return [linux / "arch" / BASES[name][0], linux / "include", linux / "scripts/dtc/include-prefixes"]
+
+
 def _sources(home: Path) -> Path:
     """What is needed of the kernel's sources, unpacked once."""
     package = debian.binary(kernel.PACKAGE)
@@ -91,9 +100,9 @@ def _schema(linux: Path, schema: Path) -> None:
 def _compiled(source: Path, folder: Path, linux: Path, home: Path) -> tuple[Path, list[str]]:
     """The blob, and dtc's warnings."""
     flat, blob = home / f"{source.stem}.pp", home / f"{source.stem}.dtb"
-    includes = [f"-I{path}" for path in (folder, linux / "include", linux / "scripts/dtc/include-prefixes")]
+    paths = [f"-I{path}" for path in (folder, linux / "include", linux / "scripts/dtc/include-prefixes")]
     flags = ("-nostdinc", "-undef", "-D__DTS__", "-x", "assembler-with-cpp")
-    subprocess.run(["cpp", *flags, *includes, source, "-o", flat], check=True)
+    subprocess.run(["cpp", *flags, *paths, source, "-o", flat], check=True)
     command = ["dtc", "-@", "-I", "dts", "-O", "dtb", "-i", folder, "-o", blob, flat]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,24 +1,23 @@
 """Drives an exchange generator of the sans-IO core over a channel: sends what it yields, feeds what the channel brings.
 
-An exchange yields an APDU to send, or None to go on listening (a session on a lossy channel has dropped a frame). The
-timeout is counted from the request: frames that somebody injects do not stretch it.
+An exchange yields an APDU to send, or several in a row, or None to go on listening (a session on a lossy channel has
+dropped a frame). The timeout is counted from the request: frames that somebody injects do not stretch it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from dcu.cosem.exchange import Unsent
+from dcu.cosem.exchange import Exchange, Unsent
 from dcu.errors import LinkTimeout
-from dcu.streams import Channel
+from dcu.streams import Channel, each
 
 T = TypeVar("T")
-Exchange = Generator[bytes | None, bytes, T]
 
 
 async def converse(
-    exchange: Generator[bytes | None, bytes, T],
+    exchange: Exchange[T],
     channel: Channel,
     *,
     timeout: float,  # noqa: ASYNC109 - per request, and a LinkTimeout: no block of the caller's could do it
@@ -33,8 +32,8 @@ async def converse(
     try:
         request = next(exchange)
         while True:
-            if request is not None:
-                await _within(channel.send(request), deadline)
+            for frame in each(request):
+                await _within(channel.send(frame), deadline)
             answer = await _within(channel.receive(), deadline)
             if loop.time() >= deadline:  # frames that are always there would never let the timer fire
                 raise _silence()
@@ -50,7 +49,7 @@ async def converse(
         exchange.close()
 
 
-async def _before_sending(between: Callable[[], Awaitable[None]], exchange: Generator[bytes | None, bytes, T]) -> None:
+async def _before_sending(between: Callable[[], Awaitable[None]], exchange: Exchange[T]) -> None:
     """Where `between` stops us, the meter has answered all that it was asked: the session is to know."""
     try:
         await between()

@@ -17,7 +17,7 @@ from typing import TypeVar
 from dcu.clock import epoch_seconds
 from dcu.collect import associations
 from dcu.collect.counters import Counters
-from dcu.collect.dialogue import Exchange, converse
+from dcu.collect.dialogue import converse
 from dcu.collect.medium import Lane, Turn
 from dcu.collect.parting import part
 from dcu.collect.services import Services
@@ -26,6 +26,7 @@ from dcu.cosem import apdu
 from dcu.cosem.association import Association, StaleAnswer
 from dcu.cosem.client import ClientSession
 from dcu.cosem.conversation import Told
+from dcu.cosem.exchange import Exchange
 from dcu.errors import (
     AssociationRefused,
     CounterReplayed,

@@ -23,8 +23,9 @@ from dcu.cosem.apdu import (
     InitiateRequest,
     InitiateResponse,
 )
-from dcu.cosem.association import Authentication, Counter, Floors, ServerAssociation
+from dcu.cosem.association import MAX_PDU, Authentication, Counter, Floors, ServerAssociation
 from dcu.cosem.ciphering import Ciphering, require_protection
+from dcu.cosem.gbt import OVERHEAD, Transfer
 from dcu.cosem.hls import Challenges, Hls
 from dcu.cosem.security import Framing, Protection
 from dcu.cosem.short_names import ASSOCIATION
@@ -33,6 +34,8 @@ from dcu.credentials import Secret
 from dcu.errors import AuthenticationFailed, DecodeError, PolicyViolated, TagMismatch
 from dcu.suites import SUITES
 
+UNLIMITED = 1 << 31
+LONGEST = 1 << 18  # bytes that a client's general blocks may add up to
 _TITLE_SIZE = 8
 _HEAD = 9 + 3  # what stands before a block's bytes in a GET response: tag to choice, and their length
 _GENERAL = 1 + _TITLE_SIZE  # and the sender's title in general ciphering
@@ -49,19 +52,28 @@ class Link:
     conformance: Conformance
     client_max_pdu: int
     ciphering: Ciphering | None
+    peer: bytes = b""  # its title, as it says
     hls: Hls | None = None
     challenges: Challenges | None = field(default=None, repr=False)
     proven: bool = True  # False: HLS pass 3 is still due
     long_get: "LongGet | None" = None
     long_put: "LongPut | None" = None
+    transfer: Transfer | None = None
     stands: "Link | None" = None
     translator: Translator | None = None  # by short names
 
     @property
     def room(self) -> int:
         """How many bytes a block may carry so that the whole APDU, ciphered, is what the client receives."""
+        if self.conformance & Conformance.GENERAL_BLOCK_TRANSFER:
+            return UNLIMITED  # what is too long is cut after it was ciphered
         more = self.ciphering.overhead if self.ciphering else 0
         return room(self.client_max_pdu, self.terms.policy.response) - more
+
+
+def new_transfer(link: Link) -> Transfer:
+    """General blocks to and from a client."""
+    return Transfer((link.client_max_pdu or MAX_PDU) - OVERHEAD, limit=LONGEST)
 
 
 @dataclass(slots=True)
@@ -133,7 +145,7 @@ def admit(
         raise _not_initiated(InitiateError.DLMS_VERSION_TOO_LOW)
     if not conformance:
         raise _not_initiated(InitiateError.INCOMPATIBLE_CONFORMANCE)
-    link = Link(terms, conformance, initiate.max_pdu, ciphering)
+    link = Link(terms, conformance, initiate.max_pdu, ciphering, peer=request.calling_title or b"")
     if link.room < 1:
         raise _not_initiated(InitiateError.PDU_SIZE_TOO_SHORT)
     if terms.authentication.high:

@@ -13,11 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from dcu.cosem import apdu
-from dcu.cosem.apdu import Apdu, ConfirmedServiceError, ExceptionResponse, Notification
+from dcu.cosem import apdu, gbt
+from dcu.cosem.apdu import Apdu, ConfirmedServiceError, Conformance, ExceptionResponse, Notification
 from dcu.cosem.association import MAX_PDU, Association, Counter, MemoryFloors, Negotiated, Refused, StaleAnswer, bare
 from dcu.cosem.ciphering import DEDICATED, Ciphering, is_protected, require_protection
 from dcu.cosem.exchange import Conclusive, Exchange, Unsent
+from dcu.cosem.gbt import OVERHEAD, Transfer
 from dcu.cosem.handshake import refusal
 from dcu.cosem.security import GENERAL, SEALED, Framing, Protection
 from dcu.errors import (
@@ -40,6 +41,7 @@ _UNANSWERED = f"{_INVOKE_IDS} requests were not answered"
 _NOTIFICATIONS = (b"\x0f", b"\xc2")  # data-notification, event-notification
 _PUSHED = (*_NOTIFICATIONS, b"\xca", b"\xdb", b"\xdd", b"\xdf")  # and glo-event-notification, general protection
 _ERRORS = (b"\x0e", b"\xd8")  # confirmed-service-error, exception-response: servers send them as they are
+_GENERAL_BLOCK = bytes((gbt.TAG,))
 _GENERAL_ONLY = (b"\xd9", b"\xda")  # access-request, access-response
 _KEPT_NOTIFICATIONS = 64
 _UNACCEPTABLE = (DecodeError, MeterError, SecurityError)
@@ -132,17 +134,23 @@ class Conversation:
                 self._over(LinkClosed(_UNANSWERED))
 
     @property
+    def _limit(self) -> int:
+        """How many bytes an APDU may have on the wire; 0: no limit, or general blocks carry it."""
+        if self.negotiated is None or self.negotiated.conformance & Conformance.GENERAL_BLOCK_TRANSFER:
+            return 0
+        return self.negotiated.server_max_pdu
+
+    @property
     def _room(self) -> int:
         """How many bytes a plain request may have, so that the meter takes the whole APDU, ciphered as it will be."""
-        limit = self.negotiated.server_max_pdu if self.negotiated else 0
         sealed = SEALED + self._ciphering.overhead if self._ciphering and self.association.policy.request else 0
-        return (limit or MAX_PDU) - sealed
+        return (self._limit or MAX_PDU) - sealed
 
     def _sealed(self, request: bytes) -> bytes:
         frame = request
         if self._ciphering:
             frame = self._ciphering.seal_service(request, self.association.policy.request, self._framing(request))
-        limit = self.negotiated.server_max_pdu if self.negotiated else 0
+        limit = self._limit
         if 0 < limit < len(frame):
             raise ServiceRefused(f"the request has {len(frame)} bytes, the meter takes {limit}: write less at a time")
         return frame
@@ -169,11 +177,18 @@ class Conversation:
 
     def _converse(self, frame: bytes, accept: Callable[[bytes], Accepted | None]) -> Exchange[Accepted]:
         """Send `frame`; listen until `accept` returns what a frame brought. None: it was something else, rightly."""
+        transfer, sent = self._cut(frame)
         try:
-            received = yield frame
+            received = yield sent
             while True:
                 try:
-                    accepted = accept(received)
+                    whole: bytes | None = received
+                    if transfer and received[:1] == _GENERAL_BLOCK:
+                        whole, turn = transfer.take(received)
+                        if whole is None:
+                            received = yield turn or None
+                            continue
+                    accepted = accept(whole or received)
                 except Conclusive as conclusion:
                     raise self._failed(conclusion.cause) from None
                 except _UNACCEPTABLE as error:
@@ -186,6 +201,15 @@ class Conversation:
             if not self._lossy:
                 self._over(LinkClosed("a request was given up before its answer came"))
             raise
+
+    def _cut(self, frame: bytes) -> tuple[Transfer | None, bytes | tuple[bytes, ...]]:
+        """A frame as it is sent, whole or in general blocks, and the transfer that its answer may come by."""
+        if not (self.negotiated and self.negotiated.conformance & Conformance.GENERAL_BLOCK_TRANSFER):
+            return None, frame
+        limit = self.negotiated.server_max_pdu or MAX_PDU
+        whole = len(frame) <= limit
+        transfer = Transfer(limit - OVERHEAD, limit=self.association.max_answer, silent=whole)
+        return transfer, frame if whole else transfer.say(frame)
 
     def _next_invoke(self) -> int:
         for _ in range(_INVOKE_IDS):

@@ -1,11 +1,12 @@
 """An exchange: what one side sends and awaits for one service, as a generator without I/O.
 
-It yields an APDU to send, or None to go on listening; whoever drives it sends the next received APDU into it; it
-returns the service's result or raises from the error tree. Closing it (a time-out, a cancellation) leaves the session
-usable where the channel is lossy, and ends it on a stream, where the answer may still come. Who stops before what was
-yielded is sent throws `Unsent` into it: that leaves the session usable anywhere.
+It yields an APDU to send, or several in a row, or None to go on listening; whoever drives it sends the next received
+APDU into it; it returns the service's result or raises from the error tree. Closing it (a time-out, a cancellation)
+leaves the session usable where the channel is lossy, and ends it on a stream, where the answer may still come. Who
+stops before what was yielded is sent throws `Unsent` into it: that leaves the session usable anywhere.
 """
 
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
@@ -13,10 +14,11 @@ from dcu.cosem.apdu import Result, Returned
 from dcu.cosem.apdu.wire import Reader
 from dcu.cosem.apdu.writing import read_returned
 from dcu.errors import DcuError, DecodeError, LinkTimeout
+from dcu.streams import Sent, each
 
 T = TypeVar("T")
 
-Exchange = Generator[bytes | None, bytes, T]
+Exchange = Generator[Sent, bytes, T]
 
 
 class Conclusive(Exception):
@@ -31,16 +33,18 @@ class Unsent(Exception):
     """Thrown into an exchange by who drives it: the APDU that it yielded was not sent, and will not be."""
 
 
-def drive(exchange: Exchange[T], answer: Callable[[bytes], bytes | None]) -> T:
+def drive(exchange: Exchange[T], answer: Callable[[bytes], Sent]) -> T:
     """Run `exchange` against a function that answers each APDU at once. Raises LinkTimeout where it does not."""
+    waiting: deque[bytes] = deque()
     try:
         sent = next(exchange)
         while True:
-            received = None if sent is None else answer(sent)
-            if received is None:
+            for frame in each(sent):
+                waiting.extend(each(answer(frame)))
+            if not waiting:
                 exchange.close()
                 raise LinkTimeout("the other side did not answer")
-            sent = exchange.send(received)
+            sent = exchange.send(waiting.popleft())
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
 

@@ -12,14 +12,15 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from dcu.cosem import acse, apdu, security, serving
+from dcu.cosem import acse, apdu, gbt, security, serving
 from dcu.cosem.acse import ApplicationContext, Rlre, Rlrq, UserDiagnostic
-from dcu.cosem.admission import Link, Rejected, admit, initiate_response, rejection
+from dcu.cosem.admission import Link, Rejected, admit, initiate_response, new_transfer, rejection
 from dcu.cosem.apdu import (
     ActionRequestNormal,
     ActionResponseNormal,
     ActionResult,
     Apdu,
+    Conformance,
     ExceptionResponse,
     ExceptionService,
     ExceptionState,
@@ -27,12 +28,13 @@ from dcu.cosem.apdu import (
     Notification,
 )
 from dcu.cosem.application import Application
-from dcu.cosem.association import Counter, Floors, MemoryFloors, Refused, ServerAssociation
+from dcu.cosem.association import MAX_PDU, Counter, Floors, MemoryFloors, Refused, ServerAssociation
 from dcu.cosem.ciphering import is_protected, require_protection
 from dcu.cosem.handshake import REPLY_TO_HLS, proof, proof_in
 from dcu.cosem.security import Framing, Opened, Protection
 from dcu.cosem.short_translation import Translator, equivalent
 from dcu.errors import AssociationRefused, CounterReplayed, DcuError, DecodeError, PolicyViolated, SecurityError
+from dcu.streams import Sent
 
 _AARQ, _RLRQ = 0x60, 0x62
 
@@ -66,8 +68,8 @@ class ServerSession:
         self._random = random
         self._links: dict[int, Link] = {}
 
-    def receive(self, client_sap: int, frame: bytes) -> bytes | None:
-        """Answer one APDU; None where nothing is to be said. Never raises."""
+    def receive(self, client_sap: int, frame: bytes) -> Sent:
+        """Answer one APDU, with several in a row where blocks are streamed; None for nothing to say. Never raises."""
         try:
             if frame[:1] == bytes((_AARQ,)):
                 return self._associate(client_sap, frame)
@@ -76,6 +78,8 @@ class ServerSession:
                 raise PolicyViolated("a request outside of an association")
             if frame[:1] == bytes((_RLRQ,)):
                 return self._release(client_sap, link, frame)
+            if frame[:1] == bytes((gbt.TAG,)):
+                return self._block(client_sap, link, frame)
             return self._service(client_sap, link, frame)
         except (DecodeError, SecurityError) as error:
             return self._refuse(error)
@@ -86,6 +90,11 @@ class ServerSession:
     def associated(self, client_sap: int) -> bool:
         link = self._links.get(client_sap)
         return link is not None and (link.proven or link.stands is not None)
+
+    def peer(self, client_sap: int) -> bytes:
+        """The system title of who is associated there, b"" where nobody is, or none was said."""
+        link = self._links.get(client_sap)
+        return link.peer if link and link.proven else b""
 
     def notification(self, client_sap: int, notification: Notification) -> bytes:
         """The APDU that carries `notification`, in general-glo-ciphering where the SAP's policy protects responses.
@@ -169,10 +178,38 @@ class ServerSession:
 
     # --- services
 
-    def _service(self, client_sap: int, newest: Link, frame: bytes) -> bytes | None:
+    def _block(self, client_sap: int, newest: Link, frame: bytes) -> Sent:
+        """Take a general block; with the last one of a request, carry it out."""
+        link = newest if newest.proven else newest.stands
+        if link is None or not link.conformance & Conformance.GENERAL_BLOCK_TRANSFER:
+            raise PolicyViolated("a general block, which was not agreed on")
+        if link.transfer is None or link.transfer.begins_anew(frame):
+            link.transfer = new_transfer(link)
+        transfer = link.transfer
+        try:
+            whole, turn = transfer.take(frame)
+        except DecodeError:
+            link.transfer = None
+            raise
+        if whole is None:
+            return turn or None
+        answer = self._served(client_sap, newest, whole)
+        return None if answer is None else transfer.say(answer)
+
+    def _service(self, client_sap: int, newest: Link, frame: bytes) -> Sent:
         if len(frame) > newest.terms.max_pdu:
             self.refused.add(DecodeError(f"a request of {len(frame)} bytes, at most {newest.terms.max_pdu} are taken"))
             return None if self._lossy else _exception(ExceptionService.PDU_TOO_LONG)
+        answer = self._served(client_sap, newest, frame)
+        link = newest.stands or newest
+        if answer is None or not link.conformance & Conformance.GENERAL_BLOCK_TRANSFER:
+            return answer
+        if len(answer) <= (link.client_max_pdu or MAX_PDU):
+            return answer
+        link.transfer = new_transfer(link)
+        return link.transfer.say(answer)
+
+    def _served(self, client_sap: int, newest: Link, frame: bytes) -> bytes | None:
         link, plain, opened, floor = _request(newest, frame)
         answer = self._answer(client_sap, link, plain, floor)
         if answer is None:

@@ -83,6 +83,7 @@ class ClientLink:
         self._echo = Echo(known=setup.echo)
         self._waiting: float | None = None  # until when, for the F of the last turn
         self._stretched = 0
+        self._full = False  # the meter has used up a window of 1 and did not say F: it waits for us
         self._informed = False  # the last turn had information in it
         self._told_busy = False  # the last turn said RNR: the meter has to be told once that is over
         self._attempts = 0  # turns in a row that brought nothing
@@ -170,7 +171,9 @@ class ClientLink:
     def tick(self, now: float) -> None:
         """Notice what did not come in time."""
         self._expire(now)
-        if self._waiting is not None and now >= self._waiting:
+        if self._waiting is not None and now >= self._waiting and self._full:
+            self._answered(now, brought=True)
+        elif self._waiting is not None and now >= self._waiting:
             self._waiting = None
             self.counted.timeouts += 1
             if self._again():
@@ -184,7 +187,7 @@ class ClientLink:
         if not frames:
             return b""
         self._ask = self._poll_at = None
-        self._numbered.gap = self._numbered.progress = False
+        self._numbered.gap = self._numbered.progress = self._full = False
         self._stretched = 0
         self._informed = frames[0].control.kind is Kind.I
         self._told_busy = frames[-1].control.kind is Kind.RNR
@@ -258,6 +261,10 @@ class ClientLink:
                 self._answered(now, brought=kind is Kind.I)
             elif self._waiting is not None and kind is Kind.I and self._stretched < _TURN:
                 self._stretched += 1
+                if numbered.joining and numbered.parameters.receive_window == 1:
+                    self._full = True  # (jDLMS) its segments have no F, though the window is used up; RNR may follow
+                    self._waiting = now + self.setup.poll + self.setup.byte_time * 32
+                    return
                 receive = numbered.parameters.receive + 32
                 self._waiting = max(self._waiting, now + self.setup.timeout + self.setup.byte_time * receive)
 

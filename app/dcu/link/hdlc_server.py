@@ -12,6 +12,7 @@ Source: IEC 62056-46 clauses 6.4.4 and 6.4.5 (states of the secondary station), 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from dcu.errors import DecodeError
 from dcu.link.hdlc import LLC_RESPONSE, Address, Control, Decoder, Frame, Kind, encode, notification
@@ -27,9 +28,10 @@ from dcu.link.hdlc_parameters import (
     encode_parameters,
 )
 from dcu.link.segments import MAX_APDU, Joiner
+from dcu.streams import Sent, each
 
-Handler = Callable[[int, int, bytes], bytes | None]
-"""Gets (client SAP, server SAP, APDU), returns the answer's APDU or None; as in `dcu.link.listen`."""
+Handler = Callable[[int, int, bytes], Sent]
+"""Gets (client SAP, server SAP, APDU), returns the answer's APDU, or several, or None; as in `dcu.link.listen`."""
 
 CLIENTS = 16  # links that one station keeps; one more, and that which was silent longest goes
 _OFFERED = Parameters(2030, 2030, 7, 7)
@@ -258,7 +260,7 @@ class Station:
 
     def _handle(self, link: ServerLink) -> None:
         while (apdu := link.received()) is not None:
-            if (answer := self._handler(link.client.upper, link.server.upper, apdu)) is not None:
+            for answer in each(self._handler(link.client.upper, link.server.upper, apdu)):
                 link.send(answer)
 
     def _unnumbered(self, frame: Frame) -> bytes:
@@ -268,10 +270,11 @@ class Station:
             self._joiner.lost()
         if (message := self._joiner.add(frame)) is None:
             return b""
-        answer = self._handler(frame.source.upper, frame.destination.upper, message.apdu)
-        if answer is None or not frame.control.final or frame.destination in BROADCAST:
+        answers = each(self._handler(frame.source.upper, frame.destination.upper, message.apdu))
+        if not answers or not frame.control.final or frame.destination in BROADCAST:
             return b""
-        return self._wire(list(notification(frame.source, frame.destination, answer)))
+        parts = (notification(frame.source, frame.destination, answer) for answer in answers)
+        return self._wire(list(chain.from_iterable(parts)))
 
     def _forget(self, key: tuple[Address, Address]) -> None:
         link = self.links.pop(key)

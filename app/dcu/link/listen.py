@@ -14,10 +14,10 @@ from typing import Protocol, cast
 from dcu.errors import DecodeError, LinkClosed
 from dcu.link import wrapper
 from dcu.link.tcp import name_of, tune
-from dcu.streams import ByteStream, Datagram
+from dcu.streams import ByteStream, Datagram, Sent, each
 
-Handler = Callable[[int, int, bytes], bytes | None]
-"""Gets (client SAP, server SAP, APDU), returns the answer's APDU or None."""
+Handler = Callable[[int, int, bytes], Sent]
+"""Gets (client SAP, server SAP, APDU), returns the answer's APDU, or several, or None."""
 
 
 class Peer(Protocol):
@@ -124,7 +124,7 @@ async def serve_stream(stream: ByteStream, handler: Handler) -> None:
     try:
         while data := await stream.read():
             for frame in decoder.feed(data):
-                if (answer := handler(frame.source, frame.destination, frame.apdu)) is not None:
+                for answer in each(handler(frame.source, frame.destination, frame.apdu)):
                     await stream.write(wrapper.encode(frame.destination, frame.source, answer))
     except (DecodeError, LinkClosed):
         pass
@@ -140,7 +140,7 @@ async def serve_datagram(datagram: Datagram, handler: Handler) -> None:
                 frame = wrapper.decode(await datagram.receive())
             except DecodeError:
                 continue
-            if (answer := handler(frame.source, frame.destination, frame.apdu)) is not None:
+            for answer in each(handler(frame.source, frame.destination, frame.apdu)):
                 await datagram.send(wrapper.encode(frame.destination, frame.source, answer))
     except LinkClosed:
         pass
@@ -227,7 +227,7 @@ class _Connection(asyncio.BufferedProtocol):
             with contextlib.closing(self._decoder.feed(data)) as frames:
                 for frame in frames:
                     self._heard = asyncio.get_running_loop().time()
-                    if (answer := handler(frame.source, frame.destination, frame.apdu)) is not None:
+                    for answer in each(handler(frame.source, frame.destination, frame.apdu)):
                         transport.write(wrapper.encode(frame.destination, frame.source, answer))
                     if self._full:
                         break
@@ -302,7 +302,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         remote = self._remote(addr)
         if remote is None or remote.handler is None:
             return
-        if (answer := remote.handler(frame.source, frame.destination, frame.apdu)) is not None:
+        for answer in each(remote.handler(frame.source, frame.destination, frame.apdu)):
             remote.push(frame.destination, frame.source, answer)
 
     def _remote(self, addr: tuple[str, int]) -> _Remote | None:

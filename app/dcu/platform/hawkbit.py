@@ -117,6 +117,7 @@ def command(target: Slot, oldest: Version, merged: Path, key: Path | None = None
 def follow(server: Server, command: tuple[str, ...], tell: Callable[[str], None], heard: Path) -> int:
     """Run SWUpdate until it is stopped; keep in `heard` how the server is met. Return its exit code."""
     last: Heard | None = None
+    heard.unlink(missing_ok=True)  # what was heard with another token, or of another server
     try:
         process = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -1,6 +1,7 @@
 """`dcu device` on a machine made of files: fakes of U-Boot's tools and of SWUpdate, and a collector that is asked."""
 
 import json
+import os
 import stat
 
 import pytest
@@ -163,6 +164,18 @@ def test_status_tells_of_a_full_disk_and_of_one_that_takes_no_writes(board, dcu,
     assert code == 1
     assert "TROUBLE   persist: takes no writes any more" in out
     assert "512 of 1024 MB free" in out
+
+
+def test_status_says_full_as_long_as_the_store_lives_on_its_reserve(board, dcu):
+    dcu("provision")
+    ballast = board.machine.data / "store/ballast"
+    ballast.parent.mkdir()
+    ballast.write_bytes(bytes(8192))
+    assert dcu("status")[0] == 0
+    os.truncate(ballast, 0)
+    code, out, _ = dcu("status")
+    assert code == 1
+    assert "of the store's reserve are left: make room" in out
 
 
 def test_status_shows_what_was_restored_at_this_boot(board, dcu):

@@ -10,6 +10,7 @@ from dcu.certificates import Purpose
 from dcu.cosem import general
 from dcu.cosem.apdu import short
 from dcu.cosem.security import KEYED, Protection
+from dcu.cosem.security_setup import decode_certificates
 from dcu.cosem.short_names import ShortNames, ShortObject, decode_short_names
 from dcu.errors import DecodeError, SecurityError
 from dcu.model import Obis
@@ -80,12 +81,20 @@ def short_service(data):
     return type(short.decode(data)).__name__
 
 
+_LISTED = (bytes.fromhex("010102061600160009010709017409016d0900"),)
+
+
+def listed(data):
+    return len(decode_certificates(data))
+
+
 def short_list(data):
     return len(decode_short_names(data).objects)
 
 
 TARGETS = (
     Target("short-names", short_service, _SHORT, ("dcu.cosem.apdu.short.decode",)),
+    Target("certificate-list", listed, _LISTED, ("dcu.cosem.security_setup.decode_certificates",)),
     Target("short-object-list", short_list, (_NAMES.encode(),), ("dcu.cosem.short_names.decode_short_names",)),
     Target(
         "general-protection",

@@ -1,26 +1,22 @@
 """The registry: every parser of dcu that takes bytes from the world, each with its seeds and what it may raise."""
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from dcu.collect import mains
-from dcu.cosem import acse, apdu, axdr, objects, pushed, security
+from dcu.cosem import acse, apdu, axdr, gbt, objects, pushed, security
 from dcu.cosem.apdu import initiate
 from dcu.cosem.apdu.wire import Reader
 from dcu.cosem.datetimes import CosemDate, CosemDateTime, CosemTime, TimeZoneRule
-from dcu.cosem.exchange import decode_results
+from dcu.cosem.exchange import decode_results, decode_returned
 from dcu.cosem.profile import CLOCK, by_entry, by_range, decode_capture_objects, encode_capture_objects, parse_selection
 from dcu.cosem.rows import decode_rows
 from dcu.cosem.security import Protection
 from dcu.cosem.selection import Selection
-from dcu.errors import ConfigError, DcuError, DecodeError, KeysError, SecurityError
+from dcu.errors import ConfigError, DcuError, DecodeError, SecurityError
 from dcu.link import hdlc, segments, wrapper
 from dcu.model import AttributeRef, Obis
-from dcu.platform import doubly
-from dcu.uplink import packet
 
-from . import links, protection, seeds, sessions, written
+from . import links, protection, seeds, sessions, targets_written
 from .engine import Target
 
 RIYADH = TimeZoneRule(ZoneInfo("Asia/Riyadh"))
@@ -85,6 +81,12 @@ def axdr_parts(data):
 
 def axdr_description(data):
     return axdr.decode_length(data, 0)[0] > 127, type(axdr.decode_description(data, 0)), axdr.decode_tag(data[0])
+
+
+def general_block(data):
+    block = gbt.decode(data)
+    assert gbt.decode(gbt.encode(block)) == block
+    gbt.Transfer(20, limit=4096).take(data)
 
 
 def one_apdu(data):
@@ -174,21 +176,6 @@ def interpreted(data):
     return type(objects.interpret(ref, axdr.decode(data[3:])))
 
 
-def power_events(data):
-    return tuple(event.failing for event in mains.decode(data)), bool(data)
-
-
-def power_event(kind):
-    return mains.EVENT.pack(mains.VERSION, kind, 7, 100 * 10**9, 1_763_640_123_450_000_000, 20_000, 16_000)
-
-
-def last_gasp(data):
-    said = packet.decode(data)
-    assert packet.decode(packet.encode(said, 1)) == said
-    return said.status.value == 1, said.doubtful
-
-
-LAST_GASP = packet.encode(packet.LastGasp(b"DCU0000000001", datetime(2025, 11, 20, 12, 2, 3, tzinfo=UTC), 19.0), 7)
 _TYPED = (
     objects.decode_scaler_unit,
     objects.decode_clock,
@@ -234,28 +221,6 @@ _OBJECT_LISTS = (
         )
         for class_id in (3, 7, 9999)
     ),
-)
-_PASTED = (
-    seeds.AARQ_FRAME.hex(" ").encode(),
-    seeds.WRAPPED.hex().encode() * 2,
-    b"\n".join(frame.hex().encode() for frame in (*sessions.REQUESTS, *sessions.ANSWERS)),
-    b"\n\n".join((sessions.PUSH.hex().encode(), sessions.NOTIFICATION.hex().encode())),
-    *(capture.hex().encode() for capture in seeds.CAPTURED),
-)
-_TOML_TOKENS = (
-    b"[[",
-    b"]]",
-    b"=",
-    b'"',
-    b"'''",
-    b"\n",
-    b"\\u0000",
-    b"1e999",
-    b"9" * 40,
-    b"{",
-    b"}",
-    b"[" * 60,
-    b"\xff",
 )
 
 LINK = (
@@ -306,6 +271,12 @@ COSEM = (
         ("dcu.cosem.apdu.codec.decode", *(f"dcu.cosem.apdu.access.decode_{what}" for what in ("request", "response"))),
     ),
     Target(
+        "general-block",
+        general_block,
+        (bytes.fromhex("E04300010000 02C401"), bytes.fromhex("E08101020005 00")),
+        ("dcu.cosem.gbt.decode",),
+    ),
+    Target(
         "initiate",
         initiate_parts,
         (bytes.fromhex("000000065f1f0400401e5dffff"), bytes.fromhex("00065f1f040000301d04b00007"), b"\x01\x06\x01"),
@@ -352,6 +323,9 @@ COSEM = (
         ("dcu.cosem.objects.interpret",),
     ),
     Target(
+        "returned", decode_returned, (b"\x02\x00\x00\x03\x01\x01\x03", b"\x00"), ("dcu.cosem.exchange.decode_returned",)
+    ),
+    Target(
         "get-results", decode_results, (b"\x02\x00\x11\x01\x01\x03", b"\x00"), ("dcu.cosem.exchange.decode_results",)
     ),
 )
@@ -364,52 +338,4 @@ SESSIONS = (
     Target("get-sealed", sessions.ask(sessions.SECURED, 1, sessions.sealed), _PLAIN, allowed=_ANY, seconds=0.1),
     Target("push", sessions.pushed, (sessions.PUSH, sessions.NOTIFICATION), allowed=_ANY),
 )
-_TOML = (ConfigError, KeysError)
-WRITTEN = (
-    Target("obis", written.obis, (b"1-0:1.8.0*255", b"1.0.1.8.0.255"), ("dcu.model.Obis.parse",), (ConfigError,)),
-    Target(
-        "attribute",
-        written.attribute,
-        (b"3,1-0:1.8.0*255,2", b"1,0-0:1.0.0, -1"),
-        ("dcu.model.AttributeRef.parse",),
-        (ConfigError,),
-    ),
-    Target("toml", written.settings, (b'a = 1\n[b]\nc = ["d", 1.5]\n',), (), _TOML, _TOML_TOKENS),
-    Target("meter-family", written.family, (written.family_seed(),), (), _TOML, _TOML_TOKENS),
-    Target("collector", written.collector, (written.COLLECTOR,), (), _TOML, _TOML_TOKENS),
-    Target("keys-file", written.keys_file, (written.KEYS_FILE,), (), _TOML, _TOML_TOKENS),
-    Target("shipment", written.shipped, (written.shipment_seed(),), ("dcu.keys.shipment.parse",), _TOML, _TOML_TOKENS),
-    Target("wrapped-keys", written.wrapped, (written.wrapped_seed(),), (), (KeysError,)),
-    Target("pasted", written.pasted, _PASTED, (), _ANY, (b"7e", b"\n\n", b"0001", b"#", b"'")),
-    Target(
-        "control-line",
-        written.control_line,
-        written.LINES,
-        (),
-        (DecodeError,),
-        (b'{"', b"[" * 99),
-    ),
-)
-
-DEVICE = (
-    Target("version", written.version, (b"1.2.3", b"0.65535"), ("dcu.platform.version.Version.parse",)),
-    Target(
-        "u-boot", written.u_boot, (written.U_BOOT,), tuple(f"dcu.platform.bootenv.{f}" for f in ("parse", "decode"))
-    ),
-    Target("doubly", written.written_doubly, (doubly.encode(3, b"1.2.0"),), ("dcu.platform.doubly.decode",)),
-)
-
-MAINS = (
-    Target("power-events", power_events, (power_event(1), power_event(2) * 3), ("dcu.collect.mains.decode",)),
-    Target("last-gasp", last_gasp, (LAST_GASP, sessions.NOTIFICATION), ("dcu.uplink.packet.decode",)),
-    Target(
-        "head-end-keys",
-        written.head_end,
-        (written.head_end_seed(),),
-        ("dcu.keys.shipment.parse_head_end",),
-        _TOML,
-        _TOML_TOKENS,
-    ),
-)
-
-TARGETS = (*MAINS, *protection.TARGETS, *LINK, *COSEM, *SESSIONS, *WRITTEN, *DEVICE)
+TARGETS = (*protection.TARGETS, *LINK, *COSEM, *SESSIONS, *targets_written.TARGETS)

@@ -60,7 +60,10 @@ def family(data):
 
 
 def collector(data):
-    return collector_settings.load(filed(data)).retry.attempts > 1
+    path = filed(data)
+    loaded = collector_settings.load(path)
+    assert collector_settings.parse(data.decode(), path) == loaded  # as `dcu device configure` reads it
+    return loaded.retry.attempts > 1
 
 
 def keys_file(data):

@@ -91,7 +91,7 @@ def port() -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     jars = os.pathsep.join((str(METER / "target/jdlms-meter.jar"), str(METER / "target/lib/*")))
-    command = ["java", "-cp", jars, "interop.JdlmsMeter", str(port)]
+    command = ["java", "-cp", jars, "interop.JdlmsMeter", str(port), "0"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as meter:
         assert meter.stdin
         assert meter.stdout

@@ -517,3 +517,22 @@ def test_a_late_answer_before_the_echo_does_not_make_the_echo_an_answer():
     echo = Echo(known=True)
     echo.sent([ours])
     assert [echo.cancels(frame) for frame in (late, ours, ours)] == [False, True, False]
+
+
+def test_a_meter_whose_segments_have_no_f_is_asked_for_the_next_after_a_moment():
+    """(jDLMS) With a window of 1 a segment without F cannot be followed by another: the meter waits for us."""
+    link = connected(parameters=parameters(100, 1), timeout=5.0, poll=0.1)
+    link.poll()
+    said(link)
+    now, parts = 0.0, [BACK + b"a" * 50, b"b" * 50, b"c" * 50]
+    for number, part in enumerate(parts):
+        last = part is parts[-1]
+        link.feed(reply(Kind.I, part, final=last, send=number, segmented=not last), now)
+        if not last:
+            assert said(link, now) == []
+            now = link.deadline
+            link.tick(now)
+            assert [kind for kind, *_ in said(link, now)] == ["RR"]
+    assert now < 1.0
+    assert list(link.received) == [b"a" * 50 + b"b" * 50 + b"c" * 50]
+    assert link.counted.timeouts == 0

@@ -133,12 +133,18 @@ def test_how_the_server_is_met_is_kept(tmp_path, lines, contact, why):
     seen, told = followed(tmp_path, *lines)
     assert (seen.url, seen.contact) == (SERVER.url, contact)
     assert why in seen.why
-    assert told[-1] == f"{SERVER.url}: {seen.why or 'answers'}"
+    assert f"{SERVER.url}: {seen.why or 'answers'}" in told
 
 
 def test_the_same_news_is_told_once_and_debug_is_not(tmp_path):
     _, told = followed(tmp_path, POLLED, POLLED, POLLED)
     assert told == [f"{SERVER.url}: answers"]
+
+
+def test_what_was_heard_before_is_forgotten(tmp_path):
+    followed(tmp_path, DENIED)
+    seen, _ = followed(tmp_path, "[TRACE] : SWUPDATE running :  [main] : nothing of the server")
+    assert seen is None
 
 
 def test_nobody_followed_is_none(tmp_path):

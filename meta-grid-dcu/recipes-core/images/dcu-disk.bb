@@ -5,6 +5,8 @@ LICENSE = "MIT"
 inherit image
 
 IMAGE_FSTYPES = "wic.zst wic.bmap"
+# What a new device has on persist: the factory's mark (ADR-0007), without which it would take itself for a lost one
+DCU_PERSIST_TREE = "${THISDIR}/../dcu-base/files/persist"
 IMAGE_INSTALL = ""
 IMAGE_FEATURES = ""
 IMAGE_LINGUAS = ""

@@ -15,7 +15,6 @@ from typing import Any
 
 from dcu.clock import epoch_seconds
 from dcu.collect.decoding import decoding
-from dcu.collect.dialogue import Exchange
 from dcu.collect.jobs.effect import Deed, accomplish
 from dcu.collect.meter import Meter
 from dcu.collect.scheduler import Job
@@ -24,6 +23,7 @@ from dcu.collect.steps import lead
 from dcu.cosem import axdr, objects
 from dcu.cosem.client import ClientSession
 from dcu.cosem.datetimes import CosemDateTime
+from dcu.cosem.exchange import Exchange
 from dcu.errors import DecodeError, JobError
 from dcu.model import AttributeRef, MethodRef, Priority
 

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from dcu.collect.dialogue import Exchange
 from dcu.collect.retry import Backoff
 from dcu.collect.scheduler import Job
 from dcu.collect.services import Services
 from dcu.cosem.client import ClientSession
+from dcu.cosem.exchange import Exchange
 from dcu.errors import AccessDenied, DcuError, JobError, LinkError
 from dcu.model import Priority
 

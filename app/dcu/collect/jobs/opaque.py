@@ -5,10 +5,10 @@ A SET or ACTION is sent once and audited, whatever comes back: only who made it 
 
 import asyncio
 
-from dcu.collect.dialogue import Exchange
 from dcu.collect.scheduler import Job
 from dcu.collect.services import Services
 from dcu.cosem.client import ClientSession
+from dcu.cosem.exchange import Exchange
 from dcu.errors import ConfigError, DcuError
 
 REQUESTS = {0xC0: "get", 0xC1: "set", 0xC3: "action"}

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from itertools import count
 from typing import TypeVar
 
-from dcu.collect.dialogue import Exchange
 from dcu.collect.meter import Meter
 from dcu.collect.standing import Outranked
 from dcu.cosem.client import ClientSession
+from dcu.cosem.exchange import Exchange
 from dcu.model import Priority
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A meter made of jDLMS: what an independent stack answers to our client. Keys are published test vectors.
 //
-// Usage: JdlmsMeter PORT    prints "READY PORT", ends when its standard input does.
+// Usage: JdlmsMeter PORT HDLC-PORT    prints "READY PORT TITLE", ends when its standard input does.
 // Clients: 16 none, 17 LLS "12345678", 18 HLS 5 GMAC authenticated + encrypted, 19 HLS 5 authenticated only.
 package interop;
 
@@ -22,6 +22,7 @@ import org.openmuc.jdlms.SecuritySuite.SecurityPolicy;
 import org.openmuc.jdlms.SelectiveAccessDescription;
 import org.openmuc.jdlms.datatypes.DataObject;
 import org.openmuc.jdlms.datatypes.DataObject.Type;
+import org.openmuc.jdlms.sessionlayer.server.ServerSessionLayerFactories;
 
 public final class JdlmsMeter {
 
@@ -166,8 +167,8 @@ public final class JdlmsMeter {
         return java.util.HexFormat.of().parseHex(text);
     }
 
-    public static void main(String[] args) throws Exception {
-        int port = Integer.parseInt(args[0]);
+    /** A server takes a device for itself: each has one of its own, alike. */
+    static LogicalDevice device() {
         LogicalDevice device = new LogicalDevice(1, "ISK1030775213859", "ISK", 9999L);
         device.addRestriction(16, SecuritySuite.builder()
                 .setAuthenticationMechanism(AuthenticationMechanism.NONE).build());
@@ -182,8 +183,18 @@ public final class JdlmsMeter {
                 new Register("1.0.1.8.0.255", 123456L),
                 new Profile(),
                 new Relay());
+        return device;
+    }
+
+    public static void main(String[] args) throws Exception {
+        int port = Integer.parseInt(args[0]);
+        LogicalDevice device = device();
         DlmsServer server = DlmsServer.tcpServerBuilder(port)
                 .registerLogicalDevice(device)
+                .build();
+        DlmsServer hdlc = DlmsServer.tcpServerBuilder(Integer.parseInt(args[1]))
+                .setSessionLayerFactory(ServerSessionLayerFactories.newHdlcSessionLayerFactory())
+                .registerLogicalDevice(device())
                 .build();
         StringBuilder title = new StringBuilder();
         for (byte b : device.getSystemTitle()) {
@@ -193,6 +204,7 @@ public final class JdlmsMeter {
         while (System.in.read() >= 0) { // the test closes our input to end us
         }
         server.close();
+        hdlc.close();
         System.exit(0);
     }
 }
