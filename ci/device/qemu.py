@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from device import disk
 from device.cache import Run
@@ -130,6 +131,11 @@ class Device:
                     f"QEMU ended while waiting for {pattern!r}: {(self.home / 'qemu.log').read_text()[-500:]}"
                 )
             time.sleep(0.05)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what QEMU has told of this device so far: resets, the watchdog."""
+        self.qmp.command("query-status")  # its answer comes after the events before it
+        return self.qmp.events
 
     # What it is told
 

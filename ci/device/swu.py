@@ -1,31 +1,45 @@
 """The signed update file of a bank: what SWUpdate installs on the device (packed by `ota`, as a release is)."""
 
 from pathlib import Path
+from typing import Any
 
 from device import bank, keys, system
-from device.cache import BuildError, Run, built
+from device.cache import BuildError, built
 from device.paths import SWUPDATE_FILES
 
 
 def build(version: str, bank_home: Path) -> Path:
     """Return the .swu that installs this bank as `version`."""
+    inputs = [version, bank_home.name, keys.update() / "update.crt", SWUPDATE_FILES, "recipe 1"]
+    return built("swu", inputs, lambda home, _: packed(home / "update.swu", version, bank_home)) / "update.swu"
+
+
+def packed(
+    out: Path, version: str, bank_home: Path, *, signing: Path | None = None, rootfs: Path | None = None, **how: Any
+) -> None:
+    """Pack the .swu of this bank: as it is released, or in other ways for tests.
+
+    signing: another folder with update.key and update.crt; rootfs: another image; the rest goes to `ota` (Software's
+    board and hardware, pack's key and template).
+    """
     from ota.errors import OtaError
     from ota.packing import Software, pack
     from ota.signing import Signer
 
-    signing = keys.update()
-
-    def make(home: Path, _: Run) -> None:
-        software = Software(version, bank_home / "kernel.fit", bank_home / "rootfs.img")
-        try:
-            pack(software, home / "update.swu", Signer(str(signing / "update.key"), signing / "update.crt"))
-        except OtaError as error:
-            raise BuildError(str(error)) from None
-
-    inputs = [version, bank_home.name, signing / "update.crt", SWUPDATE_FILES, "recipe 1"]
-    return built("swu", inputs, make) / "update.swu"
+    folder = signing or keys.update()
+    options = {name: how.pop(name) for name in ("key", "template") if name in how}
+    software = Software(version, bank_home / "kernel.fit", rootfs or bank_home / "rootfs.img", **how)
+    try:
+        pack(software, out, Signer(str(folder / "update.key"), folder / "update.crt"), **options)
+    except OtaError as error:
+        raise BuildError(str(error)) from None
 
 
 def release(version: str, *, arguments: str = "", extra: dict[str, str] | None = None) -> Path:
     """Return the .swu of a system of this version; `arguments` and `extra` spoil it, for tests."""
-    return build(version, bank.build(system.build(version, extra), arguments=arguments))
+    return build(version, bank_of(version, arguments=arguments, extra=extra))
+
+
+def bank_of(version: str, *, arguments: str = "", extra: dict[str, str] | None = None) -> Path:
+    """Return the directory with the bank of a system of this version."""
+    return bank.build(system.build(version, extra), arguments=arguments)

@@ -45,7 +45,10 @@ def install(machine: Machine, source: str, trusted: Trust, tell: Callable[[str],
     updates = machine.updates()
     target, oldest = updates.target()
     if swupdate.busy():
-        raise UpdateError("SWUpdate is at work for a server: let it, or stop dcu-hawkbit.service first", "state")
+        raise UpdateError(
+            "an installation is at work, or dcu-hawkbit.service waits for one: let it end, or stop that service",
+            "state",
+        )
     delta = swuconfig.section("delta", swuconfig.channel(trusted.authorities))
     configuration = machine.run / "update.cfg"
     swuconfig.write([delta], configuration, base=machine.swupdate)

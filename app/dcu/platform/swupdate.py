@@ -80,7 +80,7 @@ _SIGNS = tuple(
             "key",
             "it is encrypted, and this device has no key for it: `dcu device update-key FILE` gives it one",
         ),
-        (r"CPIO (?:Format|Header)", "image", "it is no .swu, or damaged: copy it again"),
+        (r"CPIO (?:Format|[Hh]eader)", "image", "it is no .swu, or damaged: copy it again"),
         (r"cannot be opened: .*No space|No space left|Error writing|ENOSPC", "image", "no room to unpack it"),
     )
 )

@@ -78,6 +78,16 @@ def test_an_encrypted_one_without_a_key_is_said_with_the_way_out():
     assert "dcu device update-key" in str(found)
 
 
+def test_an_empty_file_is_no_update():
+    said = [
+        "[ERROR] : SWUPDATE failed [0] ERROR cpio_utils.c : extract_cpio_header : 937 : "
+        "Cannot read CPIO header from stream 7: Early EOF\n"
+    ]
+    found = swupdate.refusal(said)
+    assert found.cause == "image"
+    assert "it is no .swu" in str(found)
+
+
 def test_the_key_is_handed_over_where_there_is_one():
     given = {"target": Slot.B, "oldest": Version.parse("1.0"), "configuration": Path("/c")}
     command = swupdate.local("/x", **given, key=Path("/k"))
