@@ -14,8 +14,6 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from dcu.errors import AuthenticationFailed, DecodeError
 from dcu.suites import SUITES, Suite
@@ -79,6 +77,7 @@ def parse(raw: bytes) -> Certificate:
     if len(raw) > MAX_SIZE:
         raise DecodeError(f"a certificate of {len(raw)} bytes, at most {MAX_SIZE} are read")
     from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
 
     try:
         found = x509.load_der_x509_certificate(raw)
@@ -103,6 +102,7 @@ def parse_request(raw: bytes) -> tuple[bytes, Suite, bytes]:
     if len(raw) > MAX_SIZE:
         raise DecodeError(f"a certification request of {len(raw)} bytes, at most {MAX_SIZE} are read")
     from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
 
     try:
         found = x509.load_der_x509_csr(raw)
@@ -127,6 +127,8 @@ def public_of(raw: bytes, title: bytes, purpose: Purpose, suite: int) -> bytes:
 
 
 def der(certificate: "x509.Certificate") -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
     return certificate.public_bytes(serialization.Encoding.DER)
 
 

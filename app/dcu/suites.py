@@ -12,14 +12,16 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, keywrap
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives import keywrap
 
 from dcu.credentials import Secret
 from dcu.errors import AuthenticationFailed, DecodeError
+
+if TYPE_CHECKING:  # imported where it is used: suite 0, which most meters have, needs no curve
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 _ALGORITHMS = bytes.fromhex("608574050803")  # 2.16.756.5.8.3.x, the value of the object identifier alone
 
@@ -49,14 +51,14 @@ class Suite:
     # --- keys
 
     def new_private(self) -> Secret:
-        numbers = ec.generate_private_key(self._curve()).private_numbers()
+        numbers = _elliptic().generate_private_key(self._curve()).private_numbers()
         return Secret(numbers.private_value.to_bytes(self.width, "big"))
 
     def public(self, private: Secret) -> bytes:
         """The public key of a private one. Raises ValueError."""
         return self.point(self._private(private).public_key())
 
-    def point(self, public: ec.EllipticCurvePublicKey) -> bytes:
+    def point(self, public: "ec.EllipticCurvePublicKey") -> bytes:
         numbers = public.public_numbers()
         return numbers.x.to_bytes(self.width, "big") + numbers.y.to_bytes(self.width, "big")
 
@@ -71,7 +73,9 @@ class Suite:
     # --- signatures
 
     def sign(self, private: Secret, message: bytes) -> bytes:
-        r, s = decode_dss_signature(self._private(private).sign(message, ec.ECDSA(self._hash()())))
+        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+        r, s = decode_dss_signature(self._private(private).sign(message, self._ecdsa()))
         return r.to_bytes(self.width, "big") + s.to_bytes(self.width, "big")
 
     def verify(self, public: bytes, message: bytes, signature: bytes, who: str) -> None:
@@ -82,9 +86,11 @@ class Suite:
                 f"authentication failed: the signature of {who} has {len(signature)} bytes, {self} has "
                 f"{self.signature_size}"
             )
+        from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
         r, s = (int.from_bytes(part, "big") for part in (signature[: self.width], signature[self.width :]))
         try:
-            key.verify(encode_dss_signature(r, s), message, ec.ECDSA(self._hash()()))
+            key.verify(encode_dss_signature(r, s), message, self._ecdsa())
         except InvalidSignature:
             raise AuthenticationFailed(
                 f"authentication failed: the signature of {who} does not fit: check its public key or certificate"
@@ -94,7 +100,7 @@ class Suite:
 
     def agree(self, private: Secret, public: bytes) -> Secret:
         """The shared secret Z. Raises DecodeError for what is no point of the curve."""
-        return Secret(self._private(private).exchange(ec.ECDH(), self._public(public)))
+        return Secret(self._private(private).exchange(_elliptic().ECDH(), self._public(public)))
 
     def derive(self, shared: Secret, use: Use, party_u: bytes, party_v: bytes) -> Secret:
         """The concatenation KDF: one hash over counter 1, Z, AlgorithmID, PartyUInfo, PartyVInfo."""
@@ -122,31 +128,39 @@ class Suite:
 
     # --- the curve
 
-    def _curve(self) -> ec.EllipticCurve:
+    def _curve(self) -> "ec.EllipticCurve":
         if not self.width:
             raise ValueError("security suite 0 has no signatures and no key agreement: suites 1 and 2 have")
-        return ec.SECP384R1() if self.number == 2 else ec.SECP256R1()
+        return _elliptic().SECP384R1() if self.number == 2 else _elliptic().SECP256R1()  # type: ignore[no-any-return]
 
-    def _hash(self) -> type[hashes.HashAlgorithm]:
-        return hashes.SHA384 if self.number == 2 else hashes.SHA256
+    def _ecdsa(self) -> "ec.ECDSA":
+        from cryptography.hazmat.primitives import hashes
 
-    def _private(self, private: Secret) -> ec.EllipticCurvePrivateKey:
+        return _elliptic().ECDSA(hashes.SHA384() if self.number == 2 else hashes.SHA256())  # type: ignore[no-any-return]
+
+    def _private(self, private: Secret) -> "ec.EllipticCurvePrivateKey":
         curve = self._curve()
         if len(private) != self.width:
             raise ValueError(f"a private key of {self} has {self.width} bytes, not {len(private)}")
         try:
-            return ec.derive_private_key(int.from_bytes(private.reveal(), "big"), curve)
+            return _elliptic().derive_private_key(int.from_bytes(private.reveal(), "big"), curve)  # type: ignore[no-any-return]
         except ValueError:
             raise ValueError(f"the private key is none of {self}") from None
 
-    def _public(self, public: bytes) -> ec.EllipticCurvePublicKey:
+    def _public(self, public: bytes) -> "ec.EllipticCurvePublicKey":
         curve = self._curve()
         if len(public) != 2 * self.width:
             raise DecodeError(f"a public key of {self} has {2 * self.width} bytes, not {len(public)}")
         try:
-            return ec.EllipticCurvePublicKey.from_encoded_point(curve, b"\x04" + public)
+            return _elliptic().EllipticCurvePublicKey.from_encoded_point(curve, b"\x04" + public)  # type: ignore[no-any-return]
         except ValueError:
             raise DecodeError(f"the public key is no point of the curve of {self}") from None
+
+
+def _elliptic() -> Any:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec
 
 
 SUITES = (Suite(0, 16), Suite(1, 16, 32), Suite(2, 32, 48))

@@ -29,7 +29,11 @@ def profiles() -> list[Row]:
 def sessions() -> list[Row]:
     mine, *peers = session.session()
     targets = {"gurux-dlms": 15.0, "dlms-cosem (u9n)": 1.5}
-    return [
+    signed = [
+        Row(f"session with HLS 7 (ECDSA), suite {number}, client CPU", f"{least:,.0f} µs")
+        for number, least in session.signed().items()
+    ]
+    return signed + [
         Row(
             "secured session, client CPU",
             f"{mine['µs']:,.0f} µs",

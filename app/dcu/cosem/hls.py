@@ -21,9 +21,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
-from cryptography.hazmat.primitives.ciphers import algorithms, modes
-
 from dcu.cosem.association import Authentication, Manufacturer
 from dcu.cosem.ciphering import Ciphering
 from dcu.cosem.security import HEADER, TAG_SIZE, Cipher, Protection, hex_title, nonce
@@ -176,6 +173,9 @@ def aes_ecb(secret: Secret, challenge: bytes) -> bytes:
     """
     if len(secret) > 16:
         raise ValueError("HLS 2 by AES-128 takes a secret of at most 16 bytes")
+    from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
+    from cryptography.hazmat.primitives.ciphers import algorithms, modes
+
     key = secret.reveal().ljust(16, b"\x00")
     padded = challenge + bytes(-len(challenge) % 16)
     return BlockCipher(algorithms.AES(key), modes.ECB()).encryptor().update(padded)  # noqa: S305 (the makers' choice)
