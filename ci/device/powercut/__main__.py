@@ -20,17 +20,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from device.cache import BuildError
-from device.paths import OUT
 from device.powercut import boots, canary, record, switch
+from device.powercut.judged import KEPT, judged, scratch
 from ota.errors import OtaError
-from ota.powercut import campaign, host, log, plans
+from ota.powercut import campaign, host, log
 from ota.powercut.campaign import Outcome
 from ota.powercut.checks.device import DeviceJudge
 from ota.powercut.replay import Replay, parse
 from ota.powercut.rigs.environment import EnvironmentJudge
 from ota.powercut.rigs.store import StoreJudge
 
-KEPT = OUT / "powercut-failures"
 SHOWN = 4  # findings of a state that are printed
 
 
@@ -95,16 +94,7 @@ def _installations(seed: int, progress: Progress) -> Iterator[tuple[bool, Outcom
 
 def _device(name: str, home: Path, states: int, seed: int, progress: Progress, *, canary: bool = False) -> Outcome:
     shown = _Shown(progress, name)
-    recording = log.read(home)
-    chosen = plans.chosen(recording, states, seed)
-    scratch = _scratch()
-    try:
-        judge = DeviceJudge(recording, scratch, Replay(recording).state({}))
-        outcome = campaign.run(shown.name, recording, judge, chosen, shown.of(len(chosen)), enough=1 if canary else 0)
-        if outcome.failed and not canary:
-            outcome.kept = campaign.keep(outcome, recording, KEPT)
-    finally:
-        shutil.rmtree(scratch)
+    outcome = judged(name, home, states, seed, shown.of, canary=canary)
     shown.done(outcome, canary=canary)
     return outcome
 
@@ -134,18 +124,18 @@ def _again(home: Path | None, state: str, console: Console) -> int:
     """Look at one state once more."""
     recording = log.read(home or record.update())
     position, choices = parse(state, recording.disks)
-    replay, scratch = Replay(recording), _scratch()
+    replay, space = Replay(recording), scratch()
     try:
         names = {disk.name for disk in recording.disks}
         judge: campaign.Judge
         if names == {"card", "disk"}:
-            judge = DeviceJudge(recording, scratch, Replay(recording).state({}))
+            judge = DeviceJudge(recording, space, Replay(recording).state({}))
         else:
-            judge = EnvironmentJudge(recording) if names == {"card"} else StoreJudge(recording, scratch)
+            judge = EnvironmentJudge(recording) if names == {"card"} else StoreJudge(recording, space)
         replay.seek(position)
         found = judge.judge(replay.state(choices))
     finally:
-        shutil.rmtree(scratch)
+        shutil.rmtree(space)
     for line in found or ["nothing is wrong with it"]:
         console.print(line, highlight=False)
     return 1 if found else 0
@@ -172,11 +162,6 @@ def _show(outcomes: list[tuple[bool, Outcome]], console: Console) -> None:
 
 def _plain(outcome: Outcome) -> dict[str, Any]:
     return {**asdict(outcome), "kept": str(outcome.kept) if outcome.kept else None, "ok": outcome.ok}
-
-
-def _scratch() -> Path:
-    memory = Path("/dev/shm")  # noqa: S108 - a directory of our own in it
-    return Path(tempfile.mkdtemp(prefix="powercut-", dir=memory if memory.is_dir() else None))
 
 
 def _parser() -> argparse.ArgumentParser:

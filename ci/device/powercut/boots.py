@@ -76,9 +76,9 @@ def _images(recording: Recording, state: State, home: Path) -> None:
 
 def _boot(boot: Boot, home: Path, used: dict[str, int]) -> None:
     try:
-        with Device(uboot.build(), home) as dut:
+        with Device(uboot.build(), home, extra=record.UNWATCHED) as dut:
             dut.expect("DCU: booting bank ", 120)
-            record.ready(dut)
+            _collecting(dut)
             boot.slot = dut.shell("sed -n 's/.*dcu.slot=\\([ab]\\).*/\\1/p' /proc/cmdline", 60)
             checked = json.loads(dut.shell("dcu store check --json", 240))
             persist = json.loads(dut.shell("dcu device status --json; true", 240))
@@ -93,6 +93,16 @@ def _boot(boot: Boot, home: Path, used: dict[str, int]) -> None:
         boot.wrong.append(f"{checked.get('meters')} meters are registered, {len(used)} were read")
     if not persist.get("ok", False) and persist.get("update") not in ("installing", "install failed"):
         boot.wrong.append(f"status: {persist}")
+
+
+def _collecting(dut: Device) -> None:
+    """Wait until the collector is ready. There are no meters here: the health check, which asks for them, is not."""
+    dut.booted(record.BOOT)
+    end = time.monotonic() + RUNNING
+    while dut.shell("systemctl is-active dcu-collector.service", record.BOOT, check=False) != "active":
+        if time.monotonic() > end:
+            raise AssertionError(dut.shell("systemctl status --no-pager 'dcu-*'", record.BOOT, check=False)[-400:])
+        time.sleep(1)
 
 
 def show(booted: list[Boot], console: Console) -> None:

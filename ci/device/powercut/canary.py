@@ -31,7 +31,7 @@ def _install(home: Path, run: Run, firmware: Path, disks: Path, sealed: Path) ->
     pack(software, home / "update.swu", Signer(str(signing / "update.key"), signing / "update.crt"), template=template)
     medium = home / "medium.squashfs"
     run("mksquashfs", home / "update.swu", medium, "-comp", "zstd", "-noD", "-no-progress", "-quiet")
-    with record.Recorded(firmware, disks, home, extra=record.medium_arguments(medium)) as dut:
+    with record.Recorded(firmware, disks, home, extra=[*record.medium_arguments(medium), *record.UNWATCHED]) as dut:
         dut.mark("device", **record.described())
         record.ready(dut)
         record.install(dut)

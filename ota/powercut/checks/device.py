@@ -70,7 +70,7 @@ class DeviceJudge:
         persisted, kept = self._persisted(state), self._kept(state)
         if seen:
             found += self._banks(state, seen, persisted.index)
-            found += _slots(seen, promised)
+            found += slots(seen, promised)
         found += persisted.wrong
         found += _identity(persisted, promised)
         found += broken(kept, promised)
@@ -173,9 +173,11 @@ class DeviceJudge:
         return known
 
 
-def _slots(seen: Environment, promised: Promises) -> list[str]:
+def slots(seen: Environment, promised: Promises) -> list[str]:
+    """Whether the environment still says what was reported of the update."""
     found = []
-    if (told := promised.flags.get("installed")) and seen.slot != told["slot"]:
+    told = promised.flags.get("installed")
+    if told and seen.slot != told["slot"] and not seen.rollback_reason:  # with a reason it is U-Boot that gave way
         found.append(f"slot {told['slot']} was reported as installed, and {seen.slot} is named")
     if "confirmed" in promised.flags and seen.upgrade_available:
         found.append("the update was reported as confirmed, and is on trial again")

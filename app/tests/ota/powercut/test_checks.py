@@ -1,5 +1,6 @@
 """What judges a state: each kind of loss is seen, and nothing is seen where nothing is lost."""
 
+import shutil
 import struct
 import zlib
 from collections import Counter
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dcu.platform.bootenv import Environment, Slot
+from dcu.platform.provision import State
 from ota.errors import OtaError
-from ota.powercut.checks import environment, fit, gpt, verity
+from ota.powercut.checks import device, environment, fit, gpt, persist, verity
 from ota.powercut.checks.fit import Verity
 from ota.powercut.checks.ledger import Kept, Ledger, broken
 from ota.powercut.log import SECTOR, Disk
@@ -167,3 +170,33 @@ def test_an_item_on_its_way_out_may_be_there_or_not(promises):
 )
 def test_every_kind_of_loss_is_told(promises, loss, said):
     assert list(broken(replace(WHOLE, **loss), promises(len(STEPS)))) == [said]
+
+
+# --- persist, and the slot
+
+
+def test_a_factory_new_persist_is_provisioned_and_an_empty_one_is_lost(tmp_path):
+    for name in ("new", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "new" / persist.MARK).touch()
+    found = persist.examine(tmp_path / "new")
+    assert (found.wrong, found.state) == ((), State.NEW)
+    assert len(found.title) == 16
+    again = tmp_path / "again"
+    shutil.copytree(tmp_path / "new", again, ignore=shutil.ignore_patterns("run"))
+    assert persist.examine(again) == replace(found, state=State.WHOLE)
+    lost = persist.examine(tmp_path / "empty")
+    assert lost.state is State.LOST
+    assert "lost in both copies" in lost.wrong[0]
+
+
+@pytest.mark.parametrize(
+    ("slot", "reason", "told"),
+    [
+        (Slot.B, "", []),
+        (Slot.A, "bootlimit", []),  # U-Boot gave way: that is no loss
+        (Slot.A, "", ["slot b was reported as installed, and a is named"]),
+    ],
+)
+def test_what_was_reported_as_installed_stays_unless_uboot_gives_way(promises, slot, reason, told):
+    assert device.slots(Environment(slot, rollback_reason=reason), promises(len(STEPS))) == told
