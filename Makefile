@@ -133,3 +133,7 @@ device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expressi
 powercut: $(VENV)/ready ## Cut the power in N states of store, environment and device (N=, SEED=, BOOTS=, LONG=1, ONLY=host|device, STATE= RECORDING=, JSON=1)
 	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci:$(CURDIR)/app $(BIN)/python -m device.powercut $(if $(LONG),--long) $(if $(N),--states $(N)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(BOOTS),--boots $(BOOTS)) $(if $(ONLY),--only $(ONLY)) $(if $(STATE),--state "$(STATE)") $(if $(RECORDING),--recording $(RECORDING)) $(if $(JSON),--json)
+
+.PHONY: lastgasp-test
+lastgasp-test: $(VENV)/ready ## Build and check lastgasp.ko for Debian's kernels, 6.1 to the newest, and run it in QEMU (KERNELS="6.12. 7.": some)
+	cd ci && LASTGASP_KERNELS="$(KERNELS)" $(BIN)/python -m pytest -c device/lastgasp/tests/pytest.ini device/lastgasp/tests --durations=5

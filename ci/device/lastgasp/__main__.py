@@ -9,6 +9,7 @@ instruction takes 8 ns, so a busy host counts for nothing. In host time for the 
 import contextlib
 import statistics
 import sys
+import time
 from collections.abc import Callable
 
 from device.lastgasp import build
@@ -34,6 +35,7 @@ def main() -> None:
             show(f"{kernel.release}: edge to read, debounce of {NODE['debounce-ms']} ms included", waking(guest))
         with boot() as guest:
             show(f"{kernel.release}: deadline to power-off, idle", forcing(guest, lambda guest: None))
+            show(f"{kernel.release}: the word `off` to power-off", asking(guest))
             show(f"{kernel.release}: deadline to power-off, every CPU at SCHED_FIFO 99", forcing(guest, hog))
 
 
@@ -66,6 +68,22 @@ def forcing(guest: Guest, before: Callable[[Guest], None]) -> list[float]:
         began = guest.line(1)
         off = guest.off(10)
         found.append((off - began) * 1e3 - NODE["hold-up-ms"] + NODE["deadline-margin-ms"] if off else float("inf"))
+    return found
+
+
+def asking(guest: Guest) -> list[float]:
+    """Return milliseconds of host time from user space's word to the guest's power-off."""
+    found = []
+    for _ in range(TIMES // 3):
+        guest.restore()
+        guest.ask("open 0 rwn")
+        guest.ask("watch 0")
+        guest.line(1)
+        guest.expect("event")
+        guest.tell("write 0 off")
+        began = time.monotonic()
+        off = guest.off(10)
+        found.append((off - began) * 1e3 if off else float("inf"))
     return found
 
 

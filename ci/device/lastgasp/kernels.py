@@ -3,6 +3,7 @@
 Of every x.y that Debian's oldstable, stable and stable's backports carry, the newest that both architectures have.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from device.lastgasp.archive import Archive
 BOOKWORM = Archive(("bookworm",))
 TRIXIE = Archive(("trixie", "trixie-backports"))
 SID = Archive(("sid",))
+
+GENERATIONS = {"6.1.": BOOKWORM, "6.12.": TRIXIE, "7.": TRIXIE}  # what a release begins with
+ONLY = "LASTGASP_KERNELS"  # in the environment: some of them
 
 TOOLS = (
     *("bash", "coreutils", "dash", "diffutils", "file", "findutils", "grep", "mawk", "sed", "tar"),
@@ -47,15 +51,26 @@ class Kernel:
         return home / "vmlinuz"
 
 
+def wanted() -> tuple[str, ...]:
+    """What the releases begin with that are asked for: all, unless the environment names some (CI: one)."""
+    named = tuple(os.environ.get(ONLY, "").split())
+    if wrong := set(named) - set(GENERATIONS):
+        raise BuildError(f"{ONLY}: {', '.join(wrong)}: allowed are {', '.join(GENERATIONS)}")
+    return named or tuple(GENERATIONS)
+
+
 def kernels() -> list[Kernel]:
+    archives = {GENERATIONS[begin] for begin in wanted()}
     SID.prepare()
     sparse = SID.debs((), ["sparse:amd64"])  # no released one reads the headers of 7.x
-    return [*_kernels(BOOKWORM), *_kernels(TRIXIE, sparse)]
+    found = _kernels(BOOKWORM) if BOOKWORM in archives else []
+    return [*found, *_kernels(TRIXIE, sparse)] if TRIXIE in archives else found
 
 
 def _kernels(archive: Archive, newer: Sequence[Path] = ()) -> list[Kernel]:
     archive.prepare()
     releases = _newest(archive.names("^linux-headers-[0-9].*-amd64$"), archive.names("^linux-headers-[0-9].*-arm64$"))
+    releases = [each for each in releases if each.startswith(wanted())]
     whole, single = list(TOOLS), []
     for release in releases:
         single.append(f"linux-headers-{release}-common")

@@ -7,11 +7,10 @@ import pytest
 
 from device.lastgasp import build
 from device.lastgasp.guest import Guest
-from device.lastgasp.kernels import FLAVOURS, Kernel, kernels
+from device.lastgasp.kernels import FLAVOURS, Kernel, kernels, wanted
 
 NODE = {"hold-up-ms": 3000, "deadline-margin-ms": 1500, "debounce-ms": 20, "return-debounce-ms": 300}
 DEADLINE = 1.5  # seconds: hold-up without margin
-GENERATIONS = ("6.1", "6.12", "7.")  # the newest whose release begins so
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +23,10 @@ def agent(every_kernel: list[Kernel]) -> Path:
     return build.agent(every_kernel[-1].root)
 
 
-@pytest.fixture(scope="session", params=GENERATIONS)
+@pytest.fixture(scope="session", params=wanted())
 def kernel(every_kernel: list[Kernel], request: pytest.FixtureRequest) -> Kernel:
-    return [each for each in every_kernel if f"{each.release}.".startswith(request.param)][-1]
+    """The newest of each generation."""
+    return [each for each in every_kernel if each.release.startswith(request.param)][-1]
 
 
 @pytest.fixture(scope="session")
