@@ -26,6 +26,7 @@ from device.machine import QEMU, machine
 from device.qmp import Qmp
 
 GREETING = b"DCU-BENCH-SHELL\n"
+POWER_FAIL = 3  # the pin of the PL061 that dcu-qemu.dtsi makes the power-fail line
 KEPT = "QEMU_KEEP"  # set: the directories of the machines stay for a look
 
 
@@ -65,11 +66,12 @@ class Device:
 
     def start(self) -> None:
         """Switch the device on."""
-        sockets = {name: self.home / f"{name}.sock" for name in ("qmp", "shell")}
+        sockets = {name: self.home / f"{name}.sock" for name in ("qmp", "shell", "qtest")}
         for path in sockets.values():
             path.unlink(missing_ok=True)
         command = [*arguments(self._firmware, *self.drives(), icount=self._icount), *self._extra]
         command += ["-serial", f"file:{self.serial_log}", "-qmp", f"unix:{sockets['qmp']},server=on,wait=off"]
+        command += ["-qtest", f"unix:{sockets['qtest']},server=on,wait=off", "-qtest-log", "none"]
         command += ["-chardev", f"socket,id=shell,path={sockets['shell']},server=on,wait=off"]
         command += ["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=shell,name=dcu.bench"]
         # QEMU truncates the serial file at its start; what the last run wrote stays beside it
@@ -108,9 +110,17 @@ class Device:
             raise Timeout(f"still on after {timeout} s") from None
         self.cut()
 
-    def power_fail(self) -> None:
-        """Pull the power-fail line (QEMU's `system_powerdown`: a pulse of 100 ms)."""
-        self.qmp.command("system_powerdown")
+    def mains(self, *, present: bool) -> None:
+        """Set the power-fail line. By qtest, where a level stays: QMP's `system_powerdown` gives a pulse of 100 ms."""
+        children = self.qmp.command("qom-list", path="/machine/unattached")
+        pl061 = next(each["name"] for each in children if each["type"] == "child<pl061>")
+        with socket.socket(socket.AF_UNIX) as qtest:
+            qtest.settimeout(10)
+            qtest.connect(str(self.home / "qtest.sock"))
+            line = f"set_irq_in /machine/unattached/{pl061} unnamed-gpio-in {POWER_FAIL} {int(not present)}\n"
+            qtest.sendall(line.encode())
+            answer = qtest.recv(100)
+        assert answer.startswith(b"OK"), f"qtest: {answer!r}"
 
     # What it says
 
@@ -233,7 +243,7 @@ def superblocks(image: Path, start: int, size: int) -> list[int]:
 def arguments(firmware: Path, card: Path | str, disk_image: Path | str, *, icount: bool = False) -> list[str]:
     """Return QEMU's command line for a device with these disks; consoles are the caller's."""
     raw = "if=none,format=raw"
-    accelerator = ["-icount", "shift=auto"] if icount else ["-accel", "tcg,thread=multi"]
+    accelerator = ["-icount", "shift=3,sleep=on"] if icount else ["-accel", "tcg,thread=multi"]
     return [
         *(QEMU, *machine(), *accelerator, "-bios", str(firmware / "u-boot.bin"), "-nodefaults", "-display", "none"),
         *("-device", "sdhci-pci", "-device", "sd-card,drive=card", "-drive", f"id=card,{raw},file={card}"),
