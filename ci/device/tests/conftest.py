@@ -1,6 +1,6 @@
 """The built device, once for all tests; each test switches on its own copy of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import pytest
 from device import bank, deployed, disk, system, uboot
 from device.cache import Run
 from device.qemu import Device
+from device.street import Street
+from device.tests.updating import METERS, Settled, settle
 
 Switch = Callable[..., Device]
 
@@ -33,6 +35,13 @@ def firmware() -> Path:
     if image := deployed.folder():
         return deployed.firmware(image)
     return uboot.build()
+
+
+@pytest.fixture(scope="session")
+def settled(squashfs: Path, good: Path, firmware: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settled]:
+    """A device that has read its street for a day; each scenario switches on a copy. The street goes on."""
+    with Street(METERS) as street:
+        yield settle(firmware, disk.build(good), tmp_path_factory.mktemp("settled"), street)
 
 
 @pytest.fixture
