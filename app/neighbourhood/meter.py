@@ -15,6 +15,7 @@ from hashlib import blake2b
 from dcu.certificates import Purpose
 from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, Authentication, ServerAssociation
 from dcu.cosem.hls import aes_ecb
+from dcu.cosem.security import Framing
 from dcu.cosem.security_setup import policy_bits
 from dcu.cosem.short_names import ShortNames
 from dcu.credentials import KeyPair, MeterKeys, Secret
@@ -62,6 +63,8 @@ class Habits:
     authentication: Authentication = Authentication.GMAC  # of the concentrator's client
     suite: int = 0
     short: bool = False  # clients speak by short names
+    framing: Framing = Framing.GLOBAL  # of the concentrator's client
+    signed: bool = False
     ciphered: bool = False  # that client's services, whatever the authentication is; HLS 5 and 7 always cipher
     relay_mode: int = 4  # remote disconnection and reconnection, no button needed
     max_pdu: int = 1_024  # what the meter takes, and gives in one block
@@ -187,6 +190,8 @@ class Meter:
                     max_pdu=self.habits.max_pdu,
                     manufacturer=aes_ecb,
                     names=names,
+                    framing=self.habits.framing,
+                    signed=self.habits.signed,
                 ),
                 MANAGEMENT: ServerAssociation(
                     authentication=Authentication.GMAC,

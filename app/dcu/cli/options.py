@@ -15,6 +15,7 @@ from dcu.cli.carriers import LINK_OPTIONS, ONLY_HERE, Carrier, carrier
 from dcu.cli.collector import FILE, socket_option
 from dcu.cli.counters import own_title
 from dcu.cli.output import note
+from dcu.collect.associations import FRAMINGS
 from dcu.collect.meter_profile import Families, MeterProfile, load
 from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, MAX_PDU, UNPROTECTED, Association, Authentication
 from dcu.cosem.datetimes import TimeZoneRule
@@ -183,6 +184,8 @@ def _secured(
             client_title=(keys.client_title or own_title()) if titled else b"",
             policy=policy,
             dedicated=dedicated or (family.security.dedicated_key and policy != UNPROTECTED),
+            framing=FRAMINGS[family.security.framing if policy != UNPROTECTED else "service"],
+            signed=family.security.signed and policy != UNPROTECTED,
         )
     except ValueError as error:
         raise ConfigError(f"{keys_path}: {error}") from None

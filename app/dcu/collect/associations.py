@@ -5,7 +5,7 @@ from dcu.collect.meter_profile import MeterProfile
 from dcu.collect.services import Services
 from dcu.cosem import objects
 from dcu.cosem.association import Association, Authentication
-from dcu.cosem.security import Policy, Protection
+from dcu.cosem.security import Framing, Policy, Protection
 from dcu.errors import ConfigError, MalformedAnswer
 from dcu.model import AttributeRef
 
@@ -14,6 +14,14 @@ _PROTECTION = {
     "authenticated": Protection.AUTHENTICATED,
     "encrypted": Protection.ENCRYPTED,
     "authenticated+encrypted": Protection.BOTH,
+}
+FRAMINGS = {
+    "service": Framing.GLOBAL,
+    "general": Framing.GENERAL_GLOBAL,
+    "identified": Framing.IDENTIFIED,
+    "wrapped": Framing.WRAPPED,
+    "one-pass": Framing.ONE_PASS,
+    "static": Framing.STATIC,
 }
 DATA = 1  # interface class of the counter object
 
@@ -31,6 +39,8 @@ def secured(name: str, profile: MeterProfile, services: Services) -> Association
             client_title=services.client_title,
             policy=Policy(_PROTECTION[security.request], _PROTECTION[security.response]),
             dedicated=security.dedicated_key,
+            framing=FRAMINGS[security.framing],
+            signed=security.signed,
             max_pdu=profile.session.max_pdu,
         )
     except ValueError as error:

@@ -34,6 +34,8 @@ class Security(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     request: Protection = "authenticated+encrypted"
     response: Protection = "authenticated+encrypted"
     dedicated_key: bool = False
+    framing: Literal["service", "general", "identified", "wrapped", "one-pass", "static"] = "service"
+    signed: bool = False
     counter: str = "0-0:43.1.1*255"
 
     @property

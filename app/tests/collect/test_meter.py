@@ -5,14 +5,17 @@ from dataclasses import replace
 
 import pytest
 
+from dcu.collect.associations import FRAMINGS
 from dcu.collect.counters import Counters
 from dcu.collect.retry import Backoff
 from dcu.cosem.apdu import DataNotification
+from dcu.cosem.association import Authentication
 from dcu.cosem.conversation import Told
 from dcu.credentials import Secret
 from dcu.errors import (
     AccessDenied,
     AuthenticationFailed,
+    DcuError,
     JobError,
     LinkTimeout,
     PolicyViolated,
@@ -22,6 +25,7 @@ from dcu.model import AttributeRef, Priority
 from dcu.store.critical import Critical
 from neighbourhood import push
 from neighbourhood.faults import Fault
+from neighbourhood.meter import Habits
 from tests.collect.rig import AARQ, ANSWER, GET, GLO_GET, LOSE_ANSWER, LOSE_REQUEST, family, rig
 
 pytestmark = pytest.mark.looptime
@@ -349,3 +353,27 @@ async def test_canary_without_the_floor_kept_with_it_the_old_push_is_taken_again
     monkeypatch.setattr(Critical, "accept_push", forgetful)
     async with rig(tmp_path) as street:
         assert await replayed(street) == ["push", "push"]
+
+
+@pytest.mark.parametrize(
+    ("authentication", "suite", "framing", "signed"),
+    [
+        ("gmac", 0, "general", False),
+        ("gmac", 2, "identified", False),
+        ("ecdsa", 1, "one-pass", False),
+        ("ecdsa", 1, "static", True),
+        ("sha256", 0, "service", False),
+    ],
+)
+async def test_a_family_says_how_its_meters_are_spoken_to(tmp_path, authentication, suite, framing, signed):
+    kind = Authentication[authentication.upper()]
+    habits = Habits(authentication=kind, suite=suite, framing=FRAMINGS[framing], signed=signed, ciphered=True)
+    asked = {"authentication": authentication, "framing": framing, "signed": signed}
+    async with rig(tmp_path, habits=habits, profile=family(security=asked)) as street:
+        await read(street.meter())
+        assert street.street.status()["refused"] == {}
+    less = {"authentication": authentication}
+    if (framing, signed) != ("service", False):
+        async with rig(tmp_path / "less", habits=habits, profile=family(security=less)) as street:
+            with pytest.raises(DcuError):
+                await read(street.meter())
