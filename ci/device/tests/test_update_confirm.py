@@ -3,8 +3,8 @@
 from device import keys, swu
 from device.tests.updating import (
     NEWER,
-    UNSEEN,
     SLOW,
+    UNSEEN,
     confirmed,
     environment,
     inserted,

@@ -13,8 +13,8 @@ from device.cache import Run
 from device.tests.updating import (
     BANK_B,
     NEWER,
-    UNSEEN,
     SLOW,
+    UNSEEN,
     confirmed,
     inserted,
     installed,

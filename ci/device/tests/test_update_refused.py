@@ -7,7 +7,7 @@ import pytest
 
 from device import disk, keys, swu
 from device.cache import Run
-from device.tests.updating import BANK_B, NEWER, UNSEEN, SLOW, environment, offered, status
+from device.tests.updating import BANK_B, NEWER, SLOW, UNSEEN, environment, offered, status
 from ota import archive
 
 pytestmark = UNSEEN

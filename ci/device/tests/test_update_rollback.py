@@ -7,7 +7,7 @@ A drop-in also shortens what waits for minutes on a device (docs/bench.md).
 import base64
 
 from device import swu
-from device.tests.updating import NEWER, UNSEEN, SLOW, came_back, environment, inserted, installed, rebooted, status
+from device.tests.updating import NEWER, SLOW, UNSEEN, came_back, environment, inserted, installed, rebooted, status
 
 
 def dropin(unit, text):
