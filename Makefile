@@ -95,7 +95,7 @@ layer-checkout: .venv-layers/ready ## Fetch the pinned upstream layers into laye
 	.venv-layers/bin/kas checkout kas.yml:layers/kas/board-am335x.yml
 
 .PHONY: layer-build
-layer-build: .venv-layers/ready ## Build image, disk and update with BitBake (BOARD=qemuarm64|am335x, OPTIONS="dev sbom", VERSION=v1.2.0)
+layer-build: .venv-layers/ready ## Build image, disk and update with BitBake (BOARD=qemuarm64 or am335x, OPTIONS="dev sbom", VERSION=v1.2.0)
 	$(if $(VERSION),DCU_VERSION=$(VERSION:v%=%)) .venv-layers/bin/kas build $(KAS_FILES)
 
 .PHONY: layer-upstream-check
