@@ -30,6 +30,7 @@ def test_a_register_is_read_over_a_serial_line(dcu, wired):
     assert done.json[0]["value"] == made.meter.registers(made.meter.now()).active_import
 
 
+@pytest.mark.conforms("Link", "HDLC, several meters on one line", peer="ours", link="serial")
 def test_the_public_client_reads_each_meter_of_the_line(dcu, wired):
     made, line = wired()
     for number, meter in enumerate(made.fleet.meters, 1):
@@ -65,6 +66,7 @@ def test_nobody_at_that_address_is_a_link_error(dcu, wired):
     assert "no answer from the meter over HDLC (connecting, 3 times asked)" in done.err
 
 
+@pytest.mark.conforms("Link", "HDLC", peer="ours", link="TCP, UDP")
 @pytest.mark.parametrize("carrier", ["tcp", "udp"])
 def test_hdlc_over_tcp_and_udp(dcu, street, carrier):
     made = street(place=Addressing("127.0.0.1", 0, 0, hdlc=True))
@@ -115,6 +117,7 @@ def test_a_port_that_another_has_is_told(dcu, wired):
 # --- through an optical head
 
 
+@pytest.mark.conforms("Link", "HDLC after a sign-on in mode E", peer="ours", link="serial")
 def test_mode_e_goes_on_in_hdlc(dcu, street, tmp_path):
     made = street(place=Addressing(wiring=Wiring(tmp_path / "head", head="E")))
     for _ in range(2):  # it signs off and on again
@@ -130,6 +133,7 @@ def test_without_the_sign_on_the_head_hears_nothing(dcu, street, tmp_path):
     assert made.fleet.wires.head.garbled > 0
 
 
+@pytest.mark.conforms("Link", "read-out in mode C", peer="ours", link="serial")
 def test_a_meter_that_refuses_mode_e_is_read_out(dcu, street, tmp_path):
     made = street(place=Addressing(wiring=Wiring(tmp_path / "head", head="C")))
     done = dcu("read", *options(made, tmp_path / "head"), "--mode-e", NAME)

@@ -106,6 +106,7 @@ def line(tmp_path):
     return make
 
 
+@pytest.mark.conforms("Link", "HDLC, several meters on one line", peer="gurux-dlms client", link="serial")
 @pytest.mark.parametrize("size", [2, 4])
 def test_gurux_reads_each_meter_of_a_line(line, size):
     with line() as (street, port):
@@ -117,6 +118,7 @@ def test_gurux_reads_each_meter_of_a_line(line, size):
         assert street.fleet.status()["counter_reuse"] == 0
 
 
+@pytest.mark.conforms("Link", "HDLC, segmentation", peer="gurux-dlms client", link="serial")
 def test_gurux_joins_a_profile_that_comes_in_segments_and_blocks(line):
     with line(1) as (street, port):
         gurux = Gurux(port, street.meter, 17).connect()
@@ -131,6 +133,7 @@ def test_gurux_without_security_reads_the_meters_name(line):
         assert bytes(reply.value) == street.fleet.meters[1].device_name.encode()
 
 
+@pytest.mark.conforms("Link", "HDLC after a sign-on in mode E", peer="gurux-dlms client", link="serial")
 def test_gurux_signs_on_in_mode_e_and_reads(line):
     """The sign-on as gurux's own examples do it: at 300 baud, then the port is set anew."""
     with line(1, head="E") as (street, port):

@@ -77,6 +77,7 @@ async def session(
         await channel.close()
 
 
+@pytest.mark.conforms("Link", "HDLC", peer="jDLMS server", link="TCP")
 @pytest.mark.parametrize("association", ASSOCIATIONS.values(), ids=ASSOCIATIONS)
 async def test_our_client_reads_its_meter_over_hdlc(port: int, association: Association) -> None:
     async with session(port, association) as (client, channel):
@@ -85,6 +86,7 @@ async def test_our_client_reads_its_meter_over_hdlc(port: int, association: Asso
             assert axdr.decode(raw).value == value
 
 
+@pytest.mark.conforms("Link", "HDLC, segmentation", peer="jDLMS server", link="TCP")
 @pytest.mark.parametrize(("size", "window"), [(128, 1), (128, 7), (1024, 1)])
 async def test_a_profile_comes_in_segments(port: int, size: int, window: int) -> None:
     """(jDLMS) Its segments have no F, though its window is 1: each is asked for after a moment."""
@@ -95,6 +97,7 @@ async def test_a_profile_comes_in_segments(port: int, size: int, window: int) ->
     assert rows == [(START + timedelta(hours=n), 1000 + 17 * n, 3 * n) for n in range(120)]
 
 
+@pytest.mark.conforms("Link", "HDLC, SNRM without parameters", peer="jDLMS server", defect="it falls over it")
 async def test_its_server_falls_over_an_snrm_without_parameters(port: int) -> None:
     """(jDLMS) Our `hdlc.negotiate = false` is for other meters: here the connection never comes about."""
     bare = replace(setup(ASSOCIATIONS["none"]), announce=False, timeout=1.0)
@@ -103,6 +106,7 @@ async def test_its_server_falls_over_an_snrm_without_parameters(port: int) -> No
         await open_hdlc(stream, bare)
 
 
+@pytest.mark.conforms("Link", "HDLC", peer="jDLMS client", link="TCP")
 @pytest.mark.parametrize("secured", [False, True], ids=["none", "gmac, authenticated and encrypted"])
 def test_its_client_reads_a_meter_of_ours_over_hdlc(built: None, tmp_path: object, secured: bool) -> None:
     street = Street(tmp_path, place=Addressing("127.0.0.1", 0, hdlc=True))
