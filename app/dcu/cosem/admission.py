@@ -164,6 +164,24 @@ def admit(
     return link, _accepted(link)
 
 
+def standing(terms: ServerAssociation, *, counter: Counter, floors: Floors) -> Link:
+    """A pre-established association: what an AARQ would have brought is configured."""
+    ciphering = None
+    if terms.ciphered:
+        assert terms.keys
+        assert terms.client_title
+        ciphering = Ciphering(
+            terms.keys,
+            title=terms.keys.system_title,
+            peer=terms.client_title,
+            counter=counter,
+            floors=floors,
+            preferred=terms.framing,
+            signed=terms.signed,
+        )
+    return Link(terms, terms.granted, terms.max_pdu, ciphering, peer=terms.client_title or b"")
+
+
 def rejection(rejected: Rejected, context: acse.ApplicationContext) -> bytes:
     information = None
     if rejected.error is not None:

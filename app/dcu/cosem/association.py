@@ -157,7 +157,8 @@ class ServerAssociation:
     """A server's settings for one client SAP.
 
     keys: the server's own (system_title is the server's); client_title: the only client accepted, or None for any
-    that holds the keys. policy: what requests must have at least, and what responses are given.
+    that holds the keys. policy: what requests must have at least, and what responses are given. pre_established: it
+    stands without AARQ.
     """
 
     authentication: Authentication = Authentication.NONE
@@ -170,9 +171,14 @@ class ServerAssociation:
     framing: Framing = Framing.GLOBAL
     signed: bool = False
     names: ShortNames | None = None
+    pre_established: bool = False
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.pre_established and self.authentication is not Authentication.NONE:
+            raise ValueError("a pre-established association has no handshake: nobody authenticates")
+        if self.pre_established and self.ciphered and self.client_title is None:
+            raise ValueError("a pre-established association that is ciphered needs the client's system title")
         if self.titled and (self.keys is None or len(self.keys.system_title) != 8):
             raise ValueError("ciphering and HLS 5, 6 and 7 need keys and an 8-byte system title")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dcu.cosem.answers import an_action
 from dcu.cosem.apdu import ActionRequestNormal, ActionResponseNormal, ActionResult, Apdu
 from dcu.cosem.asking import Asking
-from dcu.cosem.association import Association, Counter, Negotiated, UnfitChallenge
+from dcu.cosem.association import Association, Authentication, Counter, Negotiated, UnfitChallenge
 from dcu.cosem.exchange import Conclusive, Exchange
 from dcu.cosem.handshake import REPLY_TO_HLS, Handshake
 from dcu.errors import AuthenticationFailed, LinkClosed
@@ -54,6 +54,22 @@ class ClientSession(Asking):
         self.negotiated = negotiated
         self.associated = True
         return negotiated
+
+    def presume(self, server_max_pdu: int = 0) -> Negotiated:
+        """Take up a pre-established association: nothing is exchanged, so nobody proves that he is fresh.
+
+        What tells a recorded answer from a new one is the meter's counter alone: where answers are authenticated, the
+        floor of before has to be given. Raises ValueError.
+        """
+        settings = self.association
+        if settings.authentication is not Authentication.NONE or settings.dedicated:
+            raise ValueError("a pre-established association has neither a handshake nor a dedicated key")
+        if settings.policy.response.authentic and self.floor < 0:
+            raise ValueError("a pre-established association needs the receive floor of before: give it")
+        self._ended = None
+        self.negotiated = Negotiated(settings.proposed, server_max_pdu, settings.server_title)
+        self.associated = True
+        return self.negotiated
 
     def _open(self) -> Exchange[tuple[Handshake, Negotiated]]:
         """AARQ and AARE. On a stream, where an unfit challenge would be the end, another one is asked for."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from dcu.cosem import acse, apdu, gbt, security, serving
 from dcu.cosem.acse import ApplicationContext, Rlre, Rlrq, UserDiagnostic
-from dcu.cosem.admission import Link, Rejected, admit, initiate_response, new_transfer, rejection
+from dcu.cosem.admission import Link, Rejected, admit, initiate_response, new_transfer, rejection, standing
 from dcu.cosem.apdu import (
     ActionRequestNormal,
     ActionResponseNormal,
@@ -74,6 +74,9 @@ class ServerSession:
             if frame[:1] == bytes((_AARQ,)):
                 return self._associate(client_sap, frame)
             link = self._links.get(client_sap)
+            terms = self._associations.get(client_sap)
+            if link is None and terms and terms.pre_established:
+                link = self._links[client_sap] = standing(terms, counter=self._counter, floors=self._floors)
             if link is None:
                 raise PolicyViolated("a request outside of an association")
             if frame[:1] == bytes((_RLRQ,)):
