@@ -8,6 +8,7 @@ Source: IEC 62056-5-3 (DLMS Green Book 9.2.6.4); RFC 5280.
 """
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -80,11 +81,13 @@ def parse(raw: bytes) -> Certificate:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     try:
-        found = x509.load_der_x509_certificate(raw)
-        key, usage = found.public_key(), found.extensions.get_extension_for_class(x509.KeyUsage).value
-        issuer, subject = _name(found.issuer), _name(found.subject)
-        validity = found.not_valid_before_utc, found.not_valid_after_utc
-        serial = found.serial_number
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what the library only warns of is no certificate of a utility's
+            found = x509.load_der_x509_certificate(raw)
+            key, usage = found.public_key(), found.extensions.get_extension_for_class(x509.KeyUsage).value
+            issuer, subject = _name(found.issuer), _name(found.subject)
+            validity = found.not_valid_before_utc, found.not_valid_after_utc
+            serial = found.serial_number
     except Exception as error:  # what the library raises for a mangled certificate is no small set
         raise DecodeError(f"no certificate that can be read ({type(error).__name__})") from None
     suite = _CURVES.get(key.curve.name) if isinstance(key, ec.EllipticCurvePublicKey) else None
@@ -105,8 +108,10 @@ def parse_request(raw: bytes) -> tuple[bytes, Suite, bytes]:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     try:
-        found = x509.load_der_x509_csr(raw)
-        key, subject, holds = found.public_key(), _name(found.subject), found.is_signature_valid
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = x509.load_der_x509_csr(raw)
+            key, subject, holds = found.public_key(), _name(found.subject), found.is_signature_valid
     except Exception as error:
         raise DecodeError(f"no certification request that can be read ({type(error).__name__})") from None
     suite = _CURVES.get(key.curve.name) if isinstance(key, ec.EllipticCurvePublicKey) else None
