@@ -109,7 +109,12 @@ def test_mains_that_return_let_it_go_on_and_mains_that_stay_away_switch_it_off_w
         action, detail = events(dut)[-1]
         assert action == "power-fail"
         assert "0 wait in RAM" in detail
+        third, _ = outage_inside_the_window(dut, headend, 2)
         assert [first.counter, second.counter] == [COUNTER, COUNTER + 1]
+        assert third.counter > second.counter
+        assert third.counter % 4 == COUNTER % 4, "four were reserved before, and what was not spent is spent no more"
+
+        stuck(dut, headend)
 
 
 def outage_inside_the_window(dut, headend, returns):
@@ -141,3 +146,14 @@ def said(dut):
         60,
         check=False,
     )
+
+
+def stuck(dut, headend):
+    """A collector that stands still tells nobody anything: the module ends it, in time, by itself."""
+    dut.shell("kill -STOP $(systemctl show -p MainPID --value dcu-collector.service)")
+    began = time.monotonic()
+    dut.mains(present=False)
+    dut.wait_off(NOTICE)
+    assert time.monotonic() - began >= DEADLINE
+    assert "last gasp: user space is late" in dut.serial()
+    assert headend.silent(0.5)
