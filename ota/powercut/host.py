@@ -45,6 +45,7 @@ RIGS = (
 )
 CANARIES = (
     Rig("store without fsync", lambda home, seed, _: store.record(home, 12, seed, "fsync"), _of_store, True),
+    Rig("day files without EXTRA", lambda home, seed, _: store.record(home, 40, seed, "directory"), _of_store, True),
     Rig("store that answers first", lambda home, seed, _: store.record(home, 12, seed, "answer"), _of_store, True),
     Rig(
         "environment saved in place",

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -143,29 +143,36 @@ class StoreJudge:
         return store.examine(target / "store"), -1 if found.content is None else int(found.content)
 
 
-class _Careless(sqlite3.Connection):
-    """SQLite that never waits for the disk."""
-
-    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        return super().execute("PRAGMA synchronous = OFF" if sql.startswith("PRAGMA synchronous") else sql, *parameters)
-
-
 @contextmanager
-def never_synchronous() -> Iterator[None]:
-    """Canary: what is committed is left to the page cache."""
+def _instead(level: str, *, of: str) -> Iterator[None]:
+    """SQLite with another `synchronous` than was asked for; of: "" for any."""
     connect = files.connect
+
+    class Careless(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            asked = sql.removeprefix("PRAGMA synchronous = ")
+            changed = asked != sql and of in asked
+            return super().execute(f"PRAGMA synchronous = {level}" if changed else sql, *parameters)
 
     def careless(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
         uri = f"{path.absolute().as_uri()}?mode={mode}"
-        db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, factory=_Careless)
-        db.execute("PRAGMA synchronous = OFF")
-        return db
+        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, factory=Careless)
 
     files.connect = careless
     try:
         yield
     finally:
         files.connect = connect
+
+
+def never_synchronous() -> AbstractContextManager[None]:
+    """Canary: what is committed is left to the page cache."""
+    return _instead("OFF", of="")
+
+
+def directory_not_synced() -> AbstractContextManager[None]:
+    """Canary: day files as they were until this rig found it: an unlinked journal may come back."""
+    return _instead("FULL", of="EXTRA")
 
 
 @contextmanager
@@ -189,4 +196,4 @@ def answer_before_commit() -> Iterator[None]:
         files.transaction = transaction
 
 
-CANARIES = {"fsync": never_synchronous, "answer": answer_before_commit}
+CANARIES = {"fsync": never_synchronous, "directory": directory_not_synced, "answer": answer_before_commit}
