@@ -1,21 +1,14 @@
-"""Whatever instant the power goes at, in an update or a collection: what the disks then hold is a device that goes on.
+"""Whatever instant the power goes at in an installation: what the disks then hold is a device that goes on.
 
-The long run is `make powercut LONG=1` (docs/reliability.md).
+A whole life of the device in QEMU, and the long run, are `make powercut` (docs/reliability.md).
 """
 
 import pytest
 
-from device.powercut import record, switch
+from device.powercut import switch
 from device.powercut.judged import judged
 
 SEED, STATES = 20261120, 150
-
-
-@pytest.mark.timeout(1800)  # the recording is a device's first boot, an update, a trial and its confirmation
-def test_no_cut_of_an_update_or_of_a_collection_loses_what_was_promised():
-    outcome = judged("device", record.update(), STATES, SEED)
-    assert outcome.ok, outcome.failures
-    assert outcome.states > 2 * STATES
 
 
 @pytest.mark.parametrize("order", switch.ORDERS)
