@@ -117,7 +117,7 @@ def _life(home: Path, run: Run, firmware: Path, disks: Path, swu_file: Path) -> 
         with dut.watching(street):
             install(dut)
             dut.mark("installed", slot="b")
-            # Off and on: after a reset by the guest itself, Linux did not start from served disks (docs/reliability.md)
+            # Off and on: after the guest's own reboot Linux twice did not start from served disks (docs/reliability.md)
             with suppress(AssertionError):
                 dut.shell("systemctl poweroff", check=False, timeout=5)
             dut.wait_off(BOOT)
