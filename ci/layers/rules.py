@@ -1,7 +1,7 @@
 """What holds for every recipe of ours, and facts that stand in two places because they must.
 
-Sources: checksum or full commit, never a branch's head. Licences: a text with its checksum, a name that OpenEmbedded
-or our licenses/ know. Versions: a recipe of the application and of its dependencies is of the version that the locks
+Sources: checksum or full commit, never a branch's head. Licences: a name, and a text with its
+checksum. Versions: a recipe of the application and of its dependencies is of the version that the locks
 name.
 """
 

@@ -9,7 +9,11 @@ import pytest
 
 LAYER = Path(__file__).parents[3] / "meta-grid-dcu"
 FILES = [*LAYER.glob("recipes-*/*/files/*")]
-SERVICES = sorted(path for path in FILES if path.name.startswith("dcu-") and path.suffix == ".service")
+# Not on any device: the one service of the factory's card, whose work is to overwrite disks
+FACTORY = "dcu-factory.service"
+SERVICES = sorted(
+    path for path in FILES if path.name.startswith("dcu-") and path.suffix == ".service" and path.name != FACTORY
+)
 COMMON = LAYER / "recipes-metering/dcu/files/10-hardened.conf"
 LIMIT = 2.0
 

@@ -2,6 +2,7 @@ SUMMARY = "Microchip's CryptoAuthLib: an ATECC608 behind PKCS#11"
 HOMEPAGE = "https://github.com/MicrochipTech/cryptoauthlib"
 # Use with Microchip's parts only: docs/yocto.md, "Licences"
 LICENSE = "Microchip-cryptoauthlib"
+NO_GENERIC_LICENSE[Microchip-cryptoauthlib] = "license.txt"
 LICENSE_FLAGS = "microchip_cryptoauthlib"
 LIC_FILES_CHKSUM = "file://license.txt;md5=a8c976d0e5ede3a6b86315f5fd6015be"
 
