@@ -78,6 +78,10 @@ def test_each_illness_is_named(watchdogs, status, report, why, reason):
 def test_a_street_that_nobody_tried_yet_is_no_illness(watchdogs):
     idle = {**STATUS, "meters": {"new": 4}, "jobs": {"queued": 0, "running": 0, "done": 0, "failed": 0}}
     assert health.examine(asked(idle), watchdogs=watchdogs).ok
+    nothing_due = {**idle, "jobs": {"queued": 0, "running": 0, "done": 4, "failed": 0}}  # all readings were there
+    assert health.examine(asked(nothing_due), watchdogs=watchdogs).ok
+    under_way = {**idle, "jobs": {"queued": 3, "running": 1, "done": 0, "failed": 0}}
+    assert not health.examine(asked(under_way), watchdogs=watchdogs).ok
     assert health.examine(asked({**STATUS, "meters": {}}), watchdogs=watchdogs).ok
 
 
