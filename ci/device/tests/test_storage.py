@@ -202,7 +202,6 @@ def spoilt(store):
             file.write(b"\xa5" * 1000)
 
 
-@not_seen
 def test_destroyed_data_and_damaged_files_are_collected_again_without_anybody(device, street, tmp_path):
     since = time.time()
     with device() as dut:
