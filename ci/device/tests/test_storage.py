@@ -1,7 +1,6 @@
 """Whatever becomes of `data` or `persist`, the device goes on, says so, loses no reading, and uses no counter twice."""
 
 import json
-import os
 import random
 import re
 import shutil
@@ -19,8 +18,6 @@ from neighbourhood import truth, verdict
 from neighbourhood.meter import serial
 
 pytestmark = pytest.mark.timeout(2400)
-NOT_SEEN = "not seen in QEMU as a whole yet (docs/storage.md): DEVICE_STORAGE=1 runs it"
-not_seen = pytest.mark.skipif(not os.environ.get("DEVICE_STORAGE"), reason=NOT_SEEN)
 HOUR = 3600
 STORE = "/var/lib/dcu/store"
 # One call on the control socket, as any program on the device makes it
@@ -259,7 +256,6 @@ def from_zero(dut):
     dut.shell("systemctl start dcu-collector", 200)
 
 
-@not_seen
 def test_new_and_whole_and_lost_persist_are_told_apart_and_no_counter_is_used_twice(device, street, tmp_path):
     since, rng = time.time(), random.Random(20261120)  # noqa: S311
     with device() as dut:
