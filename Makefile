@@ -126,8 +126,8 @@ device-run: $(VENV)/ready ## Boot the device in QEMU with a console and a street
 	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(BIN)/python -m device run --meters $(METERS) $(if $(FRESH),--fresh)
 
 .PHONY: device-test
-device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expression: some of them; WORKERS=N devices at a time; AGAIN=1 what failed last; DEVICE_IMAGE=dir: BitBake's image)
-	cd ci && DCU_SWUPDATE_ROOT=bench $(BIN)/python -m pytest -c device/tests/pytest.ini -o cache_dir=$(CURDIR)/out/pytest device/tests ../app/tests/ota/test_swupdate.py --durations=0 $(if $(AGAIN),--last-failed --last-failed-no-failures none,$(if $(TESTS),-k "$(TESTS)",-n $(WORKERS)))
+device-test: $(VENV)/ready ## Run the device's scenarios in QEMU (TESTS=expression: some of them; WORKERS=N devices at a time; AGAIN=1 what failed last; QUICK=1 not the long ones; DEVICE_IMAGE=dir: BitBake's image)
+	cd ci && DCU_SWUPDATE_ROOT=bench $(BIN)/python -m pytest -c device/tests/pytest.ini -o cache_dir=$(CURDIR)/out/pytest device/tests ../app/tests/ota/test_swupdate.py --durations=0 $(if $(AGAIN),--last-failed --last-failed-no-failures none,$(if $(TESTS),-k "$(TESTS)",-n $(WORKERS)) $(if $(QUICK),-m "not long"))
 
 .PHONY: powercut
 powercut: $(VENV)/ready ## Cut the power in N states of store, environment and device (N=, SEED=, BOOTS=, LONG=1, ONLY=host|device, STATE= RECORDING=, JSON=1)

@@ -25,6 +25,8 @@ PYTHON = "/usr/lib/dcu/venv/bin/python3 -I"
 SHOWN = """
 import json, time
 from dcu.cli.collector import ask, pages
+
+pytestmark = pytest.mark.long
 socket, now, day = "/run/dcu/control.sock", int(time.time()), 86400
 print(json.dumps({m["name"]: pages(socket, m["name"], None, now - 60 * day, now + day, fetch=False)["rows"]
                   for m in ask(socket, "meters")}))

@@ -6,6 +6,8 @@ from device import swu
 from device.tests.test_collector import ready
 from device.webserver import GUEST, Authority, Fault, WebServer
 
+pytestmark = pytest.mark.long
+
 NEWER = "1.1.0"
 
 

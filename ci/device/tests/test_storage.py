@@ -17,7 +17,7 @@ from device.tests.test_collector import READY, imported, ready
 from neighbourhood import truth, verdict
 from neighbourhood.meter import serial
 
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = [pytest.mark.timeout(2400), pytest.mark.long]
 HOUR = 3600
 STORE = "/var/lib/dcu/store"
 # One call on the control socket, as any program on the device makes it

@@ -9,6 +9,8 @@ from device import swu
 from device.cache import Run
 from device.tests.test_collector import READY, ready
 
+pytestmark = pytest.mark.long
+
 NEWER = "1.1.0"
 
 
