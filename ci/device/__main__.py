@@ -11,6 +11,8 @@ from device import bank, debian, disk, qemu, street, swu, system, uboot
 from device.cache import BuildError, Run, tell
 from device.paths import OUT
 
+WIRED = 4  # meters on the serial line of `run`
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m device", description=__doc__)
@@ -50,16 +52,19 @@ def _run(meters: int, *, fresh: bool) -> int:
         for name in ("sd.img", "disk.img"):
             shutil.copyfile(disks / name, home / name)
     tell(f"the disks stay in {home} (FRESH=1: new ones). Ctrl-A X ends it, Ctrl-A C is QEMU's monitor")
-    tell(f"{meters} meters are there to be read: `bench-street` on the device imports them, then `dcu meters`")
-    with street.Street(meters) as running:
+    tell(f"{meters} meters are there, {WIRED} more on a serial line: `bench-street` on the device imports them")
+    wired = ("--pty", str(home / "line"), "--line", "line", "--seed", "2")
+    with street.Street(meters) as running, street.Street(WIRED, *wired) as on_line:
         papers, medium = home / "street", home / "street.squashfs"
         papers.mkdir(exist_ok=True)
         (papers / "shipment.toml").write_bytes(running.shipment)
         (papers / "transport.key").write_bytes(running.transport_key)
+        (papers / "line.toml").write_bytes(on_line.shipment)
+        (papers / "line.key").write_bytes(on_line.transport_key)
         medium.unlink(missing_ok=True)
         Run(home / "log")("mksquashfs", papers, medium, "-comp", "zstd", "-no-progress", "-quiet")
         command = qemu.arguments(firmware, home / "sd.img", home / "disk.img")
-        command += ["-device", "virtio-blk-pci,drive=street"]
+        command += [*qemu.line(home / "line"), "-device", "virtio-blk-pci,drive=street"]
         command += ["-drive", f"id=street,if=none,format=raw,readonly=on,file={medium}", "-serial", "mon:stdio"]
         return subprocess.run(command).returncode  # noqa: S603 - QEMU
 

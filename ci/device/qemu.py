@@ -27,6 +27,7 @@ from device.qmp import Qmp
 
 GREETING = b"DCU-BENCH-SHELL\n"
 POWER_FAIL = 3  # the pin of the PL061 that dcu-qemu.dtsi makes the power-fail line
+LINE = "dcu.meters"  # /dev/virtio-ports/… in the guest
 KEPT = "QEMU_KEEP"  # set: the directories of the machines stay for a look
 
 
@@ -238,6 +239,14 @@ def superblocks(image: Path, start: int, size: int) -> list[int]:
         file.seek(start)
         content = file.read(size)
     return [at for at in range(0, size, 1024) if content[at + 0x38 : at + 0x3A] == b"\x53\xef"]
+
+
+def line(path: Path) -> list[str]:
+    """Return QEMU's arguments for a line to the meters: what is at `path` on the host is a virtio port in the guest."""
+    return [
+        *("-chardev", f"serial,id=meters,path={path}", "-device", "virtio-serial-pci,id=lines"),
+        *("-device", f"virtserialport,bus=lines.0,chardev=meters,name={LINE}"),
+    ]
 
 
 def arguments(firmware: Path, card: Path | str, disk_image: Path | str, *, icount: bool = False) -> list[str]:

@@ -20,6 +20,7 @@ SYSTEMD = "usr/lib/systemd"
 PLACES: tuple[tuple[str, str], ...] = (
     ("dev-*", ""),  # development images only
     ("serial-autologin.conf", f"{SYSTEMD}/system/serial-getty@.service.d/"),
+    ("bench-line.conf", f"{SYSTEMD}/system/dcu-collector.service.d/"),
     ("10-hardened.conf", f"{SYSTEMD}/system/dcu-.service.d/"),
     ("10-dcu-coredump.conf", f"{SYSTEMD}/coredump.conf.d/"),
     ("10-dcu-journald.conf", f"{SYSTEMD}/journald.conf.d/"),
@@ -29,6 +30,7 @@ PLACES: tuple[tuple[str, str], ...] = (
     ("dcu-tmpfiles.conf", "usr/lib/tmpfiles.d/dcu.conf"),
     ("dcu-persist.conf", "usr/lib/dcu/"),
     ("bench-street", "usr/bin/"),
+    ("bench-line", "usr/bin/"),
     ("check-disk", "usr/lib/dcu/"),
     ("on-trial", "usr/lib/dcu/"),
     ("update-allowed", "usr/lib/dcu/"),
