@@ -10,6 +10,8 @@ from device.headend import TRANSPORT, HeadEnd
 from device.street import Street
 from device.tests.test_collector import collected, imported
 
+pytestmark = pytest.mark.long
+
 METERS = 3
 READY = 180
 COUNTER = 5000  # the first that the head-end's key file allows
@@ -25,8 +27,6 @@ PYTHON = "/usr/lib/dcu/venv/bin/python3 -I"
 SHOWN = """
 import json, time
 from dcu.cli.collector import ask, pages
-
-pytestmark = pytest.mark.long
 socket, now, day = "/run/dcu/control.sock", int(time.time()), 86400
 print(json.dumps({m["name"]: pages(socket, m["name"], None, now - 60 * day, now + day, fetch=False)["rows"]
                   for m in ask(socket, "meters")}))
