@@ -56,8 +56,7 @@ def set_block(number: int) -> Callable[[Apdu], SetResponseBlock | DoneSet]:
     def check(answer: Apdu) -> SetResponseBlock | DoneSet:
         if not isinstance(answer, SetResponseBlock):
             return a_set(answer)
-        if answer.number != number:
-            raise StaleAnswer(f"block {answer.number} is confirmed where {number} was sent")
+        _require_confirmed(answer, number)
         return answer
 
     return check
@@ -81,8 +80,7 @@ def action_block(number: int) -> Callable[[Apdu], ActionResponseNext | DoneActio
     def check(answer: Apdu) -> ActionResponseNext | DoneAction:
         if not isinstance(answer, ActionResponseNext):
             return a_call(answer)
-        if answer.number != number:
-            raise StaleAnswer(f"block {answer.number} is confirmed where {number} was sent")
+        _require_confirmed(answer, number)
         return answer
 
     return check
@@ -97,6 +95,11 @@ def returned_block(number: int) -> Callable[[Apdu], ActionResponseBlock | Action
         return _numbered(answer, number)
 
     return check
+
+
+def _require_confirmed(answer: SetResponseBlock | ActionResponseNext, number: int) -> None:
+    if answer.number != number:
+        raise StaleAnswer(f"block {answer.number} is confirmed where {number} was sent")
 
 
 def _numbered(answer: ActionResponseBlock, number: int) -> ActionResponseBlock:

@@ -305,33 +305,33 @@ class Asking(Conversation):
 
     def _blocks(self, what: str, block: GetResponseBlock) -> Exchange[bytes]:
         """Fetch the blocks after the first; return them joined."""
-        parts: list[bytes] = []
+        joined = bytearray()
         while True:
             if isinstance(block.result, DataAccessResult):
                 raise AccessDenied(f"{what}: block {block.block}: {block.result}", block.result)
-            self._keep_piece(parts, what, block.block, block.result, last=block.last)
+            self._keep_piece(joined, what, block.block, block.result, last=block.last)
             if block.last:
-                return b"".join(parts)
+                return bytes(joined)
             request = GetRequestNext(block.invoke, block.block)
             block = yield from self._request(request, get_block(block.block + 1))
 
     def _returned_blocks(self, what: str, answer: ActionResponseBlock) -> Exchange[bytes]:
         """The same, of what a method returned."""
-        parts: list[bytes] = []
+        joined = bytearray()
         while True:
             block = answer.block
-            self._keep_piece(parts, what, block.number, block.raw, last=block.last)
+            self._keep_piece(joined, what, block.number, block.raw, last=block.last)
             if block.last:
-                return b"".join(parts)
+                return bytes(joined)
             request = ActionRequestNext(answer.invoke, block.number)
             got = yield from self._request(request, returned_block(block.number + 1))
             if isinstance(got, ActionResponseNormal):
                 raise AccessDenied(f"{what} was executed, but block {block.number + 1}: {got.result}", got.result)
             answer = got
 
-    def _keep_piece(self, parts: list[bytes], what: str, number: int, raw: bytes, *, last: bool) -> None:
+    def _keep_piece(self, joined: bytearray, what: str, number: int, raw: bytes, *, last: bool) -> None:
         if not raw and not last:
             raise self._malformed(f"{what}: block {number} is empty")
-        parts.append(raw)
-        if sum(map(len, parts)) > self.association.max_answer:
+        joined += raw
+        if len(joined) > self.association.max_answer:
             raise self._malformed(f"{what}: the answer has more than {self.association.max_answer} bytes")
