@@ -33,6 +33,7 @@ PLACES: tuple[tuple[str, str], ...] = (
     ("bench-line", "usr/bin/"),
     ("check-disk", "usr/lib/dcu/"),
     ("on-trial", "usr/lib/dcu/"),
+    ("collector-failed", "usr/lib/dcu/"),
     ("update-allowed", "usr/lib/dcu/"),
     ("nftables.conf", "etc/"),
     ("fw_env.config", "etc/"),

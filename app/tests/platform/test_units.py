@@ -106,3 +106,31 @@ def test_the_trial_script_tells_a_trial_from_everything_else(tmp_path):
             env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
         )
         assert (done.returncode == 0) is trial, (cmdline, upgrade, slot)
+
+
+@pytest.mark.parametrize(
+    ("trial", "ended", "given_way", "reset"),
+    [
+        (True, "exited:1", True, True),
+        (True, "exited:3", True, True),  # the new software does not take this device's configuration
+        (False, "exited:1", False, True),
+        (False, "killed:6", False, True),
+        (False, "killed:3", False, True),
+        (False, "exited:3", False, False),  # no reset makes a configuration right
+        (False, ":", False, True),
+    ],
+)
+def test_a_collector_that_failed_for_good_gives_way_on_trial_and_else_has_the_device_reset(
+    tmp_path, trial, ended, given_way, reset
+):
+    """The script's exit decides over a reset; what confirms or rolls back is a command that notes that it was asked."""
+    script = (LAYER / "recipes-metering/dcu/files/collector-failed").read_text()
+    asked, tool = tmp_path / "asked", tmp_path / "dcu"
+    tool.write_text(f'#!/bin/sh\necho "$@" > {asked}\nexit 11\n')
+    tool.chmod(0o755)
+    text = script.replace("/usr/lib/dcu/on-trial", "true" if trial else "false").replace("/usr/bin/dcu", str(tool))
+    code, _, status = ended.partition(":")
+    environment = {"PATH": "/usr/bin:/bin", "MONITOR_EXIT_CODE": code, "MONITOR_EXIT_STATUS": status}
+    assert (subprocess.run(["sh", "-c", text], env=environment).returncode != 0) is reset
+    assert asked.exists() is given_way
+    assert not given_way or asked.read_text() == "device confirm --or-roll-back\n"

@@ -12,7 +12,9 @@ SRC_URI = "\
     file://docs/collector.toml \
     file://10-hardened.conf \
     file://60-dcu-lines.rules \
+    file://collector-failed \
     file://collector.toml \
+    file://dcu-collector-failed.service \
     file://dcu-collector.service \
     file://dcu-confirm.service \
     file://dcu-gurux.socket \
@@ -58,7 +60,7 @@ do_install:append() {
     install -D -m 0644 ${UNPACKDIR}/dcu-sysusers.conf ${D}${nonarch_libdir}/sysusers.d/dcu.conf
     install -D -m 0644 ${UNPACKDIR}/dcu-tmpfiles.conf ${D}${nonarch_libdir}/tmpfiles.d/dcu.conf
     install -D -m 0644 ${UNPACKDIR}/60-dcu-lines.rules -t ${D}${nonarch_base_libdir}/udev/rules.d
-    install -D -m 0755 ${UNPACKDIR}/on-trial -t ${D}${nonarch_libdir}/dcu
+    install -D -m 0755 ${UNPACKDIR}/on-trial ${UNPACKDIR}/collector-failed -t ${D}${nonarch_libdir}/dcu
     install -D -m 0644 ${UNPACKDIR}/collector.toml -t ${D}${datadir}/dcu
     install -D -m 0644 ${UNPACKDIR}/docs/collector.toml -t ${D}${docdir}/dcu
 }
