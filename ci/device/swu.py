@@ -11,26 +11,30 @@ from device.paths import SWUPDATE_FILES
 def build(version: str, bank_home: Path) -> Path:
     """Return the .swu that installs this bank as `version`."""
     inputs = [version, bank_home.name, keys.update() / "update.crt", SWUPDATE_FILES, "recipe 1"]
-    return built("swu", inputs, lambda home, _: packed(home / "update.swu", version, bank_home)) / "update.swu"
+    return built("swu", inputs, lambda home, _: _release(home, version, bank_home)) / "update.swu"
+
+
+def _release(home: Path, version: str, bank_home: Path) -> None:
+    packed(home / "update.swu", version, bank_home)
 
 
 def packed(
     out: Path, version: str, bank_home: Path, *, signing: Path | None = None, rootfs: Path | None = None, **how: Any
-) -> None:
-    """Pack the .swu of this bank: as it is released, or in other ways for tests.
+) -> tuple[Path, ...]:
+    """Pack the .swu of this bank: as it is released, or in other ways for tests; return a delta's files of chunks.
 
     signing: another folder with update.key and update.crt; rootfs: another image; the rest goes to `ota` (Software's
-    board and hardware, pack's key and template).
+    board and hardware, pack's key, template and chunks).
     """
     from ota.errors import OtaError
     from ota.packing import Software, pack
     from ota.signing import Signer
 
     folder = signing or keys.update()
-    options = {name: how.pop(name) for name in ("key", "template") if name in how}
+    options = {name: how.pop(name) for name in ("key", "template", "chunks") if name in how}
     software = Software(version, bank_home / "kernel.fit", rootfs or bank_home / "rootfs.img", **how)
     try:
-        pack(software, out, Signer(str(folder / "update.key"), folder / "update.crt"), **options)
+        return pack(software, out, Signer(str(folder / "update.key"), folder / "update.crt"), **options)
     except OtaError as error:
         raise BuildError(str(error)) from None
 

@@ -27,7 +27,7 @@ def test_device_boots_to_its_default_target_from_a_verified_root(device):
 def test_kernel_is_locked_down_and_takes_signed_modules_only(device):
     with device() as dut:
         dut.booted(BOOT)
-        assert "[integrity]" in dut.shell("cat /sys/kernel/security/lockdown")
+        assert "[confidentiality]" in dut.shell("cat /sys/kernel/security/lockdown")
         assert dut.shell("modprobe gpio-sim && lsmod | grep -c gpio_sim") == "1"
         dut.shell("cp $(modinfo -n gpio-sim) /run/m.ko; truncate -s -20 /run/m.ko")
         assert "Key was rejected" in dut.shell("rmmod gpio-sim; insmod /run/m.ko", check=False)

@@ -86,7 +86,7 @@ def test_the_kernel_gives_nothing_away_and_takes_nothing_unsigned(dut):
     config = dut.shell("zcat /proc/config.gz")
     assert "CONFIG_MODULE_SIG_FORCE=y" in config
     assert [symbol for symbol in ABSENT if f"CONFIG_{symbol}=y" in config] == []
-    assert "[integrity]" in dut.shell("cd /sys/kernel/security; echo none > lockdown; cat lockdown")
+    assert "[confidentiality]" in dut.shell("cd /sys/kernel/security; echo none > lockdown; cat lockdown")
     dut.shell("modprobe gpio-sim && rmmod gpio_sim")
     dut.shell("cp $(modinfo -n gpio-sim) /run/m.ko && truncate -s -20 /run/m.ko")
     assert "Key was rejected" in dut.shell("insmod /run/m.ko", check=False)

@@ -1,10 +1,12 @@
 """An update goes into the other bank and is confirmed when it is healthy; then nothing older is taken any more."""
 
+import pytest
+
 from device import keys, swu
 from device.tests.updating import (
+    MINUTES,
     NEWER,
     SLOW,
-    UNSEEN,
     confirmed,
     environment,
     inserted,
@@ -14,7 +16,7 @@ from device.tests.updating import (
     status,
 )
 
-pytestmark = UNSEEN
+pytestmark = [pytest.mark.long, MINUTES]
 
 AGAIN = "1.2.0"  # the bench's software once more, under a version that is higher than NEWER
 

@@ -12,9 +12,9 @@ from device import disk, swu
 from device.cache import Run
 from device.tests.updating import (
     BANK_B,
+    MINUTES,
     NEWER,
     SLOW,
-    UNSEEN,
     confirmed,
     inserted,
     installed,
@@ -23,7 +23,7 @@ from device.tests.updating import (
 )
 from ota import packing
 
-pytestmark = UNSEEN
+pytestmark = [pytest.mark.long, MINUTES]
 
 SEED = 2026
 START = "dcu device update /run/medium/update.swu >/run/update.log 2>&1 &"

@@ -7,10 +7,10 @@ import pytest
 
 from device import disk, keys, swu
 from device.cache import Run
-from device.tests.updating import BANK_B, NEWER, SLOW, UNSEEN, environment, offered, status
+from device.tests.updating import BANK_B, MINUTES, NEWER, SLOW, environment, offered, status
 from ota import archive
 
-pytestmark = UNSEEN
+pytestmark = [pytest.mark.long, MINUTES]
 
 SMALL = 1 << 18  # bytes of root: what is refused by its description needs no more
 

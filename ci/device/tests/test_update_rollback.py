@@ -6,8 +6,21 @@ A drop-in also shortens what waits for minutes on a device (docs/bench.md).
 
 import base64
 
+import pytest
+
 from device import swu
-from device.tests.updating import NEWER, SLOW, UNSEEN, came_back, environment, inserted, installed, rebooted, status
+from device.tests.updating import (
+    MINUTES,
+    NEWER,
+    SLOW,
+    came_back,
+    confirmed,
+    environment,
+    inserted,
+    installed,
+    rebooted,
+    status,
+)
 
 
 def dropin(unit, text):
@@ -20,11 +33,17 @@ HANGS = "dm-mod.waitfor=PARTLABEL=nowhere"  # the kernel waits for ever, before 
 NO_COLLECTOR = "systemd.mask=dcu-collector.service " + dropin(
     "dcu-confirm.service", "[Service]\nExecStart=\nExecStart=/usr/bin/dcu device confirm --or-roll-back --wait 20\n"
 )
+CRASHES = dropin("dcu-collector.service", "[Service]\nExecStart=\nExecStart=/bin/false\nRestartSec=1\n")
+STARTS = "/persist/dcu/starts"
+STUMBLES = dropin(
+    "dcu-collector.service",
+    f"[Service]\nExecStartPre=/bin/sh -c 'echo >>{STARTS}; test $$(wc -l <{STARTS}) -gt 2'\nRestartSec=1\n",
+)
 UNDECIDED = "systemd.mask=dcu-confirm.service " + dropin(
     "dcu-trial-deadline.timer", "[Timer]\nOnBootSec=\nOnBootSec=40s\nAccuracySec=1s\n"
 )
 
-pytestmark = UNSEEN
+pytestmark = [pytest.mark.long, MINUTES]
 
 
 def test_update_that_panics_comes_back_after_three_boots(settled):
@@ -69,6 +88,28 @@ def test_update_without_a_collector_rolls_itself_back_with_the_health_reason(set
         dut.expect("slot b, upgrade_available 1, bootcount 1", SLOW)
         dut.expect("slot a, upgrade_available 0", SLOW)
         came_back(dut, "health:collector")
+        settled.nothing_lost(dut)
+
+
+def test_update_whose_collector_crashes_again_and_again_gives_way_at_its_first_boot(settled):
+    with settled.on(swu.release(NEWER, arguments=CRASHES)) as dut:
+        installed(dut)
+        rebooted(dut)
+        dut.expect("slot b, upgrade_available 1, bootcount 1", SLOW)
+        dut.expect("slot a, upgrade_available 0", SLOW)  # half of the time for which the health check would wait
+        came_back(dut, "health:collector")
+        settled.nothing_lost(dut)
+
+
+def test_update_whose_collector_crashes_at_its_first_two_starts_is_confirmed(settled):
+    with settled.on(swu.release(NEWER, arguments=STUMBLES)) as dut:
+        installed(dut)
+        rebooted(dut)
+        dut.expect("slot b, upgrade_available 1, bootcount 1", SLOW)
+        dut.booted(SLOW)
+        shown = confirmed(dut)
+        assert (shown["phase"], shown["slot"], shown["version"]) == ("confirmed", "b", NEWER), shown
+        assert dut.shell(f"wc -l <{STARTS}") == "3"
         settled.nothing_lost(dut)
 
 
