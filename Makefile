@@ -14,6 +14,15 @@ SECONDS_TO_FUZZ ?= 3600
 WORKERS ?= 2
 PIP := pip install -q --disable-pip-version-check
 
+# Debian packages that a list names; asks nobody anything
+define packages
+@command -v apt-get >/dev/null || { echo "make $@ needs a Debian host with apt-get" >&2; exit 1; }
+@test "$$(id -u)" = 0 || { echo "make $@ installs packages: run it as root" >&2; exit 1; }
+@packages=$$(grep -v '^#' $(1)); \
+if test -n "$$(apt-get indextargets 'Created-By: Packages')" && dpkg-query -W $$packages >/dev/null 2>&1; then echo "all there"; \
+else apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$packages; fi
+endef
+
 .PHONY: help
 help: ## Explain each target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
@@ -34,6 +43,10 @@ demo: $(VENV)/ready ## Collect 24 h from 48 secured meters over sockets, compare
 .PHONY: test
 test: $(VENV)/ready ## Run all tests (30 s of fuzzing, the kills and the full disk included)
 	cd app && $(BIN)/pytest
+
+.PHONY: test-deps
+test-deps: ## Install the foreign programs that tests compare ours with, on this Debian host (root; ci/test-packages.txt)
+	$(call packages,ci/test-packages.txt)
 
 .PHONY: lint
 lint: $(VENV)/ready ## ruff, mypy --strict, import-linter
@@ -111,11 +124,7 @@ clean: ## Remove what was built
 
 .PHONY: device-deps
 device-deps: ## Install what the device bench needs on this Debian host (root; ci/device/packages.txt)
-	@command -v apt-get >/dev/null || { echo "make device-deps needs a Debian host with apt-get" >&2; exit 1; }
-	@test "$$(id -u)" = 0 || { echo "make device-deps installs packages: run it as root" >&2; exit 1; }
-	@packages=$$(grep -v '^#' ci/device/packages.txt); \
-	if test -n "$$(apt-get indextargets 'Created-By: Packages')" && dpkg-query -W $$packages >/dev/null 2>&1; then echo "all there"; \
-	else apt-get update -q && apt-get install -q -y --no-install-recommends $$packages; fi
+	$(call packages,ci/device/packages.txt)
 
 .PHONY: device
 device: $(VENV)/ready ## Build the bench's device: U-Boot, kernel, signed banks, disks (docs/bench.md; REFRESH=1: newer packages)

@@ -1,8 +1,8 @@
-"""EAP-PSK (RFC 4764): how a joining device and the coordinator prove a shared key to each other, and its protected channel.
+"""EAP-PSK (RFC 4764): a joining device and the coordinator prove a shared key to each other, and open a channel.
 
-Four messages: ``RandS, IdS`` → ``RandS, RandP, MacP, IdP`` → ``RandS, MacS, channel`` → ``RandS, channel``. The channel is
-``nonce (4) | tag (16) | ciphertext``, EAX over the first 22 bytes of the packet; its plaintext is a byte with result and
-extension flag, and the extension, in which G3 carries the device's address and group key. Packets here are those of
+Four messages: ``RandS, IdS`` → ``RandS, RandP, MacP, IdP`` → ``RandS, MacS, channel`` → ``RandS, channel``. The channel
+is ``nonce (4) | tag (16) | ciphertext``, EAX over the first 22 bytes of the packet; its plaintext is a byte with result
+and extension flag, and the extension, in which G3 carries the device's address and group key. Packets here are those of
 EAP itself; that G3 writes their code shifted by two bits is the business of the frame around them (`lbp`).
 
 Sources: RFC 3748 (packet), RFC 4764 (type 47), "The EAX Mode of Operation" (Bellare, Rogaway, Wagner, 2004).
@@ -43,7 +43,7 @@ class Result(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """An EAP packet. `step` is which of the four messages (0..3) `body` is; None for success and failure, which have none."""
+    """An EAP packet. `step`: which of the four messages (0..3) `body` is; None for success and failure (no body)."""
 
     code: Code
     identifier: int
@@ -318,7 +318,8 @@ class Peer:
             return self._said
         packet = decode(data)
         if packet.step is None:
-            return self._ended(packet)
+            self._ended(packet)
+            return None
         if packet.step == 0:
             said = self._second(packet.identifier, message(packet, Code.REQUEST, 0))
         elif self.state is State.WAITING:

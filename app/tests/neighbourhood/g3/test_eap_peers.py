@@ -19,8 +19,9 @@ OTHER = bytes(range(16))
 SECRET = b"loopback"
 ID = b"meter-01"
 
-needs_eapol_test = pytest.mark.skipif(not shutil.which("eapol_test"), reason="eapol_test is not installed (make test-deps)")
-needs_hostapd = pytest.mark.skipif(not shutil.which("hostapd"), reason="hostapd is not installed (make test-deps)")
+
+def needs(program):
+    return pytest.mark.skipif(not shutil.which(program), reason=f"{program} is not installed (make test-deps)")
 
 
 def dumped(text, name):
@@ -48,13 +49,15 @@ def eapol_test(tmp_path, server, psk=PSK):
         f'network={{\n key_mgmt=WPA-EAP\n eap=PSK\n identity="{ID.decode()}"\n password={psk.hex()}\n}}\n'
     )
     server.start()
-    command = ["eapol_test", "-c", settings, "-a", "127.0.0.1", "-p", str(server.port), "-s", SECRET.decode(), "-t", "15"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    where = f"-a 127.0.0.1 -p {server.port} -s {SECRET.decode()} -t 15".split()
+    done = subprocess.run(
+        ["eapol_test", "-c", settings, *where], capture_output=True, text=True, timeout=60, check=False
+    )
     server.join(30)
     return done.stdout
 
 
-@needs_eapol_test
+@needs("eapol_test")
 def test_eapol_test_joins_our_server_with_the_same_keys(tmp_path):
     server = radius.Server(SECRET, eap_psk.Server(PSK, b"server-1", os.urandom))
     text = eapol_test(tmp_path, server)
@@ -70,7 +73,7 @@ def test_eapol_test_joins_our_server_with_the_same_keys(tmp_path):
     assert dumped(text, "MAC_S") == eap_psk.mac_s(server.eap.keys.ak, server.eap.id_s, server.eap.rand_p)
 
 
-@needs_eapol_test
+@needs("eapol_test")
 def test_eapol_test_with_another_key_is_refused_by_our_server(tmp_path):
     server = radius.Server(SECRET, eap_psk.Server(PSK, b"server-1", os.urandom))
     text = eapol_test(tmp_path, server, OTHER)
@@ -108,7 +111,7 @@ def hostapd(tmp_path):
         process.wait(10)
 
 
-@needs_hostapd
+@needs("hostapd")
 def test_our_device_joins_hostapd_with_the_same_keys(hostapd):
     port, stopped = hostapd
     peer = eap_psk.Peer(PSK, ID, os.urandom)
@@ -123,7 +126,7 @@ def test_our_device_joins_hostapd_with_the_same_keys(hostapd):
     assert peer.id_s == b"server-of-hostapd"
 
 
-@needs_hostapd
+@needs("hostapd")
 def test_our_device_with_another_key_is_refused_by_hostapd(hostapd):
     port, _ = hostapd
     peer = eap_psk.Peer(OTHER, ID, os.urandom)
