@@ -10,7 +10,7 @@ LAYERS := $(CURDIR)/.venv-layers/bin/python -m layers
 LAYER_PYTHON ?= /usr/bin/python3
 KAS_WORK_DIR ?= $(CURDIR)
 METERS ?= 48
-SECONDS_TO_FUZZ ?= 3600
+INPUTS ?= 10000000
 WORKERS ?= 2
 PIP := pip install -q --disable-pip-version-check
 
@@ -64,8 +64,8 @@ bench: $(VENV)/ready .venv-bench/ready ## Measure against the peers in one run; 
 	@touch $@
 
 .PHONY: fuzz
-fuzz: $(VENV)/ready ## Fuzz every parser until Ctrl-C (SECONDS_TO_FUZZ=N: for so long)
-	cd app && $(BIN)/python -m tests.fuzz --seconds $(SECONDS_TO_FUZZ)
+fuzz: $(VENV)/ready ## Fuzz every parser with 10 million inputs each (INPUTS=N; SECONDS_TO_FUZZ=N: no longer; goes on where it was stopped)
+	cd app && $(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(if $(SECONDS_TO_FUZZ),--seconds $(SECONDS_TO_FUZZ)) --figures build/fuzz/figures.json
 
 .PHONY: interop
 interop: $(VENV)/ready ## Read a jDLMS meter with our client, and our meter with gurux-dlms and the Gurux Java library (needs Java and Maven)

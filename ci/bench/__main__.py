@@ -47,7 +47,8 @@ def sessions() -> list[Row]:
 
 
 def framing() -> list[Row]:
-    targets = {("HDLC parse", GURUX): 50.0, ("HDLC parse", U9N): 20.0, ("HDLC build", U9N): 20.0}
+    least = {GURUX: 50.0, U9N: 20.0}
+    targets = {(f"HDLC {what}", peer): least[peer] for what in ("parse", "build") for peer in least}
     return [
         Row(
             timing.name,

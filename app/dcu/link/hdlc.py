@@ -25,6 +25,7 @@ LLC_RESPONSE = b"\xe6\xe7\x00"  # server to client
 
 _GOOD = 0x1D0F  # what the CRC leaves behind over data and its own check sequence
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_INVERTED = bytes(byte ^ 0xFF for byte in _MIRRORED)
 
 
 class Kind(Enum):
@@ -115,21 +116,19 @@ class Skipped:
 def fcs(data: bytes) -> bytes:
     """The check sequence of `data` as it goes on the wire: CRC-16/X.25, low byte first."""
     # binascii has the CRC of the same polynomial, bits the other way round: 45 times faster than a table in Python
-    return (crc_hqx(data.translate(_MIRRORED), 0xFFFF) ^ 0xFFFF).to_bytes(2, "big").translate(_MIRRORED)
+    state = crc_hqx(data.translate(_MIRRORED), 0xFFFF)
+    return b"%c%c" % (_INVERTED[state >> 8], _INVERTED[state & 0xFF])
 
 
 def encode(frame: Frame) -> bytes:
     """Return `frame` as it goes on the wire, flags included. Raises ValueError for what does not fit."""
-    addresses = frame.destination.encode() + frame.source.encode()
     information = frame.information
-    size = 2 + len(addresses) + 1 + 2 + (len(information) + 2 if information else 0)
-    if size > MAX_LENGTH:
-        raise ValueError(f"HDLC frame of {size} bytes, at most {MAX_LENGTH}")
-    start = 0xA000 | frame.segmented << 11 | size
-    body = b"%c%c%b%c" % (start >> 8, start & 0xFF, addresses, frame.control.encode())
-    if information:
-        body = b"%b%b%b" % (body, fcs(body), information)
-    return b"\x7e%b%b\x7e" % (body, fcs(body))
+    head = _head(frame.destination, frame.source, frame.control, frame.segmented, len(information))
+    if not information:
+        return b"%b\x7e" % head
+    # the header's check sequence leaves the same state behind whatever the header was: its bytes need no second look
+    state = crc_hqx(information.translate(_MIRRORED), _GOOD)
+    return b"%b%b%c%c\x7e" % (head, information, _INVERTED[state >> 8], _INVERTED[state & 0xFF])
 
 
 def notification(
@@ -210,35 +209,49 @@ class Decoder:
         self.damage += 1
 
 
-_Header = tuple[int, int, Address, Address, Control]
-"""Size of the whole frame, flags not counted; end of format, addresses and control; destination, source, control."""
+@lru_cache(1024)  # a station counts to 8 in both directions, and most of its frames are full or empty
+def _head(destination: Address, source: Address, control: Control, segmented: bool, length: int) -> bytes:
+    """A frame's opening flag, header and check sequence before `length` bytes of information."""
+    addresses = destination.encode() + source.encode()
+    size = 2 + len(addresses) + 1 + 2 + (length + 2 if length else 0)
+    if size > MAX_LENGTH:
+        raise ValueError(f"HDLC frame of {size} bytes, at most {MAX_LENGTH}")
+    start = 0xA000 | segmented << 11 | size
+    header = b"%c%c%b%c" % (start >> 8, start & 0xFF, addresses, control.encode())
+    return b"\x7e%b%b" % (header, fcs(header))
+
+
+_Header = tuple[int, Address, Address, Control]
+"""Size of the whole frame, flags not counted; destination, source, control."""
 
 
 def _examine(buffer: bytes | bytearray, at: int, inspect: bool) -> Frame | str | None:
     """Read the frame at `at`, behind its flag: the frame, or why there is none ("": two flags), or None: wait."""
-    header = _header(buffer, at)
-    if not isinstance(header, tuple):
+    end = _header_end(buffer, at)
+    if not isinstance(end, int):
+        return end
+    header = _header(bytes(buffer[at:end]))
+    if isinstance(header, str):
         return header
-    size, end, destination, source, control = header
-    have = len(buffer) - at
-    bare = size == end + 2
+    size, destination, source, control = header
+    bare = size == end - at + 2
     fault = ""
     state = 0xFFFF
     if not bare:
         end += 2
-        if have < end:
+        if len(buffer) < end:
             return None
-        # the CRC runs on through the header's own check sequence, which leaves the state that a good one always does
-        if crc_hqx(buffer[at : at + end].translate(_MIRRORED), state) != _GOOD:
+        if not _holds(bytes(buffer[at:end])):
             if not inspect:
                 return "hcs"
             fault = "HCS"
+        # the CRC runs on through the header's own check sequence, which leaves the state that a good one always does
         state = _GOOD
-    if have < size + 1:
+    if len(buffer) <= at + size:
         return None
     if buffer[at + size] != FLAG:
         return "flag"
-    rest = bytes(buffer[at if bare else at + end : at + size])
+    rest = bytes(buffer[at if bare else end : at + size])
     if not fault and crc_hqx(rest.translate(_MIRRORED), state) != _GOOD:
         if not inspect:
             return "fcs"
@@ -246,8 +259,8 @@ def _examine(buffer: bytes | bytearray, at: int, inspect: bool) -> Frame | str |
     return Frame(destination, source, control, b"" if bare else rest[:-2], bool(buffer[at] & 0x08), fault)
 
 
-def _header(buffer: bytes | bytearray, at: int) -> _Header | str | None:
-    """Read format, addresses and control at `at`; answers like `_examine`."""
+def _header_end(buffer: bytes | bytearray, at: int) -> int | str | None:
+    """Where format, addresses and control end that begin at `at`; answers like `_examine`."""
     have = len(buffer) - at
     if not have:
         return None
@@ -259,16 +272,26 @@ def _header(buffer: bytes | bytearray, at: int) -> _Header | str | None:
     end = _address_end(buffer, middle) if middle > 0 else middle
     if end <= 0:
         return "address" if end else None
-    if len(buffer) <= end:
-        return None
-    control = _CONTROLS[buffer[end]]
+    return end + 1 if len(buffer) > end else None
+
+
+@lru_cache(1024)  # a line has few stations, and what they say has few beginnings
+def _header(raw: bytes) -> _Header | str:
+    """Read format, addresses and control."""
+    control = _CONTROLS[raw[-1]]
     if control is None:
         return "control"
-    destination, source = _address(bytes(buffer[at + 2 : middle])), _address(bytes(buffer[middle:end]))
-    size, end = buffer[at] << 8 & 0x700 | buffer[at + 1], end + 1 - at
-    if size != end + 2 and size < end + 5:
+    size = raw[0] << 8 & 0x700 | raw[1]
+    if size != len(raw) + 2 and size < len(raw) + 5:
         return "length"  # neither without information (FCS alone) nor with (HCS, one byte at least, FCS)
-    return size, end, destination, source, control
+    middle = _address_end(raw, 2)
+    return size, _address(raw[2:middle]), _address(raw[middle:-1]), control
+
+
+@lru_cache(1024)
+def _holds(raw: bytes) -> bool:
+    """Whether a header fits the check sequence at its end."""
+    return crc_hqx(raw.translate(_MIRRORED), 0xFFFF) == _GOOD
 
 
 def _address_end(buffer: bytes | bytearray, at: int) -> int:
@@ -287,7 +310,6 @@ def _address_end(buffer: bytes | bytearray, at: int) -> int:
     return at + 4 if buffer[at + 3] & 1 else -1
 
 
-@lru_cache(1024)  # a line has few stations, and each frame names two of them
 def _address(raw: bytes) -> Address:
     if len(raw) == 1:
         return Address(raw[0] >> 1)

@@ -5,6 +5,9 @@ parser answers in a way not seen before (another type of result, another error m
 leads the search into the parser without instrumenting it. A finding is: an exception that is not the target's to raise,
 processor time or memory beyond what is allowed for the input's length, or no end at all. Everything follows from the
 seed number: the same number makes the same inputs in the same order.
+
+Ten million inputs a parser are wanted, so nothing is done for each that can be done for many: time is taken, and the
+alarm set, for a batch; only where a batch took longer than one input may is each of its inputs looked at by itself.
 """
 
 import hashlib
@@ -12,20 +15,26 @@ import re
 import signal
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from types import FrameType
+from typing import TypeVar
 
 from dcu.errors import DecodeError
+
+T = TypeVar("T")
 
 SECONDS = 0.02  # allowed to any input …
 SECONDS_A_BYTE = 10e-6  # … and on top for each byte of it: several times what our slowest parser takes
 MEMORY = 1 << 20  # the same for memory: a dataclass or a tuple for each byte is about 200 bytes
 MEMORY_A_BYTE = 512
 HANG = 4.0  # seconds of processor time after which there will be no end
+BATCH = 64  # inputs at most that are timed together
+WEIGHED = 256  # of so many inputs one has its memory measured, and every long one
 CORPUS = 400  # inputs kept as seeds
 SWOLLEN = 1 << 16  # what a mutation may blow an input up to: the longest APDU that a frame can carry
 
@@ -90,26 +99,58 @@ class Fuzzer:
     def __init__(self, target: Target, seed: int) -> None:
         self.target = target
         self.runs = 0
+        self.rate = 1.0  # inputs a second, lately
         self.outcomes: set[str] = set()
         self._random = Random(f"{seed}/{target.name}")
         self._corpus = list(target.seeds) or [b""]
         self._waiting = list(target.seeds)  # each is tried as it is, first
+        self._size = BATCH
         self._mutate = Mutator(self._random, (*INTERESTING, *target.tokens), target.longest)
 
     def run(self, seconds: float = float("inf"), runs: int = 1 << 62) -> Finding | None:
         """Search for so long, or so many inputs, or until something is found."""
         deadline = time.monotonic() + seconds
         last = self.runs + runs
-        while self.runs < last and time.monotonic() < deadline:
-            data = self._waiting.pop() if self._waiting else self._mutate(self._corpus)
-            self.runs += 1
-            outcome, finding = examine(self.target, data, weigh=self.runs % 64 == 0 or len(data) > SWOLLEN // 2)
-            if finding is not None:
-                return minimised(self.target, finding)
-            if outcome not in self.outcomes and len(self._corpus) < CORPUS:
-                self.outcomes.add(outcome)
-                self._corpus.append(data)
+        with _alarm():
+            while self.runs < last and time.monotonic() < deadline:
+                finding = self._batch(min(self._size, last - self.runs))
+                if finding is not None:
+                    return minimised(self.target, finding)
         return None
+
+    def _batch(self, size: int) -> Finding | None:
+        """Try so many inputs, timed together."""
+        target, parse, allowed = self.target, self.target.parse, self.target.allowed
+        weighed = -self.runs % WEIGHED  # which of them is
+        batch: list[bytes] = []
+        ended = True
+        started = time.process_time()
+        try:
+            signal.setitimer(signal.ITIMER_PROF, HANG)
+            for _ in range(size):
+                data = self._waiting.pop() if self._waiting else self._mutate(self._corpus)
+                batch.append(data)
+                try:
+                    outcome = _shape(parse(data))
+                except allowed as error:
+                    outcome = _complaint(error)
+                if outcome not in self.outcomes and len(self._corpus) < CORPUS:
+                    self.outcomes.add(outcome)
+                    self._corpus.append(data)
+        except Hang:
+            ended = False
+        except Exception as error:
+            return _escaped(target, data, error)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            self.runs += len(batch)
+        spent = time.process_time() - started
+        if ended and spent <= target.seconds:
+            self._size = BATCH if spent < target.seconds / 4 else size
+            batch = [data for at, data in enumerate(batch) if at == weighed or len(data) > SWOLLEN // 2]
+        else:  # one of them, or all together
+            self._size = max(1, size // 2)
+        return next((finding for data in batch if (finding := examine(target, data)[1])), None)
 
 
 def examine(target: Target, data: bytes, *, weigh: bool = True) -> tuple[str, Finding | None]:
@@ -129,16 +170,20 @@ def examine(target: Target, data: bytes, *, weigh: bool = True) -> tuple[str, Fi
 def _attempt(target: Target, data: bytes) -> tuple[str, Finding | None, float]:
     started = time.process_time()
     try:
-        with _no_longer_than(HANG):
+        with _alarm(HANG):
             outcome = _shape(target.parse(data))
     except target.allowed as error:
-        outcome = f"! {type(error).__name__}: {_normal(str(error))}"
+        outcome = _complaint(error)
     except Hang:
         return "", Finding(target.name, "hang", f"no end after {HANG:g} s of processor time", data), HANG
     except Exception as error:
-        why = f"{type(error).__name__} escaped ({_where(error)}): {str(error)[:200]}"
-        return "", Finding(target.name, type(error).__name__, why, data), 0.0
+        return "", _escaped(target, data, error), 0.0
     return outcome, None, time.process_time() - started
+
+
+def _escaped(target: Target, data: bytes, error: Exception) -> Finding:
+    why = f"{type(error).__name__} escaped ({_where(error)}): {str(error)[:200]}"
+    return Finding(target.name, type(error).__name__, why, data)
 
 
 def _weighed(target: Target, data: bytes) -> Finding | None:
@@ -182,7 +227,7 @@ class Mutator:
     """Makes inputs out of others."""
 
     def __init__(self, random: Random, tokens: tuple[bytes, ...], longest: int) -> None:
-        self._random = random
+        self._random = random.random
         self._tokens = tokens
         self._longest = longest
         self._ways = (
@@ -200,37 +245,39 @@ class Mutator:
         )
 
     def __call__(self, corpus: list[bytes]) -> bytes:
-        random = self._random
-        data = random.choice(corpus)
-        for _ in range(random.choice((1, 1, 1, 2, 2, 3, 5, 8))):
-            data = random.choice(self._ways)(data, corpus)
-        if random.random() < 0.002:
+        data = self._one(corpus)
+        for _ in range(self._one((1, 1, 1, 2, 2, 3, 5, 8))):
+            data = self._one(self._ways)(data, corpus)
+        if self._random() < 0.002:
             data = self._swell(data)
         return data[: self._longest]
 
-    def _at(self, data: bytes) -> int:
-        return self._random.randrange(len(data) + 1)
+    def _below(self, end: int) -> int:
+        return int(self._random() * end)  # four times as fast as randrange
+
+    def _one(self, among: Sequence[T]) -> T:
+        return among[int(self._random() * len(among))]
 
     def _part(self, data: bytes) -> tuple[int, int]:
-        start = self._at(data)
-        return start, min(len(data), start + self._random.choice((1, 1, 2, 3, 4, 8, 16, 64)))
+        start = self._below(len(data) + 1)
+        return start, min(len(data), start + self._one((1, 1, 2, 3, 4, 8, 16, 64)))
 
     def _flip(self, data: bytes, corpus: list[bytes]) -> bytes:
         if not data:
             return data
-        at = self._random.randrange(len(data))
-        return data[:at] + bytes((data[at] ^ 1 << self._random.randrange(8),)) + data[at + 1 :]
+        at = self._below(len(data))
+        return b"%b%c%b" % (data[:at], data[at] ^ 1 << self._below(8), data[at + 1 :])
 
     def _set(self, data: bytes, corpus: list[bytes]) -> bytes:
-        at = self._at(data)
-        return data[:at] + bytes((self._random.randrange(256),)) + data[at + 1 :]
+        at = self._below(len(data) + 1)
+        return b"%b%c%b" % (data[:at], self._below(256), data[at + 1 :])
 
     def _insert(self, data: bytes, corpus: list[bytes]) -> bytes:
-        at = self._at(data)
-        return data[:at] + self._random.choice(self._tokens) + data[at:]
+        at = self._below(len(data) + 1)
+        return data[:at] + self._one(self._tokens) + data[at:]
 
     def _replace(self, data: bytes, corpus: list[bytes]) -> bytes:
-        at, token = self._at(data), self._random.choice(self._tokens)
+        at, token = self._below(len(data) + 1), self._one(self._tokens)
         return data[:at] + token + data[at + len(token) :]
 
     def _remove(self, data: bytes, corpus: list[bytes]) -> bytes:
@@ -239,28 +286,32 @@ class Mutator:
 
     def _repeat(self, data: bytes, corpus: list[bytes]) -> bytes:
         start, end = self._part(data)
-        return data[:end] + data[start:end] * self._random.choice((1, 1, 2, 8)) + data[end:]
+        return data[:end] + data[start:end] * self._one((1, 1, 2, 8)) + data[end:]
 
     def _truncate(self, data: bytes, corpus: list[bytes]) -> bytes:
-        return data[: self._at(data)]
+        return data[: self._below(len(data) + 1)]
 
     def _splice(self, data: bytes, corpus: list[bytes]) -> bytes:
-        other = self._random.choice(corpus)
-        return data[: self._at(data)] + other[self._at(other) :]
+        other = self._one(corpus)
+        return data[: self._below(len(data) + 1)] + other[self._below(len(other) + 1) :]
 
     def _count(self, data: bytes, corpus: list[bytes]) -> bytes:
         """Make a byte, perhaps a length or a count, one more or one less, or what it covers."""
         if not data:
             return data
-        at = self._random.randrange(len(data))
-        value = self._random.choice((data[at] + 1, data[at] - 1, len(data) - at - 1, len(data), data[at] * 2))
-        return data[:at] + bytes((value & 0xFF,)) + data[at + 1 :]
+        at = self._below(len(data))
+        value = self._one((data[at] + 1, data[at] - 1, len(data) - at - 1, len(data), data[at] * 2))
+        return b"%b%c%b" % (data[:at], value & 0xFF, data[at + 1 :])
 
     def _swell(self, data: bytes) -> bytes:
         """Say one part again and again: what is not linear in its input shows here."""
         start, end = self._part(data)
-        part = data[start:end] or self._random.choice(self._tokens)
-        return data[:end] + part * (self._random.choice((1 << 10, 1 << 12, self._longest)) // len(part)) + data[end:]
+        part = data[start:end] or self._one(self._tokens)
+        return data[:end] + part * (self._one((1 << 10, 1 << 12, self._longest)) // len(part)) + data[end:]
+
+
+def _complaint(error: Exception) -> str:
+    return f"! {type(error).__name__}: {_normal(str(error))}"
 
 
 def _shape(result: object) -> str:
@@ -272,6 +323,7 @@ def _shape(result: object) -> str:
     return _normal(str(result)) if result is None or isinstance(result, bool | str) else type(result).__name__
 
 
+@lru_cache(1 << 14)  # mostly the same complaints; in many runs they take most of the time
 def _normal(text: str) -> str:
     """A message without what it quotes of the input: numbers, hex, quoted text."""
     return _QUOTED.sub("#", text)[:120]
@@ -288,8 +340,8 @@ def _where(error: BaseException) -> str:
 
 
 @contextmanager
-def _no_longer_than(seconds: float):
-    """Raise Hang in here after so much processor time. SIGPROF: the test runner's own time-out has SIGALRM."""
+def _alarm(seconds: float = 0) -> Iterator[None]:
+    """In here SIGPROF raises Hang, when a timer or the processor time is up; SIGALRM is the test runner's."""
 
     def ring(number: int, frame: FrameType | None) -> None:
         raise Hang
