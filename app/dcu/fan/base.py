@@ -193,9 +193,12 @@ class Vault(Protocol):
     async def remember(self, notes: bytes) -> None: ...
 
     async def reserve(self, count: int, key: Secret) -> range | None:
-        """Take `count` frame counters under `key` for good; None where no floor is known: the key must be given up."""
+        """Take `count` frame counters under `key` for good.
+
+        None where no floor is known, or none are left: the key must be given up.
+        """
         ...
 
     async def begin(self, floor: int, key: Secret) -> None:
-        """Frame counters under `key`, which was never used by us above `floor`, start there."""
+        """Frame counters under `key` go on at `floor`, or above what is known: nothing was used from there on."""
         ...
