@@ -1,4 +1,4 @@
-"""A G3 modem out of a script, at the end of an in-memory line: it does what the interface promises, or what a test bends.
+"""A G3 modem out of a script, at the end of an in-memory line: it does as the interface promises, or as a test bends.
 
 It keeps what a real one keeps (keys, addresses, frame counter, who joined) and loses all of it in a reboot. It speaks
 through the driver's own codec, whose bytes `test_messages` holds; the emulator in `neighbourhood` has another one.
@@ -75,12 +75,12 @@ class ScriptedModem:
         self.counts = Counter()
         self.bend = lambda report: None
         self.spoil = lambda wire: [wire]  # of the bytes to the host: in pieces, bent
-        self.on_data = lambda modem, handle, packet: modem.confirm(handle)
+        self.deliver = lambda modem, handle, packet: modem.confirm(handle)
         self.log = []  # every request, in order
         self.frame_counters = []  # every (key, counter) that a frame was secured with
         self.dead = False
         self.slow = 0.0
-        self.next_counter = None
+        self.saying = set()
         self.power_up()
 
     def power_up(self):
@@ -116,7 +116,7 @@ class ScriptedModem:
         if not self.ready and not isinstance(request, requests.Initialise):
             await self.say(reports.ModemStatus(1, request.COMMAND))
             return
-        await getattr(self, f"on_{type(request).__name__}", self.unknown)(request)
+        await getattr(self, f"on_{type(request).__name__.lower()}", self.unknown)(request)
 
     async def say(self, report):
         bent = self.bend(report)
@@ -127,7 +127,9 @@ class ScriptedModem:
                     await self.stream.write(piece)
 
     def soon(self, report):
-        asyncio.ensure_future(self.say(report))
+        task = asyncio.ensure_future(self.say(report))
+        self.saying.add(task)
+        task.add_done_callback(self.saying.discard)
 
     def secured(self):
         """A frame goes out: a nonce is spent."""
@@ -139,28 +141,28 @@ class ScriptedModem:
     async def unknown(self, request):
         await self.say(reports.ModemStatus(2, request.COMMAND))
 
-    async def on_Initialise(self, request):
+    async def on_initialise(self, request):
         self.power_up()
         self.pib = {Adp.SOFT_VERSION: b"\x01\x02\x03\x04\x05\x06"}
         await asyncio.sleep(0.1)
         self.ready = True
         await self.say(reports.ModemStatus(0, request.COMMAND))
 
-    async def on_Reset(self, request):
+    async def on_reset(self, request):
         self.started = False
         await self.say(reports.ResetConfirm(0))
 
-    async def on_Set(self, request):
+    async def on_set(self, request):
         if request.attribute == Adp.ACTIVE_KEY_INDEX:
             self.active = request.value[0]
         self.pib[request.attribute] = request.value
         await self.say(reports.SetConfirm(0, request.attribute, request.index))
 
-    async def on_Get(self, request):
+    async def on_get(self, request):
         table = {Adp.ROUTING_TABLE: self.routes}.get(request.attribute)
         await self.answer(reports.GetConfirm, request, table)
 
-    async def on_MacGet(self, request):
+    async def on_macget(self, request):
         table = {
             Mac.NEIGHBOUR_TABLE: self.neighbours,
             Mac.FRAME_COUNTER: [self.counter.to_bytes(4, "big")],
@@ -176,14 +178,14 @@ class ScriptedModem:
         value = table[request.index] if found else b""
         await self.say(kind(0 if found else 0xA7, request.attribute, request.index, value))
 
-    async def on_MacSet(self, request):
+    async def on_macset(self, request):
         if request.attribute == Mac.FRAME_COUNTER:
             self.counter = int.from_bytes(request.value, "big")
         elif request.attribute == Mac.KEY_TABLE:
             self.keys[request.index] = request.value
         await self.say(reports.MacSetConfirm(0, request.attribute, request.index))
 
-    async def on_LbpSet(self, request):
+    async def on_lbpset(self, request):
         match request.attribute:
             case Lbp.PSK:
                 self.psk = request.value
@@ -194,37 +196,37 @@ class ScriptedModem:
                 self.rekey_key = request.value
         await self.say(reports.LbpSetConfirm(0, request.attribute, request.index))
 
-    async def on_StartNetwork(self, request):
+    async def on_startnetwork(self, request):
         self.started = True
         self.pib["pan"] = request.pan.to_bytes(2, "big")
         self.secured()
         await self.say(reports.StartConfirm(0))
 
-    async def on_AssignShort(self, request):
+    async def on_assignshort(self, request):
         if request.short != requests.DECLINED:
             self.assigned[request.eui64] = request.short
             self.secured()
             await self.say(reports.JoinComplete(request.eui64, request.short))
 
-    async def on_Data(self, request):
+    async def on_data(self, request):
         self.secured()
-        self.on_data(self, request.handle, request.packet)
+        self.deliver(self, request.handle, request.packet)
 
-    async def on_Kick(self, request):
+    async def on_kick(self, request):
         self.secured()
 
-    async def on_Rekey(self, request):
+    async def on_rekey(self, request):
         self.secured()
         await self.say(reports.JoinComplete(request.eui64, request.short))
 
-    async def on_RekeyPhase(self, request):
+    async def on_rekeyphase(self, request):
         self.rekeying = request.start
 
-    async def on_ActivateKey(self, request):
+    async def on_activatekey(self, request):
         self.active = 1 - self.active
         self.keys[self.active] = self.rekey_key
 
-    async def on_DiscoverPath(self, request):
+    async def on_discoverpath(self, request):
         there = tuple(reports.Hop(short, 0, 5, 0, 0, 0) for short in (1, 2, request.destination))
         await self.say(reports.PathConfirm(0, request.destination, 0, request.metric, (there, there)))
 

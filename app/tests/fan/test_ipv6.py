@@ -21,7 +21,7 @@ def test_an_address_is_that_of_its_pan_and_short_address():
 
 
 def test_a_packet_is_byte_exact():
-    """The published example of RFC 768's sum over IPv6 (RFC 8200, 8.1), reckoned by hand: header, ports, length, sum."""
+    """RFC 768's sum over the pseudo-header of RFC 8200, 8.1, reckoned word by word."""
     packet = ipv6.encode(Datagram(HERE, THERE, 0xF0B1, 4059, b"\x00\x01\x00\x02"))
     assert packet.hex() == (
         "60000000000c1140" + HERE.hex() + THERE.hex() + "f0b10fdb000c" + f"{_by_hand():04x}" + "00010002"

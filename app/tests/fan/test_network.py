@@ -47,13 +47,13 @@ async def test_the_group_key_and_its_counters_are_kept_before_the_modem_is_given
 async def test_a_registered_meter_joins_with_an_address_that_was_noted_before():
     async with rig() as street:
         noted = []
-        assign = street.modem.on_AssignShort
+        assign = street.modem.on_assignshort
 
         async def watched(request):
             noted.append(street.network.plan.restored(street.vault.notes, PAN).short(request.eui64) == request.short)
             await assign(request)
 
-        street.modem.on_AssignShort = watched
+        street.modem.on_assignshort = watched
         await street.joined(1, 2)
         assert noted == [True, True]
         first, second = street.modem.assigned[eui(1)], street.modem.assigned[eui(2)]
@@ -110,7 +110,7 @@ async def test_datagrams_go_both_ways_and_to_whom_they_are_for():
             short = ipv6.short_address(datagram.destination, PAN)
             modem.from_device(short, b"re: " + datagram.payload, to=datagram.source_port)
 
-        street.modem.on_data = answer
+        street.modem.deliver = answer
         one, two = await street.network.datagram(eui(1)), await street.network.datagram(eui(2))
         await one.send(b"to one")
         await two.send(b"to two")
@@ -131,7 +131,7 @@ async def test_what_a_meter_says_unasked_goes_to_the_listener():
 async def test_no_route_is_said_at_once_and_no_meter_without_an_address_is_tried():
     async with rig() as street:
         await street.joined(1)
-        street.modem.on_data = lambda modem, handle, packet: modem.confirm(handle, 0xA5)
+        street.modem.deliver = lambda modem, handle, packet: modem.confirm(handle, 0xA5)
         endpoint = await street.network.datagram(eui(1))
         with pytest.raises(Unreachable, match="ROUTE_ERROR"):
             await endpoint.send(b"?")
@@ -143,11 +143,11 @@ async def test_a_busy_modem_is_tried_again_and_a_full_one_waited_for():
     async with rig(window=2) as street:
         await street.joined(1)
         loop, statuses = asyncio.get_running_loop(), [0xB3, 0xB4, 0xA6, 0]
-        street.modem.on_data = lambda modem, handle, packet: modem.confirm(handle, statuses.pop(0))
+        street.modem.deliver = lambda modem, handle, packet: modem.confirm(handle, statuses.pop(0))
         endpoint = await street.network.datagram(eui(1))
         await endpoint.send(b"x")
         assert statuses == []
-        street.modem.on_data = lambda modem, handle, packet: modem.confirm(handle)
+        street.modem.deliver = lambda modem, handle, packet: modem.confirm(handle)
         street.modem.soon(reports.BufferIndication(0))
         await asyncio.sleep(0.1)
         began = loop.time()
@@ -175,7 +175,7 @@ async def test_at_most_the_window_is_under_way_in_the_order_of_coming():
 
             asyncio.get_running_loop().call_later(1, done)
 
-        street.modem.on_data = slow
+        street.modem.deliver = slow
         endpoint = await street.network.datagram(eui(1))
         await asyncio.gather(*(endpoint.send(b"%d" % number) for number in range(6)))
         assert most == [2]
@@ -186,12 +186,12 @@ async def test_a_lost_confirm_costs_patience_and_an_answer_is_as_good():
     async with rig(confirm=20.0) as street:
         await street.joined(1)
         short, loop = street.modem.assigned[eui(1)], asyncio.get_running_loop()
-        street.modem.on_data = lambda modem, handle, packet: None
+        street.modem.deliver = lambda modem, handle, packet: None
         endpoint = await street.network.datagram(eui(1))
         began = loop.time()
         await endpoint.send(b"x")
         assert loop.time() - began == pytest.approx(20, abs=0.1)
-        street.modem.on_data = lambda modem, handle, packet: modem.from_device(short, b"y")
+        street.modem.deliver = lambda modem, handle, packet: modem.from_device(short, b"y")
         began = loop.time()
         await endpoint.send(b"x")
         assert loop.time() - began < 1

@@ -64,13 +64,13 @@ async def test_a_lost_confirm_is_asked_again_and_a_deaf_meter_holds_the_change_b
 async def test_a_reboot_in_the_middle_goes_on_where_it_was():
     async with rig() as street:
         await street.joined(1, 2, 3)
-        rekey = street.modem.on_Rekey
+        rekey = street.modem.on_rekey
 
         async def once(request):
-            street.modem.on_Rekey = rekey
+            street.modem.on_rekey = rekey
             street.modem.reboot()
 
-        street.modem.on_Rekey = once
+        street.modem.on_rekey = once
         with pytest.raises(LinkError):
             await street.network.rekey()
     async with rig(vault=street.vault) as again:
@@ -83,13 +83,13 @@ async def test_nobody_joins_while_the_server_would_give_him_no_address():
     async with rig() as street:
         await street.joined(1)
         hold = asyncio.Event()
-        rekey = street.modem.on_Rekey
+        rekey = street.modem.on_rekey
 
         async def held(request):
             await hold.wait()
             await rekey(request)
 
-        street.modem.on_Rekey = held
+        street.modem.on_rekey = held
         changing = asyncio.ensure_future(street.network.rekey())
         await asyncio.sleep(1)
         street.network.admission.requested(eui(2))

@@ -38,7 +38,7 @@ async def test_nothing_acknowledged_is_lost_in_a_storm(seed):
             modem.confirm(handle)
             modem.from_device(ipv6.short_address(datagram.destination, PAN), datagram.payload)
 
-        modem.bend, modem.spoil, modem.on_data = bend, spoil, deliver
+        modem.bend, modem.spoil, modem.deliver = bend, spoil, deliver
 
         async def reboots():
             while True:
