@@ -8,19 +8,38 @@ costs one test a frame. What an application datagram is (GET, PUSH…) only thos
 
 import json
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neighbourhood.g3.channel import Transmission
 
 Event = dict[str, Any]
 Sink = Callable[[Event], None]
 
 
+class Tag:
+    """What the trace knows of a message, on all its hops. origin: a device's number; final: short address, or None.
+
+    kind None: it is an application's packet, and `kind_of` will tell. data: the packet, or what an LBP message holds.
+    """
+
+    __slots__ = ("data", "final", "kind", "layers", "origin")
+
+    def __init__(self, origin: int, final: int | None, kind: str | None, data: bytes = b"") -> None:
+        self.origin = origin
+        self.final = final
+        self.kind = kind
+        self.data = data
+        self.layers: list[Any] | None = None
+
+
 class Trace:
     """Hands every event to every sink. `wanted`: anybody listens; bytes, layers: frames carry their `bytes`, `layers`.
 
-    kind_of: a UDP payload and whether it goes to the coordinator → its kind; layers_of: a UDP payload → its layers.
+    kind_of: an IPv6 packet → its kind; layers_of: an IPv6 packet → its layers; number_of: a short address → a device.
     """
 
-    __slots__ = ("_sinks", "bytes", "frames", "kind_of", "layers", "layers_of", "wanted")
+    __slots__ = ("_sinks", "bytes", "frames", "kind_of", "layers", "layers_of", "number_of", "wanted")
 
     def __init__(self, *sinks: Sink, bytes_too: bool = False, layers_too: bool = False) -> None:
         self._sinks = list(sinks)
@@ -28,8 +47,9 @@ class Trace:
         self.bytes = bytes_too
         self.layers = layers_too
         self.frames = 0
-        self.kind_of: Callable[[bytes, bool], str] | None = None
+        self.kind_of: Callable[[bytes], str] = lambda packet: "DATA"
         self.layers_of: Callable[[bytes], list[Any]] | None = None
+        self.number_of: Callable[[int], int | None] = lambda short: None
 
     def listen(self, sink: Sink) -> None:
         self._sinks.append(sink)
@@ -41,11 +61,37 @@ class Trace:
 
     def emit(self, e: str, t: float, **fields: Any) -> None:
         if self.wanted:
-            self.pass_on({"t": round(t, 6), "e": e, **fields})
+            self._pass_on({"t": round(t, 6), "e": e, **fields})
 
-    def pass_on(self, event: Event) -> None:
+    def frame(self, sent: "Transmission", got: list[int], attenuation: list[float], lost: str | None) -> None:
+        """A frame is over: the channel's report."""
+        if not self.wanted:
+            return
+        self.frames += 1
+        tag: Tag = sent.tag
+        if tag.kind is None:
+            tag.kind = self.kind_of(tag.data)
+        event: Event = {
+            "t": round(sent.start, 6), "e": "frame", "id": self.frames, "src": sent.sender,
+            "dst": sent.target if sent.target != sent.sender else None, "kind": tag.kind if sent.raw else "ACK",
+            "d": round(sent.end - sent.start, 6), "mod": sent.modulation.name, "n": sent.length or ACK_BYTES,
+            "got": got, "att": [round(loss, 1) for loss in attenuation], "lost": lost,
+            "orig": tag.origin, "final": None if tag.final is None else self.number_of(tag.final),
+        }  # fmt: skip
+        if self.bytes:
+            event["bytes"] = sent.raw.hex()
+        if self.layers and self.layers_of is not None and sent.raw and tag.data and tag.kind != "LBP":
+            if tag.layers is None:
+                tag.layers = self.layers_of(tag.data)
+            event["layers"] = tag.layers
+        self._pass_on(event)
+
+    def _pass_on(self, event: Event) -> None:
         for sink in self._sinks:
             sink(event)
+
+
+ACK_BYTES = 5  # of an acknowledgement: 33 bits of frame control header
 
 
 def to_file(file: IO[str]) -> Sink:
