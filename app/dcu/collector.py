@@ -23,6 +23,7 @@ from dcu.clock import Clock, SystemClock, epoch_seconds
 from dcu.collect import process, settings
 from dcu.collect.events import Events
 from dcu.collect.fleet import Connect, Fleet, Media
+from dcu.collect.imaging import Imaging
 from dcu.collect.keyring import Keyring
 from dcu.collect.links import Links
 from dcu.collect.mains import open_line
@@ -88,6 +89,7 @@ class Collector:
         backoff = Backoff(retry.attempts, retry.first, retry.factor, retry.longest)
         self.polling = Polling(services, fleet, self.scheduler, retry=backoff)
         self.pushes = pushes
+        self.imaging = Imaging(services, fleet, self.scheduler, Path(config.store.directory) / "images")
         air = max((t.longest_answer / t.duty for t in config.medium if t.bitrate or t.device), default=0.0)
         self.vitals = Vitals(services.store, self.polling, self.scheduler, fleet.media, air=air)
         self.notifier: Notifier | None = None
@@ -142,12 +144,14 @@ class Collector:
         self.pushes.know(records)
         stack.push_async_callback(self.fleet.close)
         stack.push_async_callback(self.scheduler.close)
+        stack.callback(self.imaging.close)
         await self._listen_for_pushes(stack)
         if self.config.headend.addresses:
             self._tell_the_head_end(stack)
-        api = Api(self.services, self.fleet, self.scheduler, self.polling, self)
+        api = Api(self.services, self.fleet, self.scheduler, self.polling, self, self.imaging)
         server = await ControlServer.start(Path(self.config.control.socket), api.handle, self.services.events)
         stack.push_async_callback(server.close)
+        await self.imaging.resume()
         if self.config.poll:
             self.polling.start()
         stack.push_async_callback(self.polling.stop)

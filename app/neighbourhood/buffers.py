@@ -109,7 +109,7 @@ def _reference(data: axdr.Data) -> AttributeRef:
 def _moment(data: axdr.Data, meter: Meter) -> int:
     if not isinstance(data.value, bytes):
         raise ValueError("no date-time")
-    return unstamp(data.value, meter.habits.zone)
+    return unstamp(data.value, meter.zone)
 
 
 def _compressed(rows: Iterator[Cells], *, clock: bool) -> Iterator[Cells]:
@@ -134,13 +134,13 @@ def _captures(meter: Meter) -> Sequence[int]:
 
 def _captured(meter: Meter, row: int) -> Cells:
     timestamp = row >> 8
-    time = values.octets(stamp(timestamp, meter.habits.zone))
+    time = values.octets(stamp(timestamp, meter.zone))
     return (time, values.u8(status(meter, timestamp)), *map(values.u32, meter.captured(timestamp)))
 
 
 def status(meter: Meter, timestamp: int) -> int:
     """The status column's word of the period that ends at `timestamp`."""
-    summer = STATUS_SUMMER if summertime(timestamp, meter.habits.zone) else 0
+    summer = STATUS_SUMMER if summertime(timestamp, meter.zone) else 0
     return summer | (STATUS_CLOCK_ADJUSTED if meter.adjusted(timestamp) else 0)
 
 
@@ -149,7 +149,7 @@ def _events(meter: Meter) -> Sequence[int]:
 
 
 def _event(meter: Meter, row: int) -> Cells:
-    return values.octets(stamp(row >> 8, meter.habits.zone)), values.u8(row & 0xFF)
+    return values.octets(stamp(row >> 8, meter.zone)), values.u8(row & 0xFF)
 
 
 LOAD = Profile(
@@ -163,10 +163,19 @@ LOAD = Profile(
     rows=_captures,
     cells=_captured,
 )
-EVENTS = Profile(
-    columns=(CLOCK, AttributeRef.parse("1,0-0:96.11.0*255,2")),
-    capacity=lambda _: 256,
-    period=lambda _: 0,
-    rows=_events,
-    cells=_event,
-)
+
+
+def _log(number: int, codes: range) -> Profile:
+    """The log of the events in `codes`, which the code object of that number tells the last of."""
+    return Profile(
+        columns=(CLOCK, AttributeRef.parse(f"1,0-0:96.11.{number}*255,2")),
+        capacity=lambda _: 256,
+        period=lambda _: 0,
+        rows=lambda meter: [row for row in _events(meter) if row & 0xFF in codes],
+        cells=_event,
+    )
+
+
+EVENTS = _log(0, range(256))
+FRAUD = _log(1, range(40, 51))
+RELAY = _log(2, range(59, 68))

@@ -18,6 +18,7 @@ from dcu.cosem.short_names import CLASS, CURRENT, ShortNames, ShortObject
 from dcu.errors import DecodeError
 from dcu.model import AttributeRef, MethodRef, Obis
 from neighbourhood import values
+from neighbourhood.agenda import settle
 from neighbourhood.equipment import THINGS
 from neighbourhood.meter import Meter
 from neighbourhood.objects import Attribute, Method, Right, Thing, right_of
@@ -36,6 +37,7 @@ class Device:
     meter: Meter
 
     def get(self, client_sap: int, attribute: AttributeRef, selection: Selection | None) -> bytes:
+        settle(self.meter)
         if attribute == SHORT_LIST and self.meter.habits.short:
             return short_names(right_of(client_sap)).encode()
         found, right = self._attribute(client_sap, attribute)
@@ -53,6 +55,7 @@ class Device:
         return found.get(self.meter, client_sap)
 
     def set(self, client_sap: int, attribute: AttributeRef, selection: Selection | None, value: bytes) -> None:
+        settle(self.meter)
         found, right = self._attribute(client_sap, attribute)
         if found is None or found.put is None or not found.write & right or selection is not None:
             raise Denied(DataAccessResult.READ_WRITE_DENIED)
@@ -60,8 +63,11 @@ class Device:
             found.put(self.meter, _taken(value))
         except (DecodeError, ValueError, TypeError, OverflowError):
             raise Denied(DataAccessResult.TYPE_UNMATCHED) from None
+        finally:
+            self.meter.bestir()
 
     def action(self, client_sap: int, method: MethodRef, parameter: bytes | None) -> bytes | None:
+        settle(self.meter)
         right = right_of(client_sap)
         thing = _things().get(method.obis)
         if thing is None or not _seen(thing, right):
@@ -80,6 +86,8 @@ class Device:
         except (DecodeError, ValueError, TypeError, OverflowError, KeyError) as error:
             refused = isinstance(error, Refusal)
             raise Denied(ActionResult.OTHER_REASON if refused else ActionResult.TYPE_UNMATCHED) from None
+        finally:
+            self.meter.bestir()
         if not done:
             raise Denied(ActionResult.OTHER_REASON)
         return None
@@ -98,6 +106,10 @@ def _taken(value: bytes) -> axdr.Data:
     if len(value) > MAX_PARAMETER:
         raise ValueError(f"a value of {len(value)} bytes")
     return axdr.decode(value)
+
+
+def thing_of(obis: Obis) -> Thing | None:
+    return _things().get(obis)
 
 
 def _seen(thing: Thing, right: Right) -> bool:

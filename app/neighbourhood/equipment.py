@@ -5,13 +5,15 @@ disconnect control (70) 4.5.8, push setup (40) 4.4.8, security setup (64) 4.4.7,
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
 
 from dcu.cosem.association import SUPPORTED
 from dcu.cosem.axdr import Data, Tag
-from dcu.model import AttributeRef, Obis
-from neighbourhood import truth, values
-from neighbourhood.buffers import CLOCK, EVENTS, LOAD, status
+from dcu.credentials import Secret
+from dcu.model import Obis
+from neighbourhood import firmware, prepayment, pushing, saving, scripts, supervision, tariffs, truth, values
+from neighbourhood.buffers import CLOCK, EVENTS, FRAUD, LOAD, Profile, status
+from neighbourhood.buffers import RELAY as RELAY_LOG
 from neighbourhood.meter import CONCENTRATOR, MANAGEMENT, PUBLIC, Meter, Relay
 from neighbourhood.objects import (
     VAR_HOUR,
@@ -22,7 +24,6 @@ from neighbourhood.objects import (
     Method,
     Right,
     Thing,
-    capture_object,
     data,
     fixed,
     profile,
@@ -30,7 +31,7 @@ from neighbourhood.objects import (
     scaler_unit,
 )
 from neighbourhood.security_setup import SECURITY_SETUP
-from neighbourhood.times import UNSPECIFIED, changes, stamp, standard_minutes, unstamp
+from neighbourhood.times import UNSPECIFIED, stamp, standard_minutes, unstamp
 
 SERVER_SAP = 1  # the management logical device, the only one
 NEVER = b"\xff" * 9 + UNSPECIFIED.to_bytes(2, "big") + b"\xff"
@@ -42,7 +43,7 @@ MECHANISM = bytes.fromhex("60857405080200")  # 2.16.756.5.8.2.x
 
 
 def _time(meter: Meter, _client: int) -> bytes:
-    return values.octets(stamp(meter.shown(), meter.habits.zone))
+    return values.octets(stamp(meter.shown(), meter.zone))
 
 
 def _set_time(meter: Meter, value: Data) -> None:
@@ -52,27 +53,12 @@ def _set_time(meter: Meter, value: Data) -> None:
 def _moment(meter: Meter, value: Data) -> int:
     if value.tag not in (Tag.OCTET_STRING, Tag.DATE_TIME) or not isinstance(value.value, bytes):
         raise ValueError("no date-time")
-    return unstamp(value.value, meter.habits.zone)
+    return unstamp(value.value, meter.zone)
 
 
 def _zone_minutes(meter: Meter, _client: int) -> bytes:
-    zone = meter.habits.zone
+    zone = meter.zone
     return values.i16(-zone.sign * standard_minutes(zone, meter.now()))
-
-
-def _change(meter: Meter, spring: bool) -> bytes:
-    """When this year's daylight saving begins, or ends: in the local time that ends at that moment."""
-    found = [at for at, minutes in _changes(meter) if (minutes > 0) is spring]
-    return values.octets(stamp(found[0] - 1, meter.habits.zone) if found else NEVER)
-
-
-def _saving(meter: Meter) -> int:
-    return max((minutes for _, minutes in _changes(meter)), default=0)
-
-
-def _changes(meter: Meter) -> list[tuple[int, int]]:
-    year = datetime.fromtimestamp(meter.now(), meter.habits.zone.tz).year
-    return changes(meter.habits.zone, year)
 
 
 def _adjust(meter: Meter, value: Data, period: int) -> bool:
@@ -120,12 +106,14 @@ CLOCK_OBJECT = Thing(
     CLOCK.obis,
     (
         Attribute(2, _time, Right.ALL, _set_time, Right.SECURED),
-        Attribute(3, _zone_minutes, Right.ALL),
-        Attribute(4, lambda m, _: values.u8(stamp(m.shown(), m.habits.zone)[11]), Right.ALL),
-        Attribute(5, lambda m, _: _change(m, True)),
-        Attribute(6, lambda m, _: _change(m, False)),
-        Attribute(7, lambda m, _: values.i8(_saving(m))),
-        Attribute(8, lambda m, _: values.boolean(_saving(m) != 0)),
+        Attribute(3, _zone_minutes, Right.ALL, saving.put_zone, Right.MANAGEMENT),
+        Attribute(4, lambda m, _: values.u8(stamp(m.shown(), m.zone)[11]), Right.ALL),
+        Attribute(5, lambda m, _: values.octets(saving.rules(m).begin), put=saving.put_begin, write=Right.MANAGEMENT),
+        Attribute(6, lambda m, _: values.octets(saving.rules(m).end), put=saving.put_end, write=Right.MANAGEMENT),
+        Attribute(7, lambda m, _: values.i8(saving.rules(m).minutes), put=saving.put_minutes, write=Right.MANAGEMENT),
+        Attribute(
+            8, lambda m, _: values.boolean(saving.rules(m).enabled), put=saving.put_enabled, write=Right.MANAGEMENT
+        ),
         Attribute(9, fixed(values.enum(1))),  # an internal crystal
     ),
     (
@@ -158,12 +146,30 @@ def _association(obis: str, client: int | None, read: Right) -> Thing:
             Attribute(4, asked(_context), read),
             Attribute(5, asked(_initiated), read),
             Attribute(6, asked(_mechanism), read),
+            *((Attribute(7, put=_secret, write=Right.SECURED, read=Right.NOBODY),) if client is None else ()),
             Attribute(8, asked(lambda _, __: values.enum(2 if client is None else 0)), read),
             *((Attribute(9, fixed(values.octets(SECURITY.raw)), read),) if client is None else ()),
         ),
         # reply_to_HLS_authentication: the session answers it before the objects are asked
-        (Method(1, lambda _, __: False, Right.SECURED),) if client is None else (),
+        (Method(1, lambda _, __: False, Right.SECURED), Method(2, call=_hls_secret)) if client is None else (),
     )
+
+
+def _secret(meter: Meter, value: Data) -> None:
+    """A new password of the concentrator's client, whose LLS it is; from the next association on."""
+    meter.rekey(CONCENTRATOR, replace(meter.keys(CONCENTRATOR), password=_password(value)))
+
+
+def _hls_secret(meter: Meter, client: int, value: Data) -> bytes | None:
+    """The secret of HLS 2, 3, 4 and 6 is a password as well."""
+    meter.rekey(client, replace(meter.keys(client), password=_password(value)))
+    return None
+
+
+def _password(value: Data) -> Secret:
+    if not isinstance(value.value, bytes) or not 1 <= len(value.value) <= 64:
+        raise ValueError("a secret has 1 to 64 bytes")
+    return Secret(value.value)
 
 
 def _partners(_meter: Meter, client: int) -> bytes:
@@ -187,7 +193,7 @@ def _mechanism(meter: Meter, client: int) -> bytes:
     return values.octets(MECHANISM[:-1] + bytes((authentication.value,)))
 
 
-# class 70: the relay; class 40: where alarms go
+# class 70: the relay
 
 
 def _mode(meter: Meter, value: Data) -> None:
@@ -202,12 +208,6 @@ def _disconnect(meter: Meter, value: Data) -> bool:
 def _reconnect(meter: Meter, value: Data) -> bool:
     _expect_integer(value)
     return meter.reconnect()
-
-
-def _destination(meter: Meter, value: Data) -> None:
-    if not isinstance(value.value, tuple) or len(value.value) != 3 or not isinstance(value.value[1].value, bytes):
-        raise ValueError("no send_destination_and_method")
-    meter.destination = value.value[1].value[:128]
 
 
 # classes 4 and 5: maximum and running demand
@@ -235,7 +235,7 @@ def _mean(meter: Meter, first: int, last: int) -> bytes:
 
 
 def _written(meter: Meter, second: int) -> bytes:
-    return values.octets(stamp(second + meter.clock_error(second), meter.habits.zone))
+    return values.octets(stamp(second + meter.clock_error(second), meter.zone))
 
 
 MAXIMUM_DEMAND = Thing(
@@ -275,25 +275,6 @@ RELAY = Thing(
     ),
     (Method(1, _disconnect), Method(2, _reconnect)),
 )
-PUSHED = (Obis.parse("0-0:42.0.0*255"), Obis.parse("0-0:96.11.0*255"))
-PUSH = Thing(
-    40,
-    0,
-    Obis.parse("0-0:25.9.0*255"),
-    (
-        Attribute(2, fixed(values.array([capture_object(AttributeRef(1, obis, 2)) for obis in PUSHED]))),
-        Attribute(
-            3,
-            lambda m, _: values.structure(values.enum(0), values.octets(m.destination), values.enum(0)),
-            put=_destination,
-            write=Right.MANAGEMENT,
-        ),
-        Attribute(4, fixed(values.array([]))),
-        Attribute(5, fixed(values.u16(0))),
-        Attribute(6, fixed(values.u8(0))),
-        Attribute(7, fixed(values.u16(0))),
-    ),
-)
 SECURITY = Obis.parse("0-0:43.0.0*255")
 SAPS = Thing(
     17,
@@ -305,6 +286,11 @@ SAPS = Thing(
 
 def _served(meter: Meter) -> bytes:
     return values.structure(values.u16(SERVER_SAP), values.octets(meter.device_name.encode()))
+
+
+def _last_event(meter: Meter, log: Profile) -> bytes:
+    rows = log.rows(meter)
+    return values.u8(rows[-1] & 0xFF if rows else 0)
 
 
 def _counted(index: int) -> Callable[[Meter], bytes]:
@@ -334,8 +320,17 @@ THINGS: tuple[Thing, ...] = (
     DEMAND,
     profile("1-0:99.1.0*255", LOAD),
     profile("0-0:99.98.0*255", EVENTS),
+    profile("0-0:99.98.1*255", FRAUD),
+    profile("0-0:99.98.2*255", RELAY_LOG),
     data("0-0:96.10.1*255", lambda m: values.u8(status(m, m.shown()))),
-    data("0-0:96.11.0*255", lambda m: values.u8(m.events()[-1][1] if m.events() else 0)),
+    data("0-0:96.11.0*255", lambda m: _last_event(m, EVENTS)),
+    data("0-0:96.11.1*255", lambda m: _last_event(m, FRAUD)),
+    data("0-0:96.11.2*255", lambda m: _last_event(m, RELAY_LOG)),
     RELAY,
-    PUSH,
+    *pushing.THINGS,
+    *firmware.THINGS,
+    *scripts.THINGS,
+    *tariffs.THINGS,
+    *supervision.THINGS,
+    *prepayment.THINGS,
 )

@@ -120,6 +120,7 @@ class Fleet:
         self.counts = Counts()
         self.reuses: deque[Reuse] = deque(maxlen=REMEMBERED)
         self._servers: list[Server | HdlcServer | HdlcUdpServer] = []
+        self.tell: Callable[[Meter], None] | None = None  # has a meter's pushes sent
         for meter in self.meters:
             if self.mischief.wrong_key(meter.number):
                 meter.key_salt = "wrong"
@@ -228,4 +229,6 @@ class Talk:
             self._meter.client_titles[client_sap] = title
         if refused.total != before:
             self._fleet.note(self._meter, refused.last)
+        if self._fleet.tell and self._meter.pushes:
+            self._fleet.tell(self._meter)
         return answer

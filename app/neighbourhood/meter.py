@@ -7,7 +7,8 @@ Sources: DLMS Blue Book class 8 (clock), class 70 (disconnect control); Green Bo
 """
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from hashlib import blake2b
@@ -21,8 +22,10 @@ from dcu.cosem.short_names import ShortNames
 from dcu.credentials import KeyPair, MeterKeys, Secret
 from dcu.suites import SUITES
 from neighbourhood import truth
+from neighbourhood.image import ImageTransfer
 from neighbourhood.times import Zone
 from neighbourhood.truth import Registers
+from neighbourhood.works import RATES, Tariffs, Works
 
 FLAG = "GDM"  # three letters of a maker; no maker of the FLAG association's list is meant
 PUBLIC, CONCENTRATOR, MANAGEMENT = 16, 1, 2  # client SAPs: anybody, the collector, the head-end
@@ -36,14 +39,22 @@ class Event(IntEnum):
     """Codes of the standard event log, as European meters number them (IDIS)."""
 
     POWER_UP = 2
+    SAVING_CHANGED = 3  # daylight saving was enabled or disabled
     CLOCK_WAS = 4  # stamped with the time before the adjustment
     CLOCK_IS = 5  # and with the time after it
+    CALENDAR_ACTIVE = 9
+    FIRMWARE_READY = 17
+    FIRMWARE_ACTIVE = 18
+    CALENDAR_PROGRAMMED = 19
     NOT_AUTHENTIC = 49
     REPLAY = 50
+    FIRMWARE_REFUSED = 51
     READY_FOR_RECONNECTION = 59
     MANUAL_CONNECTION = 61
     REMOTE_DISCONNECTION = 62
     REMOTE_CONNECTION = 63
+    LIMIT_EXCEEDED = 65
+    LIMIT_KEPT = 66
 
 
 class Relay(IntEnum):
@@ -68,6 +79,7 @@ class Habits:
     ciphered: bool = False  # that client's services, whatever the authentication is; HLS 5 and 7 always cipher
     relay_mode: int = 4  # remote disconnection and reconnection, no button needed
     max_pdu: int = 1_024  # what the meter takes, and gives in one block
+    image_block: int = 800  # bytes of a firmware that it takes at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +124,16 @@ class Heard:
 class Meter:
     __slots__ = (
         "_associations",
+        "_born",
         "_breaks",
         "_events",
+        "_moment",
         "_rekeyed",
         "_relay_mode",
         "_sets",
         "_street_time",
+        "_works",
+        "_zone",
         "certificates",
         "client_titles",
         "counter",
@@ -132,6 +148,7 @@ class Meter:
         "preset",
         "relay",
         "seed",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, seed: int, number: int, street_time: Callable[[], int], habits: Habits | None = None) -> None:
@@ -155,11 +172,53 @@ class Meter:
         self.policy = policy_bits(AUTHENTICATED_ENCRYPTED) if self._ciphers else 0
         self.preset: tuple[int, int, int] | None = None  # class 8: time to set, valid from, valid to
         self.destination = b""  # where its push setup sends to
+        self.transport = 0
         self._relay_mode: int | None = None
         self._sets: list[tuple[int, int]] = []  # (true second, error from then on), by clients
         self._breaks: list[tuple[int, int | None]] = []  # (from, to): the relay was open, nothing was counted
         self._events: list[tuple[int, int]] = []
         self._associations: dict[int, ServerAssociation] | None = None
+        self._works: Works | None = None
+        self._born = street_time()
+        self._moment: int | None = None  # at which something is carried out that was due then
+        self._zone: Zone | None = None  # by clients, in place of the street's
+
+    @property
+    def works(self) -> Works:
+        """What it has inside, made at the first question, as it was when the street began."""
+        if self._works is None:
+            first = self.registers(self._born).active_import
+            tariffs = Tariffs([first, *[0] * (RATES - 1)], self._born)
+            shown = self._born + self.clock_error(self._born)
+            self._works = Works(ImageTransfer(self.habits.image_block), tariffs, self._born, shown)
+            from neighbourhood.agenda import settle  # which asks meters
+
+            settle(self)
+        return self._works
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has nothing to do by itself: nobody ever asked for it, or it is not time yet."""
+        return self._works is None or self.now() < self._works.idle_until
+
+    def bestir(self) -> None:
+        """Something has changed: what it has to do next is thought about anew."""
+        if self._works is not None:
+            self._works.idle_until = 0
+
+    @property
+    def pushes(self) -> bool:
+        """Whether there is something that it wants to say."""
+        return self._works is not None and bool(self._works.push.sent)
+
+    @contextmanager
+    def at(self, second: int) -> Iterator[None]:
+        """Be at a true second of the past while something is carried out."""
+        self._moment = second
+        try:
+            yield
+        finally:
+            self._moment = None
 
     # identity
 
@@ -230,7 +289,15 @@ class Meter:
 
     def now(self) -> int:
         """True UTC seconds, which the meter does not know."""
-        return self._street_time()
+        return self._street_time() if self._moment is None else self._moment
+
+    @property
+    def zone(self) -> Zone:
+        return self._zone or self.habits.zone
+
+    @zone.setter
+    def zone(self, zone: Zone) -> None:
+        self._zone = zone
 
     def shown(self) -> int:
         """What its clock shows, as UTC seconds."""
@@ -248,6 +315,7 @@ class Meter:
     def set_clock(self, shown: int) -> None:
         """A client sets the clock to show `shown`."""
         now = self.now()
+        self.bestir()
         self.record(Event.CLOCK_WAS)
         self._sets = [*(entry for entry in self._sets if entry[0] < now), (now, shown - now)][-OWN_SETS:]
         self.record(Event.CLOCK_IS)

@@ -7,6 +7,8 @@ Source: DLMS Green Book (IEC 62056-5-3) 9.3.10 (data-notification), 9.5 (general
 """
 
 import asyncio
+import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -46,9 +48,13 @@ class Listener:
 
 def alarm(meter: Meter, code: Event | int) -> bytes:
     """A data-notification of who the meter is and what happened, protected."""
-    body = values.structure(values.octets(meter.device_name.encode()), values.u8(code))
+    return told(meter, values.structure(values.octets(meter.device_name.encode()), values.u8(code)))
+
+
+def told(meter: Meter, body: bytes) -> bytes:
+    """A data-notification of `body`, protected."""
     counter = meter.next_counter()
-    moment = stamp(meter.shown(), meter.habits.zone)
+    moment = stamp(meter.shown(), meter.zone)
     notification = apdu.encode(DataNotification(counter & 0xFFFFFF, moment, body))
     keys = meter.keys(CONCENTRATOR)
     return security.protect(
@@ -72,6 +78,40 @@ async def send(listener: Listener, notification: bytes) -> None:
     stream = await tcp.connect(listener.host, listener.port)
     await stream.write(frame)
     await stream.close()
+
+
+def destination(meter: Meter) -> Listener | None:
+    """Where its push setup sends to; None where that is nowhere, or outside of this machine."""
+    try:
+        found = Listener.parse(f"{'udp' if meter.transport else 'tcp'}://{meter.destination.decode('ascii')}")
+        return found if ipaddress.ip_address(found.host).is_loopback else None
+    except ValueError:
+        return None
+
+
+def telling(fleet: Fleet) -> Callable[[Meter], None]:
+    """What sends the pushes of meters that were told to push; one that cannot be delivered is lost, and counted."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def deliver(listener: Listener, notification: bytes) -> None:
+        try:
+            await send(listener, notification)
+            fleet.counts.pushes += 1
+        except LinkError:
+            fleet.counts.pushes_lost += 1
+
+    def tell(meter: Meter) -> None:
+        listener = destination(meter)
+        while meter.works.push.sent:
+            body = meter.works.push.sent.popleft()
+            if listener is None:
+                fleet.counts.pushes_lost += 1
+                continue
+            task = asyncio.get_running_loop().create_task(deliver(listener, told(meter, body)))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    return tell
 
 
 async def run(fleet: Fleet, listener: Listener, every: float) -> None:

@@ -137,6 +137,7 @@ class Running:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, ended.set)
         loop.add_signal_handler(signal.SIGUSR1, self.write_status)
+        fleet.tell = push.telling(fleet)
         try:
             await fleet.listen()
             if self.shipping is not None:

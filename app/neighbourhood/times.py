@@ -9,9 +9,11 @@ Source: DLMS Blue Book (IEC 62056-6-2) clause 4.1.6.1 (date-time), clock status.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
+
+from neighbourhood.patterns import Saving
 
 UNSPECIFIED = 0x8000
 SUMMER = 0x80  # clock status: daylight saving active
@@ -23,15 +25,17 @@ class Zone:
     """Where a meter stands and how it writes its deviation.
 
     sign: +1 as the Blue Book says (UTC = local + deviation), -1 the opposite; deviation: False writes 0x8000.
+    rules: the clock's own, in place of the named zone's.
     """
 
     name: str = "UTC"
     sign: int = 1
     deviation: bool = True
+    rules: Saving | None = None
 
     @property
-    def tz(self) -> ZoneInfo:
-        return _zone(self.name)
+    def tz(self) -> tzinfo:
+        return self.rules or _zone(self.name)
 
 
 def stamp(second: int, zone: Zone) -> bytes:

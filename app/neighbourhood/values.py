@@ -35,6 +35,10 @@ def i16(value: int) -> bytes:
     return b"\x10" + value.to_bytes(2, "big", signed=True)
 
 
+def i32(value: int) -> bytes:
+    return b"\x05" + value.to_bytes(4, "big", signed=True)
+
+
 def enum(value: int) -> bytes:
     return b"\x16" + value.to_bytes(1, "big")
 

@@ -80,6 +80,11 @@ class Relay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     object: str = "0-0:96.3.10*255"
 
 
+class ImageObjects(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    object: str = "0-0:44.0.0*255"
+    schedule: str = "0-0:15.0.2*255"
+
+
 class Poll(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     profile: str
     every: float = 3600.0
@@ -105,6 +110,7 @@ class MeterProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     time: Time = Time()
     clock: ClockRules = ClockRules()
     relay: Relay = Relay()
+    image: ImageObjects = ImageObjects()
     poll: tuple[Poll, ...] = ()
     quirks: Quirks = Quirks()
 
@@ -141,6 +147,8 @@ def check(profile: MeterProfile, where: str) -> MeterProfile:
         ("security.counter", profile.security.counter),
         ("clock.object", profile.clock.object),
         ("relay.object", profile.relay.object),
+        ("image.object", profile.image.object),
+        ("image.schedule", profile.image.schedule),
         *((f"poll[{index}].profile", poll.profile) for index, poll in enumerate(profile.poll)),
     ):
         try:

@@ -58,6 +58,7 @@ class Job:
     progress: float = 0.0
     message: str = ""
     attempts: int = 0
+    paced: bool = False  # whoever submits it sees to it that there are not too many
     committed: bool = False  # its request is on the line and must be followed up: no deadline, no cancellation
     _task: asyncio.Task[None] | None = field(default=None, repr=False)
     _timer: asyncio.TimerHandle | None = field(default=None, repr=False)
@@ -71,7 +72,7 @@ class Job:
     @property
     def bounded(self) -> bool:
         """Whether it counts against what may be under way on its medium."""
-        return self.priority >= Priority.SCHEDULED
+        return self.priority >= Priority.SCHEDULED and not self.paced
 
     def view(self) -> "JobView":
         return JobView(
@@ -119,8 +120,11 @@ class Scheduler:
         deadline: float | None = None,
         retry: Backoff = ONCE,
         key: Hashable = None,
+        paced: bool = False,
     ) -> Job:
         """Queue a job. deadline: seconds from now. key: a job of the same key that has not ended is returned instead.
+
+        paced: it does not count against what may be under way on its medium.
 
         Raises JobError when the queue is full.
         """
@@ -131,7 +135,7 @@ class Scheduler:
         if len(self._jobs) >= QUEUE_LIMIT * _SHARE.get(priority, 1.0):
             raise JobError(f"{len(self._jobs)} jobs are waiting: the media carry less than is asked of them")
         loop = asyncio.get_running_loop()
-        job = Job(next(self._ids), kind, meter, priority, loop.create_future(), work, retry, key)
+        job = Job(next(self._ids), kind, meter, priority, loop.create_future(), work, retry, key, paced=paced)
         job.result.add_done_callback(_heard_of)
         self._jobs[job.id] = job
         if key is not None:

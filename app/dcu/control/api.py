@@ -15,6 +15,7 @@ import msgspec
 from dcu import config
 from dcu.clock import epoch_seconds, monotonic
 from dcu.collect.fleet import Fleet
+from dcu.collect.imaging import Imaging
 from dcu.collect.jobs import clock, command, opaque, read
 from dcu.collect.jobs.discovery import object_list
 from dcu.collect.meter import Meter
@@ -23,6 +24,7 @@ from dcu.collect.retry import Backoff
 from dcu.collect.scheduler import Job, JobState, Scheduler
 from dcu.collect.services import Services
 from dcu.collect.standing import State
+from dcu.control.deeds import Deeds
 from dcu.control.messages import fault
 from dcu.errors import ConfigError, DcuError
 from dcu.model import Obis, Priority
@@ -139,7 +141,13 @@ class Api:
     """Answers calls: `handle` is what the server hands them to."""
 
     def __init__(
-        self, services: Services, fleet: Fleet, scheduler: Scheduler, polling: Polling, upkeep: Upkeep
+        self,
+        services: Services,
+        fleet: Fleet,
+        scheduler: Scheduler,
+        polling: Polling,
+        upkeep: Upkeep,
+        imaging: Imaging,
     ) -> None:
         self._services = services
         self._fleet = fleet
@@ -167,6 +175,7 @@ class Api:
             "flush": (_Nothing, self._flush),
             "store.check": (_Nothing, self._check),
             "audit": (_Audit, self._audit),
+            **Deeds(fleet, imaging).methods,
         }
 
     async def handle(self, method: str, actor: str, params: dict[str, Any]) -> Any:

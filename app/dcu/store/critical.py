@@ -380,3 +380,8 @@ class Critical:
     def recall(self, key: str) -> bytes | None:
         rows = self._read("SELECT value FROM state WHERE key = ?", key)
         return bytes(rows[0][0]) if rows else None
+
+    def recall_all(self, prefix: str) -> dict[str, bytes]:
+        """What is remembered under keys that begin so."""
+        rows = self._read("SELECT key, value FROM state WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key", prefix)
+        return {key: bytes(value) for key, value in rows}

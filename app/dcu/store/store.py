@@ -264,6 +264,10 @@ class Store:
     async def recall(self, key: str) -> bytes | None:
         return await self._run(self._critical.recall, key)
 
+    async def recall_all(self, prefix: str) -> dict[str, bytes]:
+        """Return what is remembered under keys that begin with `prefix`."""
+        return await self._run(self._critical.recall_all, prefix)
+
     async def remember_all(self, values: Mapping[str, bytes]) -> None:
         await self._run(self._critical.remember_all, values)
 

@@ -12,6 +12,7 @@ import msgspec
 from dcu.clock import LoopClock
 from dcu.collect.events import Events
 from dcu.collect.fleet import Fleet, Media
+from dcu.collect.imaging import Imaging
 from dcu.collect.medium import Medium
 from dcu.collect.meter_profile import Families, MeterProfile, Poll
 from dcu.collect.scheduler import Scheduler
@@ -41,6 +42,7 @@ class Seen:
     meter: str
     client: int
     tag: int
+    size: int = 0
 
 
 @dataclass
@@ -138,11 +140,17 @@ async def rig(
     faults=(),
     block=1_000,
     start=EPOCH,
+    again=None,
 ):
-    """`meters` meters that answer `2 × delay` seconds after a request; the store is new unless `path` holds one."""
-    clock = LoopClock(start, trusted=trusted)
-    simulated = street.Fleet(
-        meters, seed, lambda: int(clock.now().timestamp()), habits=habits or Habits(), faults=faults
+    """`meters` meters that answer `2 × delay` seconds after a request; the store is new unless `path` holds one.
+
+    again: a rig of before, whose street and clock go on.
+    """
+    clock = again.services.clock if again else LoopClock(start, trusted=trusted)
+    simulated = (
+        again.street
+        if again
+        else street.Fleet(meters, seed, lambda: int(clock.now().timestamp()), habits=habits or Habits(), faults=faults)
     )
     by_name = {meter.serial: meter for meter in simulated.meters}
     chosen = profile or family()
@@ -159,7 +167,7 @@ async def rig(
             handler = simulated.talk(meter, _Peer(), lossy=lossy)
 
             def answer(client_sap, server_sap, apdu):
-                seen = Seen(asyncio.get_running_loop().time(), meter.serial, client_sap, apdu[0])
+                seen = Seen(asyncio.get_running_loop().time(), meter.serial, client_sap, apdu[0], len(apdu))
                 made.seen.append(seen)
                 what = made.weather(seen)
                 if isinstance(what, bytes):
@@ -196,6 +204,11 @@ async def rig(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def imaging(street, path):
+    """The image orders of a rig whose files lie in `path`."""
+    return Imaging(street.services, street.fleet, street.scheduler, path / "images")
 
 
 class SteppedClock:

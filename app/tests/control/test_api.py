@@ -15,7 +15,7 @@ from dcu.errors import ConfigError, JobError, JobExpired, PolicyViolated
 from dcu.platform.watchdog import Progress
 from neighbourhood import truth
 from neighbourhood.meter import Relay
-from tests.collect.rig import DAY, HOUR, LOSE_REQUEST, rig
+from tests.collect.rig import DAY, HOUR, LOSE_REQUEST, imaging, rig
 
 pytestmark = pytest.mark.looptime
 
@@ -32,7 +32,7 @@ class Upkeep:
 async def api(path, meters=1, **options):
     async with rig(path, meters, delay=0.05, **options) as street:
         polling = Polling(street.services, street.fleet, street.scheduler, retry=Backoff())
-        made = Api(street.services, street.fleet, street.scheduler, polling, Upkeep())
+        made = Api(street.services, street.fleet, street.scheduler, polling, Upkeep(), imaging(street, path))
 
         async def call(method, **params):
             return await made.handle(method, "the test", params)
@@ -47,7 +47,8 @@ async def test_every_method_of_the_contract_is_there_and_no_other(tmp_path):
     documented = set(re.findall(r"^\| `([a-z.]+)` \| ", text.split("## Methods")[1].split("## Events")[0], re.M))
     async with rig(tmp_path) as street:
         polling = Polling(street.services, street.fleet, street.scheduler, retry=Backoff())
-        known = set(Api(street.services, street.fleet, street.scheduler, polling, Upkeep())._methods)
+        images = imaging(street, tmp_path)
+        known = set(Api(street.services, street.fleet, street.scheduler, polling, Upkeep(), images)._methods)
     assert documented == known | {"subscribe"}
 
 

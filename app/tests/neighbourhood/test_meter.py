@@ -137,7 +137,9 @@ def test_the_object_list_shows_each_client_what_it_may_do():
         "0-0:1.0.0*255", "0-0:40.0.0*255", "0-0:41.0.0*255",
     }  # fmt: skip
     assert set(lists[PUBLIC]) < set(lists[1]) < set(lists[MANAGEMENT])
-    assert {lists[1][obis] for obis in lists[1]} == {1, 3, 4, 5, 7, 8, 15, 17, 40, 64, 70}
+    assert {lists[1][obis] for obis in lists[1]} == {
+        1, 3, 4, 5, 6, 7, 8, 9, 11, 15, 17, 18, 20, 21, 22, 40, 64, 70, 71, 112, 115, 8_192,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("sap", [1, MANAGEMENT, PUBLIC])

@@ -1,0 +1,364 @@
+"""A firmware image reaches a meter exactly, whatever is cut and killed on the way, and no block goes out without need.
+
+What is compared with stands in the simulated meter: its image, and its own account of what came twice.
+"""
+
+import asyncio
+import hashlib
+import shutil
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+
+from dcu.collect.jobs import image as job
+from dcu.collect.jobs.image import Phase, ordered
+from dcu.errors import ConfigError, JobError
+from dcu.model import AttributeRef, Priority
+from neighbourhood.image import Status, firmware
+from tests.collect.rig import ANSWER, GLO_ACTION, LOSE_ANSWER, LOSE_REQUEST, imaging, rig
+
+pytestmark = pytest.mark.looptime
+
+NAME = b"GDM-2.0.0"
+ENERGY = AttributeRef.parse("3,1-0:1.8.0*255,2")
+OUTAGE = 90.0  # seconds for which some cuts last
+BIG = 150  # bytes of a request that carries a block, and more than any other action
+
+
+async def offered(made, raw, piece=100_000):
+    digest = hashlib.sha256(raw).hexdigest()
+    at = 0
+    while at < len(raw):
+        at = await made.offer(digest, len(raw), at, raw[at : at + piece])
+    return digest
+
+
+async def send(made, street, raw, **options):
+    await offered(made, raw)
+    return await made.send([street.meter().name], ordered(raw, identifier=NAME, **options), "the test")
+
+
+async def ended(made, within=40_000):
+    async with asyncio.timeout(within):
+        while True:
+            (view,) = made.views()
+            if Phase(view.phase).ended:
+                return view
+            await asyncio.sleep(1)
+
+
+async def audit(street):
+    return [entry.detail for entry in reversed(await street.store.audit_log()) if entry.action == "image"]
+
+
+# --- the promise: 512 kB, 50 cuts, 10 kills
+
+
+@dataclass
+class Fate:
+    """Which of the requests meet what. blocks: requests with a block that were sent; lost: of them, by the line."""
+
+    cuts: dict
+    kills: set
+    blocks: int = 0
+    lost: int = 0
+    met: list = field(default_factory=list)
+    down: float = 0.0
+    dead: bool = False
+    killed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def weather(self, street, path, after):
+        """What becomes of a request. A kill leaves the files as they stand in that moment, and nothing else."""
+
+        def decide(seen):
+            if self.dead:
+                return LOSE_REQUEST
+            carries = seen.tag == GLO_ACTION and seen.size > BIG
+            self.blocks += carries
+            if seen.at < self.down:
+                self.lost += carries
+                return LOSE_REQUEST
+            if not carries:
+                return ANSWER
+            if self.blocks in self.kills:
+                self.kills.discard(self.blocks)
+                shutil.copytree(path, after)
+                self.dead = True
+                self.killed.set()
+                lost = self.blocks % 2  # on the wire when the DCU dies, or not yet
+                self.lost += lost
+                return LOSE_REQUEST if lost else LOSE_ANSWER
+            fate = self.cuts.pop(self.blocks, None)
+            if fate is None:
+                return ANSWER
+            self.met.append(fate)
+            if fate == "down":
+                self.down = seen.at + OUTAGE
+            self.lost += fate != LOSE_ANSWER
+            return LOSE_ANSWER if fate == LOSE_ANSWER else LOSE_REQUEST
+
+        return decide
+
+
+async def carried(tmp_path, size, cuts, kills, seed=11):
+    """Send an image through cuts and kills; return the meter's own account, and the line's."""
+    random = Random(seed)
+    raw = firmware("2.0.0", size)
+    count = -(-size // 800)
+    places = random.sample(range(2, count), cuts + kills)
+    kinds = [random.choice([LOSE_REQUEST, LOSE_ANSWER, "down"]) for _ in range(cuts)]
+    fate = Fate(dict(zip(places, kinds, strict=False)), set(places[cuts:]))
+    before, path, lives = None, tmp_path / "0", 0
+    while True:
+        fate.dead, fate.killed = False, asyncio.Event()
+        after = tmp_path / str(lives + 1)
+        async with rig(path, again=before, delay=0.05) as street:
+            made = imaging(street, path)
+            street.weather = fate.weather(street, path, after)
+            if lives == 0:
+                await send(made, street, raw, activate=True)
+            else:
+                await made.resume()
+            end = asyncio.ensure_future(ended(made))
+            died = asyncio.ensure_future(fate.killed.wait())
+            await asyncio.wait([end, died], return_when=asyncio.FIRST_COMPLETED)
+            made.close()
+            for task in (end, died):
+                task.cancel()
+            await asyncio.gather(end, died, return_exceptions=True)
+            before, path, lives = street, after, lives + 1
+            if not fate.dead:
+                view = made.views()[0]
+                break
+    return raw, street.simulated().works.image, fate, lives, view
+
+
+@pytest.mark.conforms("Object", "image transfer", peer="ours")
+async def test_an_image_of_512_kb_arrives_exactly_through_50_cuts_and_10_kills(tmp_path):
+    raw, meter, fate, lives, view = await carried(tmp_path, 512 * 1024, 50, 10)
+    assert view.phase == Phase.ACTIVE, view
+    assert bytes(meter.image) == raw
+    assert (meter.version, meter.initiated, meter.repeated) == ("2.0.0", 1, 0)
+    assert lives == 11
+    assert len(fate.met) == 50
+    assert fate.blocks - fate.lost == meter.blocks == len(meter.held)  # each arrived once; sent again was what was lost
+
+
+@pytest.mark.parametrize("habit", ["begins anew", "repeats the last block"])
+async def test_canary_a_careless_resumption_would_be_seen(tmp_path, monkeypatch, habit):
+    if habit == "begins anew":
+
+        async def careless(self):
+            await self._note(phase=Phase.SENDING, block_size=800)
+            await self._ask(lambda image: image.initiate(self.order.identifier, self.order.size))
+            return range(self.order.count)
+    else:
+        missing = job.Transfer._missing
+
+        async def careless(self):
+            found = await missing(self)
+            return [max(0, found[0] - 1), *found]
+
+    monkeypatch.setattr(job.Transfer, "_missing", careless)
+    raw, meter, fate, _, _ = await carried(tmp_path, 40_000, 4, 2)
+    assert bytes(meter.image) == raw
+    assert meter.repeated or meter.initiated > 1
+    assert fate.blocks - fate.lost > len(meter.held)
+
+
+# --- what else befalls it
+
+
+async def test_an_image_is_sent_verified_checked_and_waits_to_be_activated(tmp_path):
+    async with rig(tmp_path, delay=0.05) as street:
+        made, raw = imaging(street, tmp_path), firmware("2.0.0", 20_000)
+        await send(made, street, raw)
+        assert (await ended(made)).phase == Phase.VERIFIED
+        image = street.simulated().works.image
+        assert (image.version, image.status(street.second())) == ("1.0.0", Status.VERIFIED)
+        await made.activate([street.meter().name], 0, "the operator")
+        assert (await ended(made)).phase == Phase.ACTIVE
+        assert image.version == "2.0.0"
+        told = [line.rpartition(": ")[2] for line in await audit(street)]
+        assert told == [
+            "ordered by the test", "sending", "verifying", "verified",
+            "to be activated now, by the operator", "activating", "activating", "active",
+        ]  # fmt: skip
+        assert not list((tmp_path / "images").iterdir())
+
+
+async def test_an_image_is_activated_by_the_meter_at_a_time_of_its_own_clock(tmp_path):
+    async with rig(tmp_path, delay=0.05) as street:
+        made, raw = imaging(street, tmp_path), firmware("2.0.0", 20_000)
+        at = street.second() + 7_200
+        await send(made, street, raw, at=at)
+        assert (await ended(made)).phase == Phase.SCHEDULED
+        image = street.simulated().works.image
+        while street.second() < at + 900:
+            assert (image.version == "1.0.0") or street.second() >= at
+            await asyncio.sleep(60)
+        assert made.views()[0].phase == Phase.ACTIVE
+        assert image.version == "2.0.0"
+
+
+async def test_a_damaged_image_is_not_activated(tmp_path):
+    async with rig(tmp_path, delay=0.05) as street:
+        made, raw = imaging(street, tmp_path), firmware("2.0.0", 20_000)[:-1] + b"\0"
+        await send(made, street, raw, activate=True)
+        view = await ended(made)
+        assert view.phase == Phase.FAILED
+        assert "verification failed" in view.message
+        assert street.simulated().works.image.version == "1.0.0"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"expected": b"GDM-2.0.1"}, {"signature": b"another"}], ids=["identification", "signature"]
+)
+async def test_what_the_meter_would_activate_has_to_be_what_was_sent(tmp_path, wrong):
+    async with rig(tmp_path, delay=0.05) as street:
+        made = imaging(street, tmp_path)
+        await send(made, street, firmware("2.0.0", 20_000), activate=True, **wrong)
+        view = await ended(made)
+        assert view.phase == Phase.FAILED
+        assert "the meter would activate" in view.message
+        assert street.simulated().works.image.version == "1.0.0"
+
+
+async def test_canary_without_the_check_a_foreign_image_would_be_activated(tmp_path, monkeypatch):
+    async def blind(self):
+        return None
+
+    monkeypatch.setattr(job.Transfer, "_check", blind)
+    async with rig(tmp_path, delay=0.05) as street:
+        made = imaging(street, tmp_path)
+        await send(made, street, firmware("2.0.0", 20_000), activate=True, expected=b"another")
+        await ended(made)
+        assert street.simulated().works.image.version == "2.0.0"
+
+
+async def counting(street, monkeypatch):
+    """How often each action of the image transfer reached the meter."""
+    image, counts = street.simulated().works.image, dict.fromkeys(("initiate", "verify", "activate"), 0)
+    kind = type(image)
+    for name in counts:
+
+        def counted(self, *args, name=name, method=getattr(kind, name)):
+            counts[name] += 1
+            return method(self, *args)
+
+        monkeypatch.setattr(kind, name, counted)
+    return counts
+
+
+def losing(which, fate):
+    """The `which`-th small ACTION of an association that is proven meets this fate."""
+    seen_actions = [0]
+
+    def weather(seen):
+        if seen.tag == GLO_ACTION and seen.size <= 90:
+            seen_actions[0] += 1
+            if seen_actions[0] == which:
+                return fate
+        return ANSWER
+
+    return weather
+
+
+@pytest.mark.parametrize("which", ["initiate", "verify", "activate"])
+@pytest.mark.parametrize("fate", [LOSE_REQUEST, LOSE_ANSWER])
+async def test_an_action_whose_answer_is_lost_is_read_back_and_not_repeated_blindly(tmp_path, monkeypatch, which, fate):
+    asked = {"initiate": 1, "verify": 2, "activate": 3}[which]  # small actions once the association stands
+    async with rig(tmp_path, delay=0.05) as street:
+        await street.meter().run(lambda session: session.get(ENERGY), Priority.ON_DEMAND)
+        counts = await counting(street, monkeypatch)
+        street.weather = losing(asked, fate)
+        made = imaging(street, tmp_path)
+        await send(made, street, firmware("2.0.0", 8_000), activate=True)
+        assert (await ended(made)).phase == Phase.ACTIVE
+        assert counts == {"initiate": 1, "verify": 1, "activate": 1}
+        assert street.simulated().works.image.repeated == 0
+
+
+async def test_canary_a_blind_repetition_of_an_action_would_be_seen(tmp_path, monkeypatch):
+    ask = job.Transfer._ask
+
+    async def blind(self, make):
+        try:
+            return await ask(self, make)
+        except job.LinkError:
+            return await ask(self, make)
+
+    monkeypatch.setattr(job.Transfer, "_ask", blind)
+    async with rig(tmp_path, delay=0.05) as street:
+        await street.meter().run(lambda session: session.get(ENERGY), Priority.ON_DEMAND)
+        counts = await counting(street, monkeypatch)
+        street.weather = losing(1, LOSE_ANSWER)
+        made = imaging(street, tmp_path)
+        await send(made, street, firmware("2.0.0", 8_000), activate=True)
+        await ended(made)
+        assert counts["initiate"] == 2
+
+
+async def test_a_transfer_that_somebody_else_began_meanwhile_is_left_to_him(tmp_path):
+    async with rig(tmp_path, delay=0.05) as street:
+        made = imaging(street, tmp_path)
+        await send(made, street, firmware("2.0.0", 80_000))
+        await asyncio.sleep(5)
+        street.simulated().works.image.initiate(b"the head-end's", 4_000)
+        street.meter().hang_up()
+        view = await ended(made)
+        assert view.phase == Phase.FAILED
+        assert street.simulated().works.image.blocks < 110
+
+
+async def test_other_exchanges_go_between_the_blocks(tmp_path):
+    async with rig(tmp_path, delay=0.5) as street:
+        made = imaging(street, tmp_path)
+        await send(made, street, firmware("2.0.0", 80_000))
+        await asyncio.sleep(20)
+        asked = street.now()
+        await street.meter().run(lambda session: session.get(ENERGY), Priority.ON_DEMAND)
+        assert street.now() - asked <= 3  # the exchange under way, and its own
+
+
+async def test_a_cancelled_order_sends_no_more_and_the_same_order_goes_on_where_it_was(tmp_path):
+    async with rig(tmp_path, delay=0.05) as street:
+        made, raw = imaging(street, tmp_path), firmware("2.0.0", 80_000)
+        await send(made, street, raw)
+        await asyncio.sleep(5)
+        (view,) = await made.cancel([street.meter().name], "the operator")
+        assert (view.phase, view.message) == (Phase.FAILED, "cancelled by the operator")
+        image = street.simulated().works.image
+        sent = image.blocks
+        await asyncio.sleep(600)
+        assert 10 < image.blocks == sent < 100
+        await send(made, street, raw)
+        assert (await ended(made)).phase == Phase.VERIFIED
+        assert (image.repeated, image.initiated, image.blocks) == (0, 1, 100)
+
+
+async def test_an_image_that_is_not_what_was_announced_is_refused(tmp_path):
+    async with rig(tmp_path) as street:
+        made = imaging(street, tmp_path)
+        with pytest.raises(ConfigError, match="not the one that was announced"):
+            await made.offer("0" * 64, 4, 0, b"abcd")
+        with pytest.raises(ConfigError, match="offer it first"):
+            await made.send([street.meter().name], ordered(b"abcd", identifier=NAME), "the test")
+        with pytest.raises(JobError, match="no image was ordered"):
+            await made.activate([street.meter().name], 0, "the test")
+
+
+async def test_a_meter_that_is_away_does_not_keep_others_waiting(tmp_path):
+    async with rig(tmp_path, meters=4, delay=0.05) as street:
+        away = {street.meter(0).name, street.meter(1).name}
+        street.weather = lambda seen: LOSE_REQUEST if seen.meter in away else ANSWER
+        made, raw = imaging(street, tmp_path), firmware("2.0.0", 8_000)
+        await offered(made, raw)
+        names = [street.meter(index).name for index in range(4)]
+        await made.send(names, ordered(raw, identifier=NAME), "the test")
+        await asyncio.sleep(600)
+        assert [view.phase for view in made.views(names)[2:]] == [Phase.VERIFIED] * 2
+        away.clear()
+        await asyncio.sleep(2_000)
+        assert [view.phase for view in made.views(names)] == [Phase.VERIFIED] * 4

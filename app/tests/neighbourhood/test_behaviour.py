@@ -1,0 +1,409 @@
+"""Meters that act by themselves: at times of their clock, above thresholds, by scripts; compared with the truth.
+
+Each is set up by a client of the product over an association, and asked afterwards: nothing runs in between but time.
+"""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dcu.cosem import axdr, data
+from dcu.errors import AccessDenied
+from dcu.model import AttributeRef, MethodRef, Obis
+from neighbourhood import truth
+from neighbourhood.meter import CONCENTRATOR, MANAGEMENT, Event, Relay
+from neighbourhood.patterns import Saving
+from neighbourhood.tokens import token
+from tests.neighbourhood.conversation import NOW, Street
+
+ANY_DAY = b"\xff" * 5
+TARIFFS, RELAYS = Obis.parse("0-0:10.0.100*255"), Obis.parse("0-0:10.0.106*255")
+CALENDAR, SPECIAL, MASKS = "20,0-0:13.0.0*255", "11,0-0:11.0.0*255", "6,0-0:14.0.0*255"
+LIMITER, MONITOR, CLOCK = "71,0-0:17.0.0*255", "21,0-0:16.0.1*255", "8,0-0:1.0.0*255"
+ours = pytest.mark.conforms
+
+
+class House:
+    """One meter, its manager's association, and time that moves when it is told."""
+
+    def __init__(self, **options):
+        self.street = Street(1, **options)
+        self.meter = self.street.meter(1)
+        self.client = self.street.client(1, MANAGEMENT)
+
+    def get(self, written):
+        return axdr.decode(self.client(self.client.session.get(AttributeRef.parse(written)))).value
+
+    def set(self, written, value):
+        self.client(self.client.session.set(AttributeRef.parse(written), axdr.encode(value)))
+
+    def call(self, written, value=None):
+        ref = AttributeRef.parse(written)
+        method = MethodRef(ref.class_id, ref.obis, ref.attribute)
+        raw = self.client(self.client.session.action(method, axdr.encode(value or data.i8(0))))
+        return None if raw is None else axdr.decode(raw)
+
+    def wait(self, seconds):
+        self.street.now += seconds
+
+    def until(self, second):
+        self.street.now = second
+
+    def true(self, shown):
+        """The true second at which the meter's clock shows `shown`: by the street's truth."""
+        return shown - truth.clock_error(7, 1, shown)
+
+    def rates(self):
+        return [self.get(f"3,1-0:1.8.{rate}*255,2") for rate in (1, 2, 3, 4)]
+
+    def taken(self, first, last):
+        """Wh between two true seconds."""
+        return truth.registers(7, 1, last).active_import - truth.registers(7, 1, first).active_import
+
+    def happened(self, code):
+        return [at for at, event in self.meter.events() if event == code]
+
+
+def script(table, number):
+    return data.structure(data.octets(table.raw), data.u16(number))
+
+
+def at(hour, minute=0, table=TARIFFS, number=1):
+    return data.structure(data.octets(bytes((hour, minute, 0, 0))), data.octets(table.raw), data.u16(number))
+
+
+def midnight(second):
+    return second // truth.DAY * truth.DAY
+
+
+# --- tariffs
+
+
+@ours("Object", "activity calendar, register activation", peer="ours")
+def test_the_calendar_switches_the_rates_at_its_times_of_the_meters_clock():
+    house = House()
+    assert house.rates()[1:] == [0, 0, 0]  # a day rate until ten in the evening
+    house.until(midnight(NOW) + 2 * truth.DAY + 12 * truth.HOUR)
+    first = midnight(NOW)
+    nights = [(first + 22 * truth.HOUR, first + 30 * truth.HOUR), (first + 46 * truth.HOUR, first + 54 * truth.HOUR)]
+    night = sum(house.taken(house.true(start), house.true(end)) for start, end in nights)
+    whole = truth.registers(7, 1, house.street.now).active_import
+    assert house.rates() == [whole - night, night, 0, 0]
+    assert night > 0
+
+
+def passive(house, days, week=(1,) * 7):
+    house.set(f"{CALENDAR},6", data.octets(b"NEW"))
+    season = data.structure(data.octets(b"S"), data.octets(b"\xff" * 9 + b"\x80\x00\xff"), data.octets(b"W"))
+    house.set(f"{CALENDAR},7", data.array([season]))
+    house.set(f"{CALENDAR},8", data.array([data.structure(data.octets(b"W"), *map(data.u8, week))]))
+    rows = [data.structure(data.u8(number), data.array(actions)) for number, actions in days.items()]
+    house.set(f"{CALENDAR},9", data.array(rows))
+
+
+def test_a_passive_calendar_takes_over_when_it_is_told_to():
+    house = House()
+    passive(house, {1: [at(0, number=3), at(13, number=4)]})
+    assert house.get(f"{CALENDAR},2") == b"ORDINARY"
+    house.call(f"{CALENDAR},1")
+    assert (house.get(f"{CALENDAR},2"), house.get(f"{MASKS},4")) == (b"NEW", b"RATE3")
+    house.wait(2 * truth.HOUR)
+    one = house.taken(NOW, house.true(NOW + truth.HOUR))
+    assert house.rates()[2:] == [one, house.taken(house.true(NOW + truth.HOUR), house.street.now)]
+    assert house.happened(Event.CALENDAR_ACTIVE)
+
+
+def test_a_passive_calendar_takes_over_at_its_time():
+    house = House()
+    passive(house, {1: [at(0, number=4)]})
+    when = datetime.fromtimestamp(NOW + 1_800, UTC)
+    raw = when.year.to_bytes(2, "big") + bytes((when.month, when.day, 0xFF, when.hour, when.minute, 0, 0, 0, 0, 0))
+    house.set(f"{CALENDAR},10", data.octets(raw))
+    house.wait(3_600)
+    assert house.rates()[3] == house.taken(house.true(NOW + 1_800), house.street.now)
+    assert house.get(f"{CALENDAR},10")[:2] == b"\xff\xff"
+
+
+@ours("Object", "special days table", peer="ours")
+def test_a_special_day_has_its_own_schedule():
+    house = House()
+    passive(house, {1: [at(0, number=1)], 9: [at(0, number=4)]})
+    house.call(f"{CALENDAR},1")
+    tomorrow = datetime.fromtimestamp(NOW + truth.DAY, UTC)
+    day = b"\xff\xff" + bytes((tomorrow.month, tomorrow.day, 0xFF))
+    house.call(f"{SPECIAL},1", data.structure(data.u16(1), data.octets(day), data.u8(9)))
+    house.until(midnight(NOW) + 3 * truth.DAY)
+    start = midnight(NOW) + truth.DAY
+    assert house.rates()[3] == house.taken(house.true(start), house.true(start + truth.DAY))
+    house.call(f"{SPECIAL},2", data.u16(1))
+    assert house.get(f"{SPECIAL},2") == ()
+
+
+def test_a_weekday_has_its_week_s_schedule():
+    house = House()  # NOW is a Thursday
+    passive(house, {1: [at(0, number=1)], 2: [at(0, number=2)]}, week=(1, 1, 1, 1, 2, 1, 1))
+    house.call(f"{CALENDAR},1")
+    house.until(midnight(NOW) + 3 * truth.DAY)
+    start = midnight(NOW) + truth.DAY
+    assert house.rates()[1] == house.taken(house.true(start), house.true(start + truth.DAY))
+
+
+def test_a_mask_that_is_added_counts_what_it_names():
+    house = House()
+    house.call(f"{MASKS},2", data.structure(data.octets(b"BOTH"), data.array([data.u8(2), data.u8(3)])))
+    house.set(f"{MASKS},4", data.octets(b"BOTH"))
+    house.wait(600)
+    assert house.rates()[2:] == [house.taken(NOW, NOW + 600)] * 2
+    with pytest.raises(AccessDenied):
+        house.call(f"{MASKS},3", data.octets(b"BOTH"))  # it is the active one
+
+
+# --- scripts and schedules
+
+
+@ours("Object", "script table, single action schedule", peer="ours")
+def test_a_schedule_executes_its_script_when_the_meters_clock_says_so():
+    house = House()
+    house.meter.set_clock(NOW + 40)  # ahead: it does so earlier
+    time, date = bytes((12, 30, 0, 0)), b"\x07\xe9\x0b\x14\xff"
+    house.set("22,0-0:15.0.1*255,4", data.array([data.structure(data.octets(time), data.octets(date))]))
+    house.until(NOW + 1_759)
+    assert house.get("70,0-0:96.3.10*255,2") is True
+    house.until(NOW + 7_200)
+    assert house.get("70,0-0:96.3.10*255,2") is False
+    house.wait(3_600)
+    assert house.taken(NOW, NOW + 1_760) == house.get("3,1-0:1.8.0*255,2") - truth.registers(7, 1, NOW).active_import
+    assert house.happened(Event.REMOTE_DISCONNECTION) == [NOW + 1_800]
+
+
+def test_a_schedule_that_repeats_does_so_every_day():
+    house = House()
+    house.set("22,0-0:15.0.4*255,4", data.array([data.structure(data.octets(b"\x06\0\0\0"), data.octets(ANY_DAY))]))
+    house.wait(3 * truth.DAY)
+    house.get(f"{CLOCK},2")
+    assert len(house.meter.works.push.sent) == 3
+
+
+def test_what_the_clock_leaps_over_is_done_and_what_it_shows_again_is_not_done_twice():
+    house = House()
+    house.set("22,0-0:15.0.4*255,4", data.array([data.structure(data.octets(b"\x0c\x05\0\0"), data.octets(ANY_DAY))]))
+    house.wait(60)
+    house.call(f"{CLOCK},6", data.i16(600))
+    house.wait(1)
+    house.get(f"{CLOCK},2")
+    assert len(house.meter.works.push.sent) == 1
+    house.call(f"{CLOCK},6", data.i16(-600))
+    house.wait(900)
+    house.get(f"{CLOCK},2")
+    assert len(house.meter.works.push.sent) == 1
+
+
+def test_a_script_that_was_written_is_executed():
+    house = House()
+    relay, zero = Obis.parse("0-0:96.3.10*255"), data.i8(0)
+    action = data.structure(data.enum(2), data.u16(70), data.octets(relay.raw), data.i8(1), zero)
+    write = data.structure(
+        data.enum(1), data.u16(6), data.octets(Obis.parse("0-0:14.0.0*255").raw), data.i8(4), data.octets(b"RATE4")
+    )
+    before = house.get("9,0-0:10.0.106*255,2")
+    house.set("9,0-0:10.0.106*255,2", data.array([data.structure(data.u16(7), data.array([write, action]))]))
+    house.call("9,0-0:10.0.106*255,1", data.u16(7))
+    assert (house.get("70,0-0:96.3.10*255,2"), house.get(f"{MASKS},4")) == (False, b"RATE4")
+    assert len(before) == 2
+    with pytest.raises(AccessDenied):
+        house.call("9,0-0:10.0.106*255,1", data.u16(8))
+
+
+# --- what it watches
+
+
+def rising(start, seconds=truth.DAY):
+    """The first quarter of an hour that takes more than the one before it, true second; and a threshold between."""
+    for mark in range(start - start % truth.QUARTER + truth.QUARTER, start + seconds, truth.QUARTER):
+        before, after = (truth.power(7, 1, each)[0] for each in (mark - 1, mark))
+        if after > before + 50:
+            return mark, (before + after) // 2
+    raise AssertionError
+
+
+@ours("Object", "limiter", peer="ours")
+def test_a_limiter_opens_the_relay_when_its_threshold_is_passed_for_its_duration_and_closes_it_again():
+    house = House()
+    mark, threshold = rising(NOW)
+    over = script(RELAYS, 1), script(RELAYS, 2)
+    house.set(f"{LIMITER},11", data.structure(*over))
+    house.set(f"{LIMITER},6", data.u32(300))
+    house.set(f"{LIMITER},7", data.u32(1_200))
+    house.until(mark - truth.QUARTER + 1)
+    house.set(f"{LIMITER},4", data.u32(threshold))
+    house.until(mark + 299)
+    assert house.get("70,0-0:96.3.10*255,2") is True
+    house.until(mark + 301)
+    assert house.get("70,0-0:96.3.10*255,2") is False
+    shown = mark + 300 + truth.clock_error(7, 1, mark + 300)
+    assert house.happened(Event.LIMIT_EXCEEDED) == [shown]
+    assert house.get("3,1-0:1.7.0*255,2") == 0
+    house.set(f"{LIMITER},4", data.u32(0xFFFFFFFE))
+    house.wait(2 * truth.HOUR)  # nothing is taken, so it is under the threshold
+    assert house.get("70,0-0:96.3.10*255,2") is True
+    assert len(house.happened(Event.LIMIT_KEPT)) == 1
+
+
+def test_a_peak_that_is_shorter_than_the_duration_trips_nothing():
+    house = House()
+    peak, threshold = rising(NOW)
+    longest = 0
+    for mark in range(peak, peak + 2 * truth.DAY, truth.QUARTER):
+        if truth.power(7, 1, mark)[0] <= threshold:
+            longest = mark - peak
+            break
+    house.set(f"{LIMITER},6", data.u32(longest + 60))
+    house.set(f"{LIMITER},4", data.u32(threshold))
+    house.until(peak + longest + 30)
+    assert house.get("70,0-0:96.3.10*255,2") is True
+    assert not house.happened(Event.LIMIT_EXCEEDED)
+
+
+def test_an_emergency_profile_has_its_own_threshold_for_its_time():
+    house = House()
+    begins = datetime.fromtimestamp(NOW + 1_800, UTC)
+    raw = begins.year.to_bytes(2, "big") + bytes((begins.month, begins.day, 0xFF, begins.hour, begins.minute, 0, 0))
+    house.set(f"{LIMITER},5", data.u32(0))  # nothing at all may be taken
+    house.set(f"{LIMITER},6", data.u32(10))
+    house.set(f"{LIMITER},9", data.array([data.u16(3)]))
+    house.set(f"{LIMITER},8", data.structure(data.u16(3), data.octets(raw + b"\0\0\0"), data.u32(3_600)))
+    house.wait(1_700)
+    assert (house.get(f"{LIMITER},10"), house.get("70,0-0:96.3.10*255,2")) == (False, True)
+    house.wait(300)
+    assert (house.get(f"{LIMITER},10"), house.get("70,0-0:96.3.10*255,2")) == (True, False)
+    assert house.get(f"{LIMITER},3") == 0
+    house.wait(3_600)
+    assert house.get(f"{LIMITER},10") is False
+
+
+@ours("Object", "register monitor", peer="ours")
+def test_a_register_monitor_runs_a_script_when_its_threshold_is_crossed():
+    house = House()
+    mark, threshold = rising(NOW + truth.QUARTER)
+    house.until(mark - truth.QUARTER + 1)
+    house.set(f"{MONITOR},2", data.array([data.u32(threshold)]))
+    house.set(f"{MONITOR},4", data.array([data.structure(script(TARIFFS, 4), script(TARIFFS, 3))]))
+    house.until(mark - 1)
+    assert house.get(f"{MASKS},4") == b"RATE1"
+    house.until(mark + 1)
+    assert house.get(f"{MASKS},4") == b"RATE4"
+    falls = next(
+        each for each in range(mark, mark + 2 * truth.DAY, truth.QUARTER) if truth.power(7, 1, each)[0] <= threshold
+    )
+    house.until(falls + 1)
+    assert house.get(f"{MASKS},4") == b"RATE3"
+    assert house.rates()[3] == house.taken(mark, falls)
+
+
+# --- the clock
+
+
+@pytest.mark.parametrize(
+    ("zone", "standard", "begin", "end"),
+    [
+        ("Europe/Vienna", 60, "ffff03fe0702000000800000", "ffff0afe0703000000800000"),
+        ("Australia/Sydney", 600, "ffff0a010702000000800000", "ffff04010703000000800000"),
+        ("America/New_York", -300, "ffff03080702000000800000", "ffff0b010702000000800000"),
+    ],
+)
+@given(
+    st.integers(int(datetime(2012, 1, 1, tzinfo=UTC).timestamp()), int(datetime(2035, 1, 1, tzinfo=UTC).timestamp()))
+)
+def test_daylight_saving_by_the_clocks_own_rules_is_that_of_the_zone(zone, standard, begin, end, second):
+    rules = Saving(standard, bytes.fromhex(begin), bytes.fromhex(end), 60, True)
+    theirs = datetime.fromtimestamp(second, ZoneInfo(zone))
+    own = datetime.fromtimestamp(second, rules)
+    assert (own.replace(tzinfo=None), own.fold, own.dst()) == (theirs.replace(tzinfo=None), theirs.fold, theirs.dst())
+    assert int(own.timestamp()) == second
+
+
+@ours("Object", "clock, daylight saving", peer="ours")
+def test_a_clock_goes_by_the_rules_that_a_client_writes():
+    house = House()
+    house.set(f"{CLOCK},3", data.i16(-60))  # UTC = local + deviation
+    house.set(f"{CLOCK},5", data.octets(bytes.fromhex("ffff03fe0702000000800000")))
+    house.set(f"{CLOCK},6", data.octets(bytes.fromhex("ffff0afe0703000000800000")))
+    house.set(f"{CLOCK},7", data.i8(60))
+    house.set(f"{CLOCK},8", data.boolean(True))
+    for moment, hour, status in ((datetime(2026, 3, 29, 0, 59), 1, 0), (datetime(2026, 3, 29, 1, 1), 3, 0x80)):
+        house.until(int(moment.replace(tzinfo=UTC).timestamp()))
+        house.meter.set_clock(house.street.now)
+        shown = house.get(f"{CLOCK},2")
+        assert (shown[5], shown[11], house.get(f"{CLOCK},4")) == (hour, status, status)
+    house.set(f"{CLOCK},8", data.boolean(False))
+    assert house.get(f"{CLOCK},2")[5] == 2
+    assert house.happened(Event.SAVING_CHANGED)
+
+
+# --- the rest
+
+
+@ours("Object", "push setup", peer="ours")
+def test_a_meter_pushes_what_its_list_names():
+    house = House()
+    ref = data.structure(data.u16(3), data.octets(Obis.parse("1-0:1.8.0*255").raw), data.i8(2), data.u16(0))
+    house.set("40,0-0:25.9.0*255,2", data.array([ref]))
+    house.call("40,0-0:25.9.0*255,1")
+    (body,) = house.meter.works.push.sent
+    assert axdr.decode(body) == data.structure(data.u32(truth.registers(7, 1, NOW).active_import))
+
+
+@ours("Object", "association: secret", peer="ours")
+def test_a_secret_is_changed_and_never_read():
+    house = House()
+    house.set("15,0-0:40.0.0*255,7", data.octets(b"another one"))
+    assert house.meter.keys(CONCENTRATOR).password.reveal() == b"another one"
+    with pytest.raises(AccessDenied):
+        house.get("15,0-0:40.0.0*255,7")
+
+
+@ours("Object", "token gateway", peer="ours")
+def test_a_token_counts_once_and_the_meter_says_what_it_makes_of_it():
+    house = House()
+    good, other = token(7, 1, 5, 3_000), token(7, 2, 5, 3_000)
+
+    def entered(digits):
+        house.call("115,0-0:19.40.0*255,1", data.octets(digits.encode()))
+        assert house.get("115,0-0:19.40.0*255,6")[0].value == 8  # received
+        house.wait(5)
+        return house.get("115,0-0:19.40.0*255,6")[0].value
+
+    assert [entered(each) for each in (good, good, other, "12")] == [3, 6, 5, 4]
+    assert house.get("112,0-0:19.10.0*255,2") == 3_000
+
+
+@ours("Object", "event logs", peer="ours")
+def test_events_stand_in_the_log_that_they_belong_to():
+    house = House()
+    house.call("70,0-0:96.3.10*255,1")
+    house.wait(100)
+    house.meter.record(Event.REPLAY)
+    codes = [[row.value[1].value for row in house.get(f"7,0-0:99.98.{number}*255,2")] for number in (1, 2)]
+    assert codes == [[Event.REPLAY], [Event.REMOTE_DISCONNECTION]]
+    assert house.get("1,0-0:96.11.2*255,2") == Event.REMOTE_DISCONNECTION
+
+
+@ours("Object", "disconnect control, control modes", peer="ours")
+@pytest.mark.parametrize("mode", range(7))
+def test_a_relay_follows_its_control_mode(mode):
+    house = House()
+    house.set("70,0-0:96.3.10*255,4", data.enum(mode))
+    if mode == 0:
+        with pytest.raises(AccessDenied):
+            house.call("70,0-0:96.3.10*255,1")
+        return
+    house.call("70,0-0:96.3.10*255,1")
+    assert house.get("70,0-0:96.3.10*255,3") == Relay.DISCONNECTED
+    house.call("70,0-0:96.3.10*255,2")
+    assert house.get("70,0-0:96.3.10*255,3") == (Relay.CONNECTED if mode in (2, 4) else Relay.READY)
+    if mode not in (2, 4):
+        assert house.meter.press()
+        assert house.get("70,0-0:96.3.10*255,3") == Relay.CONNECTED
