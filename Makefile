@@ -54,6 +54,19 @@ lint: $(VENV)/ready ## ruff, mypy --strict, import-linter
 	cd app && $(BIN)/mypy
 	cd app && $(BIN)/lint-imports --no-cache
 
+.PHONY: page
+page: app/web/node_modules/ready ## Build the page (app/web) into app/dcu/web/page/index.html (needs Node 20.19 or later)
+	cd app/web && npm run --silent build
+
+.PHONY: page-test
+page-test: app/web/node_modules/ready ## Check the page: types, unit tests, size, that a rebuild gives the same bytes, and clicks in Chromium
+	cd app/web && npm run --silent check && npm run --silent unit && npm run --silent same && npm run --silent browser
+
+app/web/node_modules/ready: app/web/package.json app/web/package-lock.json
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null || { echo "the page is built with Node 20.19 or later and npm" >&2; exit 1; }
+	cd app/web && npm ci --silent
+	@touch $@
+
 .PHONY: bench
 bench: $(VENV)/ready .venv-bench/ready ## Measure against the peers in one run; writes docs/benchmarks.md (root: flash wear on a loop device)
 	cd ci && PYTHONPATH=$(CURDIR)/app:$(CURDIR)/ci $(BENCH)/python -m bench
@@ -119,7 +132,7 @@ layer-upstream-check: .venv-layers/ready ## Run yocto-check-layer over both laye
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf $(VENV) .venv-bench .venv-layers ci/interop/jdlms/target ci/interop/gurux/target app/*.egg-info app/*/*.egg-info app/build
+	rm -rf $(VENV) .venv-bench .venv-layers ci/interop/jdlms/target ci/interop/gurux/target app/*.egg-info app/*/*.egg-info app/build app/web/node_modules
 	find app ci -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: device-deps

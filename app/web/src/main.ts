@@ -1,0 +1,6 @@
+/** Where everything meets: source → recording → clock → picture and lists. */
+
+import "./style.css";
+import { start } from "./app";
+
+start();
