@@ -58,6 +58,7 @@ class Device:
         self.node, self.scheduler = node, scheduler
         self.psk, self.id_p = psk, id_p or node.eui64
         self.standing = Standing.OFF
+        self.automatic = True  # tries again by itself
         self.agent = NOT_JOINED
         self.attempts = 0
         self.undecoded = 0
@@ -115,7 +116,11 @@ class Device:
         if best is None:
             self._later()
             return
-        self.node.pan, self.agent = best.pan, best.short
+        self.join(best.pan, best.short)
+
+    def join(self, pan: int, agent: int) -> None:
+        """Join a network through an agent."""
+        self.node.pan, self.agent = pan, agent
         self._peer = eap_psk.Peer(self.psk, self.id_p, self._random.randbytes, extension=self._configured)
         self._be(Standing.JOINING)
         self._wait(JOIN_WAIT, self._failed)
@@ -132,9 +137,12 @@ class Device:
         self._later()
 
     def _later(self) -> None:
+        self.scheduler.cancel(self._timer)
         self._peer = None
         self.node.pan = NOT_JOINED
         self._be(Standing.IDLE)
+        if not self.automatic:
+            return
         self.attempts += 1
         pause = min(LONGEST_PAUSE, PAUSE * 1.5 ** min(self.attempts, 20))
         self._wait(pause * self._random.uniform(0.5, 1.5), self._scan)

@@ -25,6 +25,8 @@ SLOTS = 5  # devices that may be under way at a time
 TIMEOUT = 300.0  # seconds until a message is said again, as the firmware has it
 ATTEMPTS = 2
 STALE = 20.0  # seconds (a device's own limit) after which one that begins anew is believed to have given up
+SIZES = {0: (8, 34), 2: (16,), 3: (16,), 4: (16,), 6: (2,)}  # of what may be set
+UNSUPPORTED, WRONG_INDEX, WRONG_LENGTH = 2, 3, 4
 RETIRE = 3600.0  # seconds that the key before the active one is still understood
 
 
@@ -77,6 +79,26 @@ class Server:
 
     # --- what the host asks for
 
+    def set(self, attribute: int, index: int, value: bytes) -> int:
+        """A value of the bootstrapping base (IDS, PSK, GMK, the new GMK, seconds until a repetition); its status."""
+        if attribute not in SIZES:
+            return UNSUPPORTED
+        if len(value) not in SIZES[attribute]:
+            return WRONG_LENGTH
+        if attribute == 3 and index > 1:
+            return WRONG_INDEX
+        if attribute == 0:
+            self.id_s = value
+        elif attribute == 2:
+            self.psk = value
+        elif attribute == 3:
+            self.set_gmk(index, value)
+        elif attribute == 4:
+            self.new_gmk = value
+        else:
+            self.timeout = float(int.from_bytes(value, "big"))
+        return 0
+
     def set_gmk(self, index: int, key: bytes) -> None:
         self.gmk, self.index = key, index
         self.node.keys[index] = key
@@ -123,6 +145,13 @@ class Server:
         old = self.index
         self.set_gmk(self._other, self.new_gmk)
         self.scheduler.after(RETIRE, retire, self.node, old, self.node.keys.get(old))
+
+    def close(self) -> None:
+        """The stack is shut: nobody is under way any more."""
+        for slot in list(self.slots.values()):
+            self._end(slot)
+        self.join_request = self.join_complete = self.left = _nobody
+        self.node.on_lbp = _nobody
 
     @property
     def _other(self) -> int:
