@@ -153,7 +153,8 @@ def _head(frame: Frame) -> bytes:
         bits = _COMMON | _SECURED | (_ACK if frame.wants_ack else 0)
         return _COMMON_HEAD.pack(control, bits, frame.sequence, frame.pan, destination, source, _SECURITY_CONTROL,
                                  frame.counter, frame.key)  # fmt: skip
-    bits = frame.kind | _mode(destination) << 10 | 1 << 12 | _mode(source) << 14
+    to = None if frame.kind == Kind.BEACON else destination
+    bits = frame.kind | _mode(to) << 10 | 1 << 12 | _mode(source) << 14
     bits |= (_ACK if frame.wants_ack else 0) | (_SECURED if frame.key is not None else 0)
     if source is not None and frame.kind != Kind.BEACON:
         bits |= _COMPRESSED
