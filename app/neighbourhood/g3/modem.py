@@ -1,10 +1,10 @@
 """The emulated modem: a PL360/PL460 as its host sees it on the serial line, with the real stack behind it.
 
 Bytes come in (`feed`) and go out (`uart.say`), as slow as the line is. INIT opens the stack and is answered once it is
-ready; before that everything is refused. Requests that the stack answers later (a datagram, a discovery) are confirmed then.
-Datagrams wait in buffers of three sizes; who sends without one is refused, and told when there is one again. What a
-modem does to its host in the field it does on command: it reboots in mid-frame, falls silent, loses confirms, and the
-line between them is noisy.
+ready; before that everything is refused. Requests that the stack answers later (a datagram, a discovery) are confirmed
+then. Datagrams wait in buffers of three sizes; who sends without one is refused, and told when there is one again. What
+a modem does to its host in the field it does on command: it reboots in mid-frame, hangs, loses confirms, and the line
+between them is noisy.
 
 Source: Microchip smartenergy_g3 (ADP serialization and what its firmware answers to what).
 """

@@ -1,11 +1,11 @@
 """A capture of the line that Wireshark and tshark read: pcapng, 802.15.4 without FCS (DLT 230), deciphered.
 
-G3's MAC is not quite 802.15.4: three bytes of segment control stand before the frame control, an MSDU of up to 400 bytes
-travels in segments, acknowledgements are part of the PHY's header, and ciphering hides all of it. So a capture has one
-802.15.4 frame an MSDU: written when its last segment has passed, with the whole MSDU as payload, in the clear, without
-segment control, auxiliary security header and MIC. What that takes away stands in the packet's comment: modulation,
-segments, key and counter, whether it was lost. Frames of which a segment is missing, or whose key is not known, are
-counted and left out. `g3.lua`, beside this file, dissects what G3 adds.
+G3's MAC is not quite 802.15.4: three bytes of segment control stand before the frame control, an MSDU of up to 400
+bytes travels in segments, acknowledgements are part of the PHY's header, and ciphering hides all of it. So a capture
+has one 802.15.4 frame an MSDU: written when its last segment has passed, with the whole MSDU as payload, in the clear,
+without segment control, auxiliary security header and MIC. What that takes away stands in the packet's comment:
+modulation, segments, key and counter, whether it was lost. Frames of which a segment is missing, or whose key is not
+known, are counted and left out. `g3.lua`, beside this file, dissects what G3 adds.
 
 Sources: pcapng (IETF draft-ietf-opsawg-pcapng), IEEE 802.15.4-2006, 7.2.
 """
