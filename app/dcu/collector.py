@@ -40,7 +40,7 @@ from dcu.collect.settings import CollectorConfig
 from dcu.collect.standing import State
 from dcu.collect.vitals import Vitals
 from dcu.control.api import Api
-from dcu.control.server import ControlServer
+from dcu.control.server import ControlServer, Permitted
 from dcu.credentials import Secret
 from dcu.errors import ConfigError, StoreError
 from dcu.keys import shipment
@@ -149,7 +149,9 @@ class Collector:
         if self.config.headend.addresses:
             self._tell_the_head_end(stack)
         api = Api(self.services, self.fleet, self.scheduler, self.polling, self, self.imaging)
-        server = await ControlServer.start(Path(self.config.control.socket), api.handle, self.services.events)
+        control = self.config.control
+        permitted = Permitted(frozenset({0, os.getuid()}), frozenset(control.others))
+        server = await ControlServer.start(Path(control.socket), api.handle, self.services.events, permitted)
         stack.push_async_callback(server.close)
         await self.imaging.resume()
         if self.config.poll:

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sniff": ("dcu.cli.sniff:sniff", "Show live what passes on a serial line."),
     "readout": ("dcu.cli.readout:readout", "Have a meter read out what it shows, without DLMS."),
     "run": ("dcu.cli.run:run", "Run the collector."),
+    "gateway": ("dcu.cli.gateway:gateway", "Run the page's server, and say who may log in."),
     "meters": ("dcu.cli.meters:meters", "List, import and release meters."),
     "keys": ("dcu.cli.keys:keys", "Begin a damaged key file anew."),
     "headend": ("dcu.cli.headend:headend", "Import the head-end's keys."),

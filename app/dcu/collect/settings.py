@@ -34,6 +34,7 @@ class StoreTable(_Table, frozen=True):
 
 class ControlTable(_Table, frozen=True):
     socket: str = "/run/dcu/control.sock"
+    others: tuple[str, ...] = ("status", "meters", "profile", "jobs", "poll", "subscribe")
 
 
 class MediumTable(_Table, frozen=True):

@@ -12,6 +12,7 @@ import socket
 import struct
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ CALLS = 64  # of one connection at a time
 UNWRITTEN = 2 * MAX_RESPONSE  # bytes of answers that wait for their readers, of all connections
 STALLED = 30.0  # seconds that a peer may take to read an answer
 IDLE = 600.0  # seconds without a call or a subscription, after which a connection is closed
+OTHERS = "[control] others"
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: SO_PEERCRED
 
 Handler = Callable[[str, str, dict[str, Any]], Awaitable[Any]]  # method, actor, parameters → result
@@ -44,22 +46,45 @@ Handler = Callable[[str, str, dict[str, Any]], Awaitable[Any]]  # method, actor,
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """Who may call what. others: the methods of everybody but `masters`; None: all.
+
+    The kernel says who calls. Where the collector has a user namespace of its own, everybody else is 65534 to it: no
+    master, so the rule holds there as well.
+    """
+
+    masters: frozenset[int] = frozenset()
+    others: frozenset[str] | None = None
+
+    def refuse(self, uid: int, method: str) -> None:
+        """Raises ConfigError where this user may not."""
+        if self.others is not None and uid not in self.masters and method not in self.others:
+            raise ConfigError(f"user {uid} may not call {method!r}: {OTHERS} in the collector's configuration allows")
+
+
 class ControlServer:
     """Serves `handler` on a unix socket. Use `await ControlServer.start(...)`."""
 
-    def __init__(self, path: Path, handler: Handler, events: Events) -> None:
+    def __init__(self, path: Path, handler: Handler, events: Events, permitted: Permitted) -> None:
         self.path = path
         self.handler = handler
         self.events = events
+        self.permitted = permitted
         self.unwritten = 0
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self._closing = False
 
     @classmethod
-    async def start(cls, path: Path, handler: Handler, events: Events) -> "ControlServer":
-        """Listen with mode 0660. Raises ConfigError where the socket cannot be made."""
-        server = cls(path, handler, events)
+    async def start(
+        cls, path: Path, handler: Handler, events: Events, permitted: "Permitted | None" = None
+    ) -> "ControlServer":
+        """Listen with mode 0660. permitted: who may do what; None: whoever may open it may do everything.
+
+        Raises ConfigError where the socket cannot be made.
+        """
+        server = cls(path, handler, events, permitted or Permitted())
         await asyncio.to_thread(_make_way, path)
         mask = os.umask(0o117)  # the socket must never be open to others, not even for a moment
         try:
@@ -210,6 +235,7 @@ class _Connection:
     async def _response(self, request: Request) -> bytes:
         """The answer as it is written: what it was made of is larger, and not kept while a peer takes its time."""
         try:
+            self._server.permitted.refuse(self.uid, request.method)
             if request.method == "subscribe":
                 result = self._subscribe(request.params)
             else:

@@ -12,7 +12,7 @@ import pytest
 from dcu.collect.events import Events
 from dcu.control.client import ControlClient, ask, running
 from dcu.control.messages import MAX_EVENTS, Fault, revive
-from dcu.control.server import CALLS, CONNECTIONS, UNWRITTEN, ControlServer
+from dcu.control.server import CALLS, CONNECTIONS, UNWRITTEN, ControlServer, Permitted
 from dcu.errors import AccessDenied, ConfigError, DcuError, LinkClosed, LinkError, LinkTimeout
 
 
@@ -322,3 +322,29 @@ def test_asking_without_a_loop(tmp_path):
 
 def test_timeouts_revive_on_their_branch():
     assert isinstance(revive(Fault("LinkTimeout", "x")), LinkTimeout)
+
+
+async def test_another_user_may_call_what_is_permitted_and_nothing_else(tmp_path, served, events):
+    """As the gateway, taken over, would: to the server we are nobody's master."""
+    permitted = Permitted(frozenset({os.getuid() + 1}), frozenset({"echo"}))
+    server = await ControlServer.start(tmp_path / "control.sock", served.handle, events, permitted)
+    try:
+        async with await ControlClient.connect(server.path) as client:
+            assert await client.call("echo", number=1) == {"number": 1}
+            with pytest.raises(ConfigError, match=r"may not call 'denied': \[control\] others"):
+                await client.call("denied")
+            with pytest.raises(ConfigError, match="may not call 'subscribe'"):
+                await client.subscribe()
+            assert len(served.actors) == 1  # the refused ones never came to the handler
+    finally:
+        await server.close()
+
+
+async def test_a_master_may_call_everything(tmp_path, served, events):
+    permitted = Permitted(frozenset({os.getuid()}), frozenset())
+    server = await ControlServer.start(tmp_path / "control.sock", served.handle, events, permitted)
+    try:
+        async with await ControlClient.connect(server.path) as client:
+            assert await client.call("echo", number=1) == {"number": 1}
+    finally:
+        await server.close()
