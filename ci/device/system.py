@@ -45,6 +45,7 @@ PLACES: tuple[tuple[str, str], ...] = (
     ("*.rules", "usr/lib/udev/rules.d/"),
     *((f"*.{kind}", f"{SYSTEMD}/system/") for kind in UNITS),
 )
+EXPLAINED = tuple(ROOT / "docs" / name for name in ("collector.toml", "gateway.toml"))  # configurations, key by key
 SWITCHED_OFF = ("swupdate.service", "swupdate.socket", "swupdate-progress.service", "swupdate-usb@.service")
 REMOVED = ("var/lib/apt/lists", "var/cache", "var/log", "usr/share/zoneinfo/right", "usr/share/zoneinfo/posix", "boot")
 
@@ -66,7 +67,7 @@ def build(version: str = VERSION, extra: Mapping[str, str] | None = None) -> Pat
         "recipe 2",
     ]
     authority = keys.update() / "update-ca.crt"
-    inputs += [authority, ROOT / "docs" / "collector.toml"]
+    inputs += [authority, *EXPLAINED]
     inputs += [content([path]) + str(target) for path, target in payload()]
 
     def make(home: Path, run: Run) -> None:
@@ -80,7 +81,8 @@ def build(version: str = VERSION, extra: Mapping[str, str] | None = None) -> Pat
         run("find", root / "usr/lib/modules", "-maxdepth", "2", "-type", "l", "-delete")  # to where they were built
         for path, target in payload():
             install(path, root / target)
-        install(ROOT / "docs" / "collector.toml", root / "usr/share/doc/dcu/collector.toml")
+        for page in EXPLAINED:
+            install(page, root / "usr/share/doc/dcu" / page.name)
         install(authority, root / "usr/share/dcu/update-ca.crt")
         for name, text in more.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)

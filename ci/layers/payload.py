@@ -27,9 +27,16 @@ NOT_ON_THE_BENCH = {
     "/usr/bin/dcu": "made by the wheel's installer; the bench links it from a virtual environment",
     "/usr/bin/dcu-gurux": "the same",
     "/usr/share/doc/dcu/collector.toml": "the bench copies it from docs/ itself",
+    "/usr/share/doc/dcu/gateway.toml": "the same",
     "/usr/share/dcu/update-ca.crt": "each build's own authority: no digest",
 }
-NO_DIGEST = {"/usr/share/dcu/update-ca.crt", "/usr/share/doc/dcu/collector.toml", "/usr/bin/dcu", "/usr/bin/dcu-gurux"}
+NO_DIGEST = {
+    "/usr/share/dcu/update-ca.crt",
+    "/usr/share/doc/dcu/collector.toml",
+    "/usr/share/doc/dcu/gateway.toml",
+    "/usr/bin/dcu",
+    "/usr/bin/dcu-gurux",
+}
 
 
 @dataclass(frozen=True, slots=True)

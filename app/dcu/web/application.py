@@ -13,7 +13,7 @@ import gzip
 import hashlib
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -107,7 +107,7 @@ class _Site:
         if hosts and _name(request.host) not in hosts:
             raise web.HTTPForbidden(reason="this name is not served here")
         origin = request.headers.get("Origin")
-        needed = request.method != "GET" or request.path == "/api/live"
+        needed = request.method != "GET" or "Upgrade" in request.headers
         if needed and (origin is None or urlsplit(origin).netloc != request.host):
             raise web.HTTPForbidden(reason="only the page that is served here may ask this")
 
@@ -187,6 +187,8 @@ class _Site:
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         self._permitted(request)
+        if not web.WebSocketResponse().can_prepare(request):
+            return _told(426, "this is a WebSocket")  # a page that was disconnected asks whether it is still logged in
         hub = self._source.hub
         if len(hub) >= VIEWERS:
             raise web.HTTPServiceUnavailable(reason=f"{VIEWERS} look at it already: try again later")
@@ -204,7 +206,7 @@ class _Site:
 
     async def _show(self, request: web.Request, channel: web.WebSocketResponse, viewer: Viewer) -> None:
         """Send until the browser goes, or its session ends."""
-        viewer.begin(self._source.opening())
+        viewer.begin(self._opening(request))
         sending = asyncio.create_task(self._send(request, channel, viewer))
         try:
             async for message in channel:  # a page says nothing here; reading notices that it goes
@@ -218,7 +220,7 @@ class _Site:
         accounts, token = self._rules.accounts, request.cookies.get(COOKIE, "")
         try:
             while accounts is None or accounts.stands(token):
-                await channel.send_str((await self._batch(viewer)).decode())
+                await channel.send_str((await self._batch(request, viewer)).decode())
             await channel.close(code=WSCloseCode.POLICY_VIOLATION, message=b"log in again")
         except ConnectionError:
             pass  # the browser has gone
@@ -227,13 +229,19 @@ class _Site:
         finally:
             await channel.close()  # whoever waits for what the page says need not wait any more
 
-    async def _batch(self, viewer: Viewer) -> bytes:
+    async def _batch(self, request: web.Request, viewer: Viewer) -> bytes:
         lines = await viewer.batch()
         if lines:
             return lines
         lost = viewer.lost
-        viewer.begin(self._source.opening())
+        viewer.begin(self._opening(request))
         return msgspec.json.encode({"e": "lost", "events": lost})
+
+    def _opening(self, request: web.Request) -> Iterator[bytes]:
+        """What this viewer may do, and what there is."""
+        why = self._forbidden(self._session(request))
+        yield msgspec.json.encode({"e": "hello", "can": [] if why else self._source.can, "why": why})
+        yield from self._source.opening()
 
     async def close(self, app: web.Application) -> None:
         for channel in tuple(self._open):

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 class Collected:
     """A `dcu.web.source.Source` of a device; `keep` has to run."""
 
+    can = ("poll",)
+
     def __init__(self, socket: Path, title: str) -> None:
         self.hub = Hub()
         self._socket = socket

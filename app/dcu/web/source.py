@@ -20,6 +20,11 @@ class Source(Protocol):
     @property
     def hub(self) -> "Hub": ...
 
+    @property
+    def can(self) -> tuple[str, ...]:
+        """The commands that it takes: what stands in `do`."""
+        ...
+
     def opening(self) -> Iterable[bytes]:
         """Lines that tell a newcomer what there is."""
         ...

@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from aiohttp import CookieJar, WSMsgType
+from aiohttp import CookieJar, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 
 from dcu.errors import ConfigError
@@ -15,10 +15,13 @@ from dcu.web.application import COOKIE, VIEWERS, Rules
 from dcu.web.source import Hub
 
 PAGE = "<!doctype html><title>street</title><script>let a = 1;</script><style>p{}</style>"
+HELLO = '{"e":"hello","can":["cut","mend"],"why":""}'
 PASSWORD = "correct horse battery"
 
 
 class Street:
+    can = ("cut", "mend")
+
     def __init__(self):
         self.hub = Hub()
         self.commands = []
@@ -105,8 +108,9 @@ async def test_another_page_can_neither_command_nor_listen(open_house, street, o
     headers = {} if origin is None else {"Origin": origin}
     answer = await open_house.post("/api/command", json={"do": "cut", "cable": 3}, headers=headers)
     assert answer.status == 403
-    listening = await open_house.get("/api/live", headers=headers)
-    assert listening.status == 403
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await open_house.ws_connect("/api/live", headers=headers)
+    assert refused.value.status == 403
     assert not street.commands
 
 
@@ -132,7 +136,7 @@ async def test_a_body_is_bounded(open_house):
 
 async def test_who_listens_gets_the_opening_and_then_each_event(open_house, street):
     async with open_house.ws_connect("/api/live", headers=own(open_house)) as channel:
-        assert (await channel.receive_str()).splitlines() == ['{"e":"street"}', '{"e":"join"}']
+        assert (await channel.receive_str()).splitlines() == [HELLO, '{"e":"street"}', '{"e":"join"}']
         street.hub.tell(b'{"e":"frame"}')
         assert await channel.receive_str() == '{"e":"frame"}'
     for _ in range(100):
@@ -153,13 +157,14 @@ async def test_who_does_not_read_is_told_what_was_lost_and_begins_anew(open_hous
             lines += (await channel.receive_str()).splitlines()
         lost = next(json.loads(line) for line in lines if '"lost"' in line)
         assert lost["events"] + sum("frame" in line for line in lines) == 50
-        assert (await channel.receive_str()).splitlines() == ['{"e":"street"}', '{"e":"join"}']
+        assert (await channel.receive_str()).splitlines() == [HELLO, '{"e":"street"}', '{"e":"join"}']
 
 
 async def test_listeners_are_bounded(open_house, street):
     viewers = [street.hub.join() for _ in range(VIEWERS)]
-    answer = await open_house.get("/api/live", headers=own(open_house))
-    assert answer.status == 503
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await open_house.ws_connect("/api/live", headers=own(open_house))
+    assert refused.value.status == 503
     street.hub.leave(viewers[0])
     async with open_house.ws_connect("/api/live", headers=own(open_house)) as channel:
         assert await channel.receive_str()
@@ -185,6 +190,9 @@ async def test_without_a_log_in_there_is_the_page_and_nothing_else(guarded, stre
 
 async def test_a_viewer_looks_and_does_not_command(guarded, street):
     assert (await log_in(guarded, "vera"))["commands"] is False
+    async with guarded.ws_connect("/api/live", headers=own(guarded)) as channel:
+        assert json.loads((await channel.receive_str()).splitlines()[0])["can"] == []
+    assert (await guarded.get("/api/live")).status == 426
     assert (await guarded.get("/api/frames/7")).status == 200
     answer = await guarded.post("/api/command", json={"do": "cut"}, headers=own(guarded))
     assert answer.status == 403

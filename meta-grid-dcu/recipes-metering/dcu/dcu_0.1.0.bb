@@ -10,6 +10,7 @@ SRC_URI = "\
     file://app/dcu \
     file://app/pyproject.toml \
     file://docs/collector.toml \
+    file://docs/gateway.toml \
     file://10-hardened.conf \
     file://60-dcu-lines.rules \
     file://collector-failed \
@@ -17,6 +18,7 @@ SRC_URI = "\
     file://dcu-collector-failed.service \
     file://dcu-collector.service \
     file://dcu-confirm.service \
+    file://dcu-gateway.service \
     file://dcu-gurux.socket \
     file://dcu-gurux@.service \
     file://dcu-hawkbit.service \
@@ -37,13 +39,15 @@ inherit python_setuptools_build_meta systemd useradd
 USERADD_PACKAGES = "${PN}"
 USERADD_PARAM:${PN} = "\
     --system --user-group --no-create-home --home-dir ${localstatedir}/lib/dcu --shell ${base_sbindir}/nologin dcu; \
-    --system --user-group --no-create-home --home-dir / --shell ${base_sbindir}/nologin dcu-gurux \
+    --system --user-group --no-create-home --home-dir / --shell ${base_sbindir}/nologin dcu-gurux; \
+    --system --user-group --no-create-home --home-dir / --shell ${base_sbindir}/nologin dcu-web \
 "
 
 # A unit with an [Install] section, each; the others are started by these
 SYSTEMD_SERVICE:${PN} = "\
     dcu-collector.service \
     dcu-confirm.service \
+    dcu-gateway.service \
     dcu-gurux.socket \
     dcu-hawkbit.service \
     dcu-health.service \
@@ -62,7 +66,7 @@ do_install:append() {
     install -D -m 0644 ${UNPACKDIR}/60-dcu-lines.rules -t ${D}${nonarch_base_libdir}/udev/rules.d
     install -D -m 0755 ${UNPACKDIR}/on-trial ${UNPACKDIR}/collector-failed -t ${D}${nonarch_libdir}/dcu
     install -D -m 0644 ${UNPACKDIR}/collector.toml -t ${D}${datadir}/dcu
-    install -D -m 0644 ${UNPACKDIR}/docs/collector.toml -t ${D}${docdir}/dcu
+    install -D -m 0644 ${UNPACKDIR}/docs/collector.toml ${UNPACKDIR}/docs/gateway.toml -t ${D}${docdir}/dcu
 }
 
 FILES:${PN} += "\
@@ -77,6 +81,7 @@ FILES:${PN} += "\
 RDEPENDS:${PN} = "\
     dcu-base \
     libubootenv-bin \
+    python3-aiohttp \
     python3-asyncio \
     python3-click \
     python3-crypt \
