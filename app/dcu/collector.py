@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import SystemRandom
@@ -28,6 +28,7 @@ from dcu.collect.keyring import Keyring
 from dcu.collect.links import Links
 from dcu.collect.mains import open_line
 from dcu.collect.meter_profile import Families
+from dcu.collect.networks import Networks
 from dcu.collect.outage import Outage
 from dcu.collect.polling import Polling
 from dcu.collect.pushes import Pushes
@@ -43,6 +44,7 @@ from dcu.control.api import Api
 from dcu.control.server import ControlServer, Permitted
 from dcu.credentials import Secret
 from dcu.errors import ConfigError, StoreError
+from dcu.fan.g3.network import Opener
 from dcu.keys import shipment
 from dcu.keys.base import HEAD_END
 from dcu.link.push import PushListener
@@ -79,7 +81,13 @@ class Collector:
     """Everything that one collector runs; made by `open`, undone by the stack given to it."""
 
     def __init__(
-        self, config: CollectorConfig, services: Services, fleet: Fleet, keys: Keyring, pushes: Pushes
+        self,
+        config: CollectorConfig,
+        services: Services,
+        fleet: Fleet,
+        keys: Keyring,
+        pushes: Pushes,
+        networks: Networks,
     ) -> None:
         retry = config.retry
         self.config = config
@@ -90,6 +98,7 @@ class Collector:
         self.polling = Polling(services, fleet, self.scheduler, retry=backoff)
         self.pushes = pushes
         self.imaging = Imaging(services, fleet, self.scheduler, Path(config.store.directory) / "images")
+        self.networks = networks
         air = max((t.longest_answer / t.duty for t in config.medium if t.bitrate or t.device), default=0.0)
         self.vitals = Vitals(services.store, self.polling, self.scheduler, fleet.media, air=air)
         self.notifier: Notifier | None = None
@@ -100,13 +109,24 @@ class Collector:
 
     @classmethod
     async def open(
-        cls, stack: AsyncExitStack, config: CollectorConfig, *, clock: Clock | None = None, link: Connect | None = None
+        cls,
+        stack: AsyncExitStack,
+        config: CollectorConfig,
+        *,
+        clock: Clock | None = None,
+        link: Connect | None = None,
+        modem: Callable[[str], Opener] | None = None,
+        inline: bool = False,
     ) -> "Collector":
-        """Open keys and store, load the meters, start listening and polling; `stack` undoes it in order."""
+        """Open keys and store, load the meters, start listening and polling; `stack` undoes it in order.
+
+        modem: what opens the modem of a medium, by its name; inline: the store without a thread (virtual time).
+        """
         clock = clock or _clock(config)
         store = await Store.open(
             Path(config.store.directory),
             clock=clock,
+            inline=inline,
             settings=Settings(
                 config.store.retention_days, config.store.commit_every, config.store.commit_rows, config.store.ballast
             ),
@@ -127,28 +147,36 @@ class Collector:
         stack.push_async_callback(services.settled)
         families = Families(Path(config.meter_profiles) if config.meter_profiles else None)
         media = Media((table.patterns, table.medium()) for table in config.medium)
-        links = Links(config.medium)
+        pushes = Pushes(services, plain=config.push.plain)
+        listener = PushListener(pushes.received)
+        networks = Networks(config.medium, services, keys, notified=listener.enqueue, modem=modem)
+        links = Links(config.medium, networks)
         stack.push_async_callback(links.close)
+        stack.push_async_callback(networks.close)
         fleet = Fleet(
             services, families, media, link or links.connect, quarantine_seconds=limits.quarantine_hours * 3600
         )
-        collector = cls(config, services, fleet, keys, Pushes(services, plain=config.push.plain))
-        await collector._start(stack)
+        collector = cls(config, services, fleet, keys, pushes, networks)
+        await collector._start(stack, listener)
         return collector
 
-    async def _start(self, stack: AsyncExitStack) -> None:
+    async def _start(self, stack: AsyncExitStack, listener: PushListener) -> None:
         await self._tell_of_repairs(Machine())
         records = await self._registry.reconcile(self.services.store)
         for record in records:
             self.fleet.take(record)
         self.pushes.know(records)
+        self.networks.expect(records)
+        self.networks.joined = self._joined
         stack.push_async_callback(self.fleet.close)
         stack.push_async_callback(self.scheduler.close)
         stack.callback(self.imaging.close)
-        await self._listen_for_pushes(stack)
+        await self._listen_for_pushes(stack, listener)
         if self.config.headend.addresses:
             self._tell_the_head_end(stack)
-        api = Api(self.services, self.fleet, self.scheduler, self.polling, self, self.imaging)
+        self.api = api = Api(
+            self.services, self.fleet, self.scheduler, self.polling, self, self.imaging, self.networks
+        )
         control = self.config.control
         permitted = Permitted(frozenset({0, os.getuid()}), frozenset(control.others))
         server = await ControlServer.start(Path(control.socket), api.handle, self.services.events, permitted)
@@ -189,12 +217,16 @@ class Collector:
         except StoreError as error:
             log.error("%s", error)
 
-    async def _listen_for_pushes(self, stack: AsyncExitStack) -> None:
+    def _joined(self, name: str) -> None:
+        """A meter has come into its network: poll it, it was out of reach before."""
+        if self.config.poll:
+            self.polling.poll_now([self.fleet.get(name)])
+
+    async def _listen_for_pushes(self, stack: AsyncExitStack, listener: PushListener) -> None:
         push = self.config.push
-        if not push.tcp and not push.udp:
-            return
-        listener = PushListener(self.pushes.received)
         stack.push_async_callback(listener.close)
+        if self.networks:
+            listener.serve_datagrams()
         for written, listen in ((push.tcp, listener.listen_tcp), (push.udp, listener.listen_udp)):
             where = endpoint(written)
             if where is None:
@@ -227,7 +259,8 @@ class Collector:
         records = await store.add_meters(
             [(item.name, item.address, item.profile, item.system_title) for item in shipped]
         )
-        await self._registry.keep(await store.meters())
+        everybody = await store.meters()
+        await self._registry.keep(everybody)
         names = [record.name for record in records]
         more = f" and {len(names) - AUDITED_NAMES} more" if len(names) > AUDITED_NAMES else ""
         await store.audit(actor, "import", f"{len(names)} meters", ", ".join(names[:AUDITED_NAMES]) + more)
@@ -236,6 +269,7 @@ class Collector:
             if meter.state is State.QUARANTINED:  # with new keys, or another address, it may answer sense
                 await meter.release()
         self.pushes.know(records)
+        self.networks.expect(everybody)
         if self.config.poll:
             self.polling.poll_now(taken)
         return names
@@ -303,7 +337,7 @@ class Collector:
 
     def duties(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the collector runs."""
-        found = [self.keep_up(), self.vitals.keep()]
+        found = [self.keep_up(), self.vitals.keep(), *self.networks.duties()]
         if self.notifier:
             found.append(self.notifier.keep(self.vitals.liveness.beating("uplink", UPLINK_WITHIN)))
         power = self.config.power

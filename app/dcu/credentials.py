@@ -69,3 +69,13 @@ class MeterKeys:
     def fingerprint(self, title: bytes) -> bytes:
         """Name the encryption key and the system title that forms nonces with it, without giving the key away."""
         return hmac.digest(self.guek.reveal(), b"grid-dcu counters 1: " + title, "sha256")[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkKeys:
+    """The secrets of one field-area network. psk: what a meter proves itself with; group: the group master keys by
+    index (0, 1), None where there is none; active: the index in use."""
+
+    psk: Secret
+    group: tuple[Secret | None, Secret | None] = (None, None)
+    active: int = 0

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "keys": ("dcu.cli.keys:keys", "Begin a damaged key file anew."),
     "headend": ("dcu.cli.headend:headend", "Import the head-end's keys."),
     "profile": ("dcu.cli.profile:profile", "Show what was collected from a meter."),
+    "network": ("dcu.cli.network:network", "Show field networks; paths, group keys."),
     "store": ("dcu.cli.store:store", "Check the store."),
     "device": ("dcu.cli.device:device", "The device itself: state, health, update."),
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 Listener = Callable[[str, dict[str, Any]], None]
 
-TOPICS = ("reading", "meter", "progress", "job", "alarm")
+TOPICS = ("reading", "meter", "progress", "job", "alarm", "network")
 
 
 class Events:

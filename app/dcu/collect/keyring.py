@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from dcu.credentials import MeterKeys
+from dcu.credentials import MeterKeys, NetworkKeys
 from dcu.errors import KeysError
 from dcu.keys.wrapped import WrappedKeys, load_kek
 
@@ -50,6 +50,12 @@ class Keyring:
 
     def head_end(self) -> MeterKeys:
         return self._keys.head_end()
+
+    def network(self, name: str) -> NetworkKeys:
+        return self._keys.network(name)
+
+    def put_network(self, name: str, keys: NetworkKeys) -> None:
+        self._keys.put_network(name, keys)
 
     def names(self) -> list[str]:
         return self._opened.names() if self._opened else []

@@ -6,7 +6,8 @@ Serial lines are kept: all meters of one share its port, one of them is spoken w
 from collections.abc import Awaitable, Callable, Iterable
 
 from dcu.collect.meter_profile import Hdlc, MeterProfile
-from dcu.collect.reach import Reach, client_address, server_address
+from dcu.collect.networks import Networks
+from dcu.collect.reach import G3, Reach, client_address, server_address
 from dcu.collect.settings import MediumTable
 from dcu.errors import ConfigError
 from dcu.link import tcp, udp
@@ -22,13 +23,16 @@ from dcu.streams import ByteStream, Channel
 class Links:
     """The collector's links."""
 
-    def __init__(self, media: Iterable[MediumTable]) -> None:
+    def __init__(self, media: Iterable[MediumTable], networks: Networks | None = None) -> None:
+        self._networks = networks
         self._lines = {table.name: (Line(_opener(port), turnaround=table.turnaround), port, table.echo)
                        for table in media if (port := table.port)}  # fmt: skip
 
     async def connect(self, address: str, client: int, profile: MeterProfile) -> Channel:
         """Open a channel to the meter at `address`. Raises LinkError, ConfigError."""
         reach = Reach.parse(address)
+        if reach.carrier == G3 and self._networks is not None:
+            return await self._networks.connect(address, client, profile)
         if reach.carrier != "serial":
             return await connect(reach, client, profile.addresses.server, profile.hdlc, profile.session.timeout)
         if reach.line not in self._lines:
@@ -47,6 +51,8 @@ class Links:
 
 async def connect(reach: Reach, client: int, server: int, hdlc: Hdlc, within: float) -> Channel:
     """Open a channel over TCP or UDP. Raises LinkError, ConfigError."""
+    if reach.carrier == G3:
+        raise ConfigError(f"g3://{reach.eui64.hex()}: a G3-PLC meter is reached by the collector, which has the modem")
     if not reach.hdlc:
         if reach.carrier == "tcp":
             return StreamChannel(await tcp.connect(reach.host, reach.port, timeout=within), client, server)

@@ -3,6 +3,7 @@
     tcp://HOST:PORT  udp://HOST:PORT                          the DLMS wrapper (IEC 62056-47)
     hdlc+tcp://HOST:PORT/PHYSICAL  hdlc+udp://HOST:PORT/…     HDLC, to a serial server or a modem
     hdlc+serial://LINE/PHYSICAL                               HDLC on the serial line of that name ([[medium]])
+    g3://EUI64                                                the wrapper, over a G3-PLC network ([[medium]], modem)
 
 PHYSICAL is the meter's lower HDLC address; it is left out (with its slash) where the meter has none.
 """
@@ -10,9 +11,11 @@ PHYSICAL is the meter's lower HDLC address; it is left out (with its slash) wher
 from dataclasses import dataclass
 
 from dcu.errors import ConfigError
+from dcu.fan.base import parse_eui64
 from dcu.link.hdlc import Address
 
 SERIAL = "hdlc+serial"
+G3 = "g3"
 _SCHEMES = {"tcp": (False, "tcp"), "udp": (False, "udp"), "hdlc+tcp": (True, "tcp"), "hdlc+udp": (True, "udp")}
 _ALL, _ALL_WIDE = 0x7F, 0x3FFF  # broadcast
 HDLC_CLIENTS = 0x7F - 1
@@ -20,7 +23,7 @@ HDLC_CLIENTS = 0x7F - 1
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """An address in parts. carrier: "tcp", "udp" or "serial"; line: the medium's name where it is serial."""
+    """An address in parts. carrier: "tcp", "udp", "serial" or "g3"; line: the medium's name where it is serial."""
 
     hdlc: bool
     carrier: str
@@ -28,6 +31,7 @@ class Reach:
     port: int = 0
     line: str = ""
     physical: int | None = None
+    eui64: bytes = b""
 
     @classmethod
     def parse(cls, written: str) -> "Reach":
@@ -36,6 +40,8 @@ class Reach:
         place, slash, physical = rest.partition("/")
         if scheme == SERIAL and place:
             return cls(True, "serial", line=place, physical=_physical(written, slash, physical))
+        if scheme == G3:
+            return cls(False, G3, eui64=parse_eui64(rest))
         if scheme not in _SCHEMES or (where := endpoint(place)) is None:
             raise ConfigError(f"{written}: no address of a meter: {ALLOWED}")
         hdlc, carrier = _SCHEMES[scheme]
@@ -44,7 +50,10 @@ class Reach:
         return cls(hdlc, carrier, *where, physical=_physical(written, slash, physical))
 
 
-ALLOWED = "tcp://HOST:PORT, udp://HOST:PORT, hdlc+tcp://HOST:PORT/PHYSICAL, hdlc+udp://… or hdlc+serial://LINE/PHYSICAL"
+ALLOWED = (
+    "tcp://HOST:PORT, udp://HOST:PORT, hdlc+tcp://HOST:PORT/PHYSICAL, hdlc+udp://…, hdlc+serial://LINE/PHYSICAL "
+    "or g3://EUI64"
+)
 
 
 def _physical(written: str, slash: str, text: str) -> int | None:

@@ -1,6 +1,7 @@
 """The collector's configuration: one TOML file, every key explained in docs/collector.toml."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -9,8 +10,10 @@ import msgspec
 from dcu import config
 from dcu.collect.medium import AirTime, Medium
 from dcu.collect.powerfail import Terms
-from dcu.collect.reach import SERIAL, endpoint
+from dcu.collect.reach import G3, SERIAL, endpoint
 from dcu.errors import ConfigError
+from dcu.fan.base import parse_eui64
+from dcu.fan.g3.settings import BANDS, G3Settings
 from dcu.link.serial import BAUDS, FORMATS, Port, Rs485
 
 
@@ -52,15 +55,47 @@ class MediumTable(_Table, frozen=True):
     rs485: Rs485 = ""
     turnaround: float = 0.01
     echo: bool = False
+    modem: Literal["", "g3"] = ""
+    band: Literal["cenelec-a", "cenelec-b", "fcc", "arib"] = "cenelec-a"
+    pan: int = 0
+    max_hops: int = 8
+    window: int = 4
+    allowed: tuple[str, ...] = ()
+    silent_after: float = 86_400.0
+    sweep: float = 300.0
+    paths: float = 0.0
 
     @property
     def port(self) -> Port | None:
-        """The serial port of this line; None where it is none."""
-        return Port(self.device, self.baud, self.format, self.rs485) if self.device else None
+        """The serial port of this line of meters; None where it is none."""
+        return Port(self.device, self.baud, self.format, self.rs485) if self.device and not self.modem else None
+
+    @property
+    def modem_port(self) -> Port:
+        return Port(self.device, self.baud, self.format)
+
+    @property
+    def g3(self) -> G3Settings | None:
+        """The G3-PLC network on this medium; None where it has none."""
+        if self.modem != G3:
+            return None
+        return G3Settings(
+            self.name,
+            self.pan,
+            BANDS[self.band],
+            self.max_hops,
+            self.window,
+            frozenset(map(parse_eui64, self.allowed)),
+            self.silent_after,
+            sweep=self.sweep,
+            paths=self.paths,
+        )
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """A serial line takes the addresses that name it."""
+        """A serial line takes the addresses that name it, a G3 network all of its kind, unless it says which."""
+        if self.modem:
+            return self.addresses or (f"{G3}://*",)
         own = (f"{SERIAL}://{self.name}", f"{SERIAL}://{self.name}/*") if self.device else ()
         return self.addresses + own
 
@@ -188,6 +223,7 @@ def _check(settings: CollectorConfig, where: str) -> None:
         require(medium.baud in BAUDS, f"{key}.baud", f"one of {', '.join(map(str, BAUDS))}")
         require(medium.format in FORMATS, f"{key}.format", f"one of {', '.join(FORMATS)}")
         require(0 <= medium.turnaround <= 1, f"{key}.turnaround", "seconds, 0..1")
+        _check_network(medium, key, require)
         name = re.fullmatch("[A-Za-z0-9._-]+", medium.name)
         require(
             bool(name) or not medium.device, f"{key}.name", "letters, digits, '.', '_', '-': it stands in addresses"
@@ -215,3 +251,20 @@ def _check(settings: CollectorConfig, where: str) -> None:
     for key in ("tcp", "udp"):
         written = getattr(settings.push, key)
         require(not written or endpoint(written) is not None, f"push.{key}", "HOST:PORT such as [::]:4060, or nothing")
+
+
+def _check_network(medium: MediumTable, key: str, require: Callable[[bool, str, str], None]) -> None:
+    if not medium.modem:
+        return
+    require(bool(medium.device), f"{key}.device", "the serial port of the modem")
+    require(0 < medium.pan < 0xFFFF, f"{key}.pan", "the PAN identifier, 0x0001..0xFFFE")
+    require(1 <= medium.max_hops <= 14, f"{key}.max_hops", "1..14")
+    require(1 <= medium.window <= 64, f"{key}.window", "datagrams at a time, 1..64")
+    require(medium.silent_after >= 60, f"{key}.silent_after", "seconds, 60 or more")
+    require(medium.sweep >= 10, f"{key}.sweep", "seconds, 10 or more")
+    require(medium.paths >= 0, f"{key}.paths", "seconds, or 0: only on demand")
+    try:
+        for eui64 in medium.allowed:
+            parse_eui64(eui64)
+    except ConfigError as error:
+        require(False, f"{key}.allowed", str(error))

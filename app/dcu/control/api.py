@@ -19,6 +19,7 @@ from dcu.collect.imaging import Imaging
 from dcu.collect.jobs import clock, command, opaque, read
 from dcu.collect.jobs.discovery import object_list
 from dcu.collect.meter import Meter
+from dcu.collect.networks import Networks
 from dcu.collect.polling import Polling
 from dcu.collect.retry import Backoff
 from dcu.collect.scheduler import Job, JobState, Scheduler
@@ -26,6 +27,7 @@ from dcu.collect.services import Services
 from dcu.collect.standing import State
 from dcu.control.deeds import Deeds
 from dcu.control.messages import fault
+from dcu.control.networks import NetworkApi
 from dcu.errors import ConfigError, DcuError
 from dcu.model import Obis, Priority
 from dcu.platform.watchdog import Progress
@@ -148,6 +150,7 @@ class Api:
         polling: Polling,
         upkeep: Upkeep,
         imaging: Imaging,
+        networks: Networks | None = None,
     ) -> None:
         self._services = services
         self._fleet = fleet
@@ -177,6 +180,8 @@ class Api:
             "audit": (_Audit, self._audit),
             **Deeds(fleet, imaging).methods,
         }
+        if networks is not None:
+            self._methods |= NetworkApi(networks, services, lambda name: fleet.get(name).address).methods
 
     async def handle(self, method: str, actor: str, params: dict[str, Any]) -> Any:
         """Raises ConfigError for what the contract does not know, and what the method raises."""

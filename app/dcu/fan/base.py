@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from dcu.credentials import Secret
+from dcu.credentials import NetworkKeys, Secret
 from dcu.errors import ConfigError, LinkError
 from dcu.streams import Datagram
 
@@ -167,16 +167,6 @@ class FieldNetwork(Protocol):
     def statistics(self) -> dict[str, int]:
         """Counters since the start, by name."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkKeys:
-    """The secrets of one network. psk: what a meter proves itself with; group: the group master keys by index (0, 1),
-    None where there is none; active: the index in use."""
-
-    psk: Secret
-    group: tuple[Secret | None, Secret | None]
-    active: int = 0
 
 
 class Vault(Protocol):

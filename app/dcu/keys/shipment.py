@@ -306,7 +306,7 @@ def _meter(raw: dict[str, Any], number: int, where: str, form: int) -> ShippedMe
     wrapped = {
         kind: _hex(text, _WRAPPED, f"{here}: key {kind}: hexadecimal digits of a key wrapped by {WRAPPING}")
         for kind in KeyType
-        if (text := getattr(item, kind)) is not None
+        if (text := getattr(item, kind, None)) is not None
     }
     if form == FORMATS[0] and not wrapped.keys() <= set(FIRST_FORMAT):
         raise ConfigError(f"{here}: signing, agreement and master keys need format = 2")

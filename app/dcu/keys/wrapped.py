@@ -27,12 +27,12 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from dcu.credentials import KeyPair, MeterKeys, Secret
+from dcu.credentials import KeyPair, MeterKeys, NetworkKeys, Secret
 from dcu.errors import DecodeError, KeysError
-from dcu.keys.base import FIRST_FORMAT, HEAD_END, KeyType
+from dcu.keys.base import FIRST_FORMAT, HEAD_END, NETWORK, KeyType, network_entry
 from dcu.total import from_msgpack
 
-FORMATS = (1, 2)  # 2: with signing, agreement and master keys; a file without them stays what older programs read
+FORMATS = (1, 2, 3)  # 2: with signing, agreement and master keys, 3: with a field network's; without: as before
 CREDENTIAL = "dcu-kek"
 KEK_LENGTH = 32
 _NONCE = 12
@@ -200,7 +200,7 @@ class WrappedKeys:
         return self._generation
 
     def names(self) -> list[str]:
-        return sorted({meter for meter, _ in self._records} - {HEAD_END})
+        return sorted({meter for meter, _ in self._records if not meter.startswith("@")})
 
     def meter(self, name: str) -> MeterKeys:
         guek, gak = self._record(name, KeyType.GUEK), self._record(name, KeyType.GAK)
@@ -232,6 +232,32 @@ class WrappedKeys:
             raise KeysError("no keys of the head-end: `dcu headend import FILE --transport-key FILE`")
         return self.meter(HEAD_END)
 
+    def network(self, name: str) -> NetworkKeys:
+        entry = network_entry(name)
+        if (entry, KeyType.PSK) not in self._records:
+            raise KeysError(
+                f"no pre-shared key of network {name}: `dcu network import {name} FILE --transport-key FILE`"
+            )
+        psk, *group = (self._records.get((entry, kind)) for kind in NETWORK)
+        assert psk is not None
+        first, second = (self._unwrap(record) if record else None for record in group)
+        return NetworkKeys(self._unwrap(psk), (first, second), psk.suite)
+
+    def put_network(self, name: str, keys: NetworkKeys) -> None:
+        """Keep or replace a network's keys in one durable rewrite; the index in use stands with the pre-shared key.
+
+        Raises KeysError; the old file then stays.
+        """
+        entry = network_entry(name)
+        with self._lock:
+            records = dict(self._records)
+            for kind, secret in zip(NETWORK, (keys.psk, *keys.group), strict=True):
+                old = records.pop((entry, kind), None)
+                if secret is not None:
+                    version = old.version + 1 if old else 1
+                    records[entry, kind] = self._wrap(entry, kind, version, b"", keys.active, secret)
+            self._save(records)
+
     def put(self, name: str, keys: MeterKeys) -> None:
         self.put_all({name: keys})
 
@@ -245,7 +271,7 @@ class WrappedKeys:
                     old = records.pop((name, kind), None)
                     if secret is not None:
                         version = old.version + 1 if old else 1
-                        records[name, kind] = self._wrap(name, kind, version, keys, secret)
+                        records[name, kind] = self._wrap(name, kind, version, keys.system_title, keys.suite, secret)
             self._save(records)
 
     def remove(self, name: str) -> None:
@@ -264,11 +290,11 @@ class WrappedKeys:
         except KeyError:
             raise KeysError(f"{self._path}: holds no {kind} of meter {name!r}: import its shipment file") from None
 
-    def _wrap(self, meter: str, kind: KeyType, version: int, keys: MeterKeys, secret: Secret) -> Record:
+    def _wrap(self, meter: str, kind: KeyType, version: int, title: bytes, suite: int, secret: Secret) -> Record:
         nonce = secrets.token_bytes(_NONCE)
-        data = _associated(meter, kind, version, keys.system_title, keys.suite)
+        data = _associated(meter, kind, version, title, suite)
         wrapped = self._cipher.encrypt(nonce, secret.reveal(), data)
-        return Record(meter, kind, version, keys.system_title, keys.suite, nonce, wrapped)
+        return Record(meter, kind, version, title, suite, nonce, wrapped)
 
     def _unwrap(self, record: Record) -> Secret:
         data = _associated(record.meter, record.type, record.version, record.title, record.suite)
@@ -282,7 +308,7 @@ class WrappedKeys:
 
     def _save(self, records: dict[tuple[str, KeyType], Record]) -> None:
         generation, rows = self._generation + 1, list(records.values())
-        number = FORMATS[any(record.type not in FIRST_FORMAT for record in rows)]
+        number = max((_format(record.type) for record in rows), default=FORMATS[0])
         file = _File(number, _check_value(self._kek), generation, rows, _seal(self._kek, generation, rows))
         _replace(self._path, msgspec.msgpack.encode(file))
         self._records, self._generation = records, generation
@@ -316,7 +342,7 @@ def _read(path: Path) -> _File:
     try:
         number = from_msgpack(raw, _Format).format  # first: a newer format may hold what the rest of this cannot read
         if number not in FORMATS:
-            known = " and ".join(map(str, FORMATS))
+            known = ", ".join(map(str, FORMATS))
             raise KeysError(f"{path}: format {number}, this program knows {known}: install the newer version again")
         return from_msgpack(raw, _File)
     except DecodeError:
@@ -360,6 +386,10 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
+def _format(kind: KeyType) -> int:
+    return FORMATS[0] if kind in FIRST_FORMAT else FORMATS[2] if kind in NETWORK else FORMATS[1]
+
+
 def _secret(keys: MeterKeys, kind: KeyType) -> Secret | None:
     """What a record of this kind wraps."""
     pair = keys.signing if kind is KeyType.SIGNING else keys.agreement
@@ -374,7 +404,7 @@ def _secret(keys: MeterKeys, kind: KeyType) -> Secret | None:
         KeyType.PASSWORD: keys.password,
         KeyType.MASTER: keys.master,
     }
-    return secrets_of[kind]
+    return secrets_of.get(kind)
 
 
 def _derived(kek: Secret, use: bytes) -> bytes:

@@ -69,9 +69,13 @@ class PushListener:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(host, port))
         self._sockets.append(transport)
+        self.serve_datagrams()
+        return int(transport.get_extra_info("sockname")[1])
+
+    def serve_datagrams(self) -> None:
+        """Deal with what is given to `enqueue`, also where no port is listened on: a field network brings some, too."""
         if self._worker is None:
             self._worker = asyncio.create_task(self._drain())
-        return int(transport.get_extra_info("sockname")[1])
 
     async def close(self) -> None:
         """Stop listening and drop what is connected; what `on_apdu` is busy with is cancelled."""

@@ -61,7 +61,8 @@ def test_the_example_explains_every_key_and_shows_its_default():
     )
     assert shown.store == settings.StoreTable(directory="/var/lib/dcu/store")
     lan = settings.MediumTable(name="lan", addresses=("tcp://*", "udp://*"))
-    assert shown.medium == (lan, settings.MediumTable(name="cabinet", device="/dev/ttyS1"))
+    cabinet = settings.MediumTable(name="cabinet", device="/dev/ttyS1")
+    assert shown.medium == (lan, cabinet, settings.MediumTable(name="street", device="/dev/ttyS2"))
     settings.load(DOCS / "collector.toml")
 
 

@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from dcu.clock import LoopClock
-from dcu.credentials import Secret
+from dcu.credentials import NetworkKeys, Secret
 from dcu.errors import LinkError
-from dcu.fan.base import NetworkKeys
 from dcu.fan.g3 import ipv6, messages, reports, requests, usi
 from dcu.fan.g3.network import G3Network
 from dcu.fan.g3.pib import Adp, Lbp, Mac

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dcu.errors import ConfigError, DecodeError
 from dcu.fan import base
 from dcu.fan.g3 import ipv6, messages, pib, plan, reports, requests, usi
+from dcu.keys import network_file
 
 from .engine import Target
 
@@ -88,6 +89,10 @@ def eui64(data):
     return len(base.parse_eui64(data.decode()))
 
 
+def network_file_(data):
+    return len(network_file.parse_network_file(data.decode(), "f"))
+
+
 def _notes():
     kept = plan.Plan(0x781D)
     kept.give(frozenset((_EUI, bytes(8))), frozenset())
@@ -113,6 +118,13 @@ TARGETS = [
         entries,
         _ENTRIES,
         tuple(f"dcu.fan.g3.pib.decode_{what}" for what in ("route", "neighbour", "seen", "blacklisted", "number")),
+    ),
+    Target(
+        "network-file",
+        network_file_,
+        (b'format = 1\ntransport_key = "T"\nwrapping = "aes-kwp"\npsk = "' + b"00" * 24 + b'"\n',),
+        ("dcu.keys.network_file.parse_network_file",),
+        (ConfigError, UnicodeDecodeError),
     ),
     Target("g3-notes", notes, (_notes(),)),
     Target(

@@ -157,8 +157,8 @@ def test_every_bit_counts(path):
 
 
 def test_a_missing_file_and_a_newer_format_are_told_apart(path):
-    rewritten(path, lambda table: table.update(format=3, records=[{"new": 1}]))
-    with pytest.raises(KeysError, match="format 3, this program knows 1 and 2"):
+    rewritten(path, lambda table: table.update(format=4, records=[{"new": 1}]))
+    with pytest.raises(KeysError, match="format 4, this program knows 1, 2, 3"):
         WrappedKeys.open(path, KEK)
     with pytest.raises(KeysError, match="import a shipment file first"):
         WrappedKeys.open(path.with_name("none"), KEK)

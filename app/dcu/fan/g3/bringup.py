@@ -10,9 +10,9 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from dcu.credentials import Secret
+from dcu.credentials import NetworkKeys, Secret
 from dcu.errors import DecodeError, LinkError, LinkTimeout
-from dcu.fan.base import NetworkKeys, Vault
+from dcu.fan.base import Vault
 from dcu.fan.g3 import reports, requests
 from dcu.fan.g3.message import Status, named
 from dcu.fan.g3.modem import Modem, Refused
