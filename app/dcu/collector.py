@@ -174,9 +174,7 @@ class Collector:
         await self._listen_for_pushes(stack, listener)
         if self.config.headend.addresses:
             self._tell_the_head_end(stack)
-        self.api = api = Api(
-            self.services, self.fleet, self.scheduler, self.polling, self, self.imaging, self.networks
-        )
+        self.api = api = Api(self.services, self.fleet, self.scheduler, self.polling, self, self.imaging, self.networks)
         control = self.config.control
         permitted = Permitted(frozenset({0, os.getuid()}), frozenset(control.others))
         server = await ControlServer.start(Path(control.socket), api.handle, self.services.events, permitted)

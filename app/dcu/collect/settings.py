@@ -37,7 +37,7 @@ class StoreTable(_Table, frozen=True):
 
 class ControlTable(_Table, frozen=True):
     socket: str = "/run/dcu/control.sock"
-    others: tuple[str, ...] = ("status", "meters", "profile", "jobs", "poll", "subscribe")
+    others: tuple[str, ...] = ("status", "meters", "profile", "jobs", "network", "poll", "subscribe")
 
 
 class MediumTable(_Table, frozen=True):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dcu.collect.networks import Networks
 from dcu.collect.polling import Polling
 from dcu.collect.retry import Backoff
 from dcu.control.api import Api
@@ -48,7 +49,9 @@ async def test_every_method_of_the_contract_is_there_and_no_other(tmp_path):
     async with rig(tmp_path) as street:
         polling = Polling(street.services, street.fleet, street.scheduler, retry=Backoff())
         images = imaging(street, tmp_path)
-        known = set(Api(street.services, street.fleet, street.scheduler, polling, Upkeep(), images)._methods)
+        networks = Networks((), street.services, street.services.keys, notified=lambda who, what: None)
+        made = Api(street.services, street.fleet, street.scheduler, polling, Upkeep(), images, networks)
+        known = set(made._methods)
     assert documented == known | {"subscribe"}
 
 
