@@ -1,7 +1,7 @@
 -- G3-PLC for Wireshark and tshark: what their own dissectors for 802.15.4, 6LoWPAN, UDP and EAP leave open.
 --   LBP      40 02   bootstrapping, its EAP packet handed to Wireshark's EAP dissector, its configuration parameters
 --   LOADng   40 01   routing
---   beacon           route cost to the coordinator
+--   beacon, tone map response    route cost to the coordinator; modulation, tones and LQI
 --   DLMS     UDP 4059   the wrapper of IEC 62056-47, the APDU's kind and what of it is not ciphered
 -- Use: tshark -X lua_script:g3.lua --disable-heuristic classicstun_udp -o 6lowpan.context0:fe80::781d:0:0:0/80 -r street.pcapng
 -- (781d: the PAN). Sources: ITU-T G.9903, RFC 4944, IEC 62056-47, IEC 62056-5-3.
@@ -231,6 +231,31 @@ end
 
 g3:register_heuristic("wpan", frame)
 g3:register_heuristic("wpan.beacon", beacon)
+
+-- the MAC command 0A is G3's tone map response; 802.15.4 has something else there ---------------------------------
+
+local tone = Proto("g3_tone_map", "G3-PLC tone map response")
+local MODULATIONS = { [0] = "ROBO", [1] = "DBPSK", [2] = "DQPSK", [3] = "D8PSK" }
+local f_modulation = ProtoField.uint8("g3_tone_map.modulation", "Modulation", base.DEC, MODULATIONS)
+local f_tones = ProtoField.uint8("g3_tone_map.tones", "Tone map", base.HEX)
+local f_lqi = ProtoField.uint8("g3_tone_map.lqi", "LQI", base.DEC)
+tone.fields = { f_modulation, f_tones, f_lqi }
+local command = Field.new("wpan.cmd")
+
+function tone.dissector(tvb, pinfo, tree)
+  local found = command()
+  if found == nil or found.value ~= 0x0A or tvb:len() < found.offset + 4 then
+    return
+  end
+  local body = tvb(found.offset + 1)
+  local sub = tree:add(tone, body)
+  sub:add(f_modulation, body(0, 1))
+  sub:add(f_tones, body(1, 1))
+  sub:add(f_lqi, body(2, 1))
+  pinfo.cols.info = string.format("Tone map response, %s, LQI %d", names(MODULATIONS)(body(0, 1):uint()), body(2, 1):uint())
+end
+
+register_postdissector(tone)
 
 -- DLMS -----------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-"""Which functions of dcu take bytes from the world, found by name, so that none is forgotten by the fuzzer."""
+"""Which functions of dcu, and of the street's G3 stack, take bytes from the world: found by name, so that the fuzzer
+forgets none."""
 
 import ast
 import re
@@ -6,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import dcu
+import neighbourhood.g3
 
 from .engine import Target
 
-PARSER = re.compile(r"(decode|parse|unprotect|interpret|deserialise)(_.*)?|.*_(decode|parse)|feed|skip")
+PARSER = re.compile(r"(decode|parse|unprotect|interpret|deserialise|decompress)(_.*)?|.*_(decode|parse)|feed|skip")
 
 EXEMPT = {
     "dcu.collect.vitals.Vitals.feed": "feeds systemd's watchdog, and reads nothing",
@@ -21,11 +23,14 @@ EXEMPT = {
 
 def found() -> set[str]:
     """The dotted names of all public functions and methods that are parsers by their name."""
-    root = Path(dcu.__file__).parent
     names = set()
-    for path in root.rglob("*.py"):
-        module = ".".join(("dcu", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
-        names |= {f"{module}.{name}" for name in _functions(ast.parse(path.read_text(encoding="utf-8")).body)}
+    for package in (dcu, neighbourhood.g3):
+        assert package.__file__
+        root = Path(package.__file__).parent
+        for path in root.rglob("*.py"):
+            module = ".".join((package.__name__, *path.relative_to(root).with_suffix("").parts))
+            module = module.removesuffix(".__init__")
+            names |= {f"{module}.{name}" for name in _functions(ast.parse(path.read_text(encoding="utf-8")).body)}
     return {name for name in names if PARSER.fullmatch(name.rpartition(".")[2])}
 
 

@@ -1,0 +1,166 @@
+"""What tshark makes of a capture of the line: no malformed frame, and what G3 adds by our dissector."""
+
+import io
+import json
+import shutil
+import subprocess
+from collections import Counter
+
+import pytest
+
+from neighbourhood.g3 import adp, frames, pcap
+from neighbourhood.g3.frames import Frame, Kind, Segment
+from neighbourhood.g3.line import PAN
+from neighbourhood.g3.trace import Trace
+
+from .host import GMK, Street, datagram
+
+tshark = pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed (make test-deps)")
+LOGICAL_NAME = bytes((1, 0, 1, 8, 0, 255))
+GET = bytes.fromhex("00010010000100") + b"\x0d" + bytes.fromhex("c001c10003") + LOGICAL_NAME + b"\x02\x00"
+RESPONSE = bytes.fromhex("00010001001000") + b"\x09" + bytes.fromhex("c401c100") + b"\x06" + bytes(4)
+CIPHERED = (
+    bytes.fromhex("0001001000010019") + b"\xdb\x08" + b"DCU00001" + b"\x0e\x30" + (77).to_bytes(4, "big") + bytes(9)
+)
+
+
+def recorded(path, *, homes=8):
+    """A street that joins; then a question and a long answer, a ciphered APDU, a path discovery, a route error."""
+    trace = Trace(bytes_too=True)
+    with path.open("wb") as file:
+        capture = pcap.Capture(file, lambda: [GMK], start=1_700_000_000)
+        trace.listen(capture)
+        street = Street(homes, trace=trace).join(1200)
+        for device in street.devices:
+            long = RESPONSE[:6] + (500).to_bytes(2, "big") + RESPONSE[8:12] + bytes(496)
+            device.node.on_ipv6 = lambda packet, lqi, node=device.node, long=long: node.send_ipv6(
+                0, datagram(node.short, 0, long), lambda status: None
+            )
+        for short in range(1, homes + 1):
+            street.host.ask(adp.Data(short, 1, 0, datagram(0, short, GET if short % 2 else CIPHERED)), 30)
+        street.host.ask(adp.PathDiscovery(homes, 15), 20)
+        street.line.off(homes)
+        street.host.ask(adp.Data(99, 1, 0, datagram(0, homes, GET)), 100)
+    return capture, street
+
+
+def shown(path, *arguments):
+    command = [
+        "tshark", "-X", f"lua_script:{pcap.DISSECTOR}", "--disable-heuristic", "classicstun_udp",
+        "-o", f"6lowpan.context0:fe80::{PAN:x}:0:0:0/80", "-r", str(path), *arguments,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert "ua" not in done.stderr.replace("Running as user", ""), done.stderr  # "Lua: Error …"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory):
+    path = tmp_path_factory.mktemp("capture") / "street.pcapng"
+    return path, *recorded(path)
+
+
+@tshark
+def test_tshark_finds_nothing_malformed(street):
+    path, capture, _ = street
+    lines = shown(
+        path, "-T", "fields", "-e", "frame.protocols", "-e", "_ws.malformed", "-e", "_ws.expert.severity"
+    ).splitlines()
+    assert len(lines) == capture.written > 150
+    assert (capture.undeciphered, capture.incomplete) == (0, 0)
+    assert not [line for line in lines if line.split("\t")[1]]
+    protocols = Counter(part for line in lines for part in line.split("\t")[0].split(":"))
+    for expected in ("wpan", "6lowpan", "ipv6", "udp", "g3_lbp", "eap", "g3_loadng", "g3_mesh", "dlms_wrapper"):
+        assert protocols[expected], expected
+    assert not protocols.keys() - {
+        "wpan", "6lowpan", "ipv6", "udp", "g3_lbp", "eap", "g3_loadng", "g3_mesh", "dlms_wrapper", "data"
+    }  # fmt: skip
+
+
+@tshark
+def test_a_join_is_shown_message_by_message(street):
+    path, _, line = street
+    fields = ("g3_lbp.code", "g3_lbp.eui64", "eap.code", "eap.type", "frame.len", "wpan.src16", "wpan.src64")
+    arguments = [argument for field in fields for argument in ("-e", field)]
+    rows = [row.split("\t") for row in shown(path, "-Y", "g3_lbp", "-T", "fields", *arguments).splitlines()]
+    eui64 = ":".join(f"{byte:02x}" for byte in line.devices[0].node.eui64)
+    mine = [row for row in rows if row[1] == eui64]
+    assert [row[0] for row in mine[-6:]] == ["0x01", "0x0a", "0x01", "0x0a", "0x01", "0x09"]
+    assert [row[2] for row in mine[-6:]] == ["", "1", "2", "1", "2", "3"]
+    assert [row[3] for row in mine[-6:]] == ["", "47", "47", "47", "47", ""]
+
+
+@tshark
+def test_routing_addresses_and_application_are_shown(street):
+    path, _, line = street
+    kinds = Counter(shown(path, "-Y", "g3_loadng", "-T", "fields", "-e", "g3_loadng.type").split())
+    assert kinds["0x00"]
+    assert kinds["0x01"]
+    assert kinds["0xfc"]
+    assert kinds["0xfd"]
+    rows = [
+        row.split("\t")
+        for row in shown(
+            path, "-Y", "dlms_wrapper", "-T", "fields", "-e", "ipv6.src", "-e", "ipv6.dst", "-e", "dlms_wrapper.apdu",
+            "-e", "dlms_wrapper.class", "-e", "dlms_wrapper.obis", "-e", "dlms_wrapper.attribute",
+            "-e", "dlms_wrapper.system_title", "-e", "dlms_wrapper.invocation_counter", "-e", "udp.checksum.status",
+        ).splitlines()
+    ]  # fmt: skip
+    to_first = next(row for row in rows if row[1] == f"fe80::{PAN:x}:ff:fe00:1")
+    assert to_first[0] == f"fe80::{PAN:x}:ff:fe00:0"
+    assert to_first[2:6] == ["0xc0", "3", LOGICAL_NAME.hex(), "2"]
+    assert any(row[2] == "0xdb" and row[6] == b"DCU00001".hex() and row[7] == "77" for row in rows)
+    assert any(row[2] == "0xc4" for row in rows)  # the long answer: fragments joined
+
+
+@tshark
+def test_comments_tell_what_the_deciphered_frame_hides(street):
+    path, _, _ = street
+    comments = shown(path, "-T", "fields", "-e", "frame.comment").splitlines()
+    assert any("RREQ, ROBO, received by" in comment for comment in comments)
+    assert any("key 0, counter" in comment for comment in comments)
+    assert any("segments" in comment for comment in comments)
+
+
+@tshark
+def test_the_canary_a_broken_message_is_found(tmp_path):
+    path = tmp_path / "broken.pcapng"
+    with path.open("wb") as file:
+        writer = pcap.Writer(file)
+        for payload in (b"\x40\x02\x10\x00\x01", b"\x40\x01\x00\x00\x01", b"\x41\x60\x00"):
+            writer.packet(0.0, pcap.plain(Frame(Kind.DATA, 1, PAN, 0, 1, Segment(), b""), payload))
+    packets = json.loads(shown(path, "-T", "json"))
+    assert (
+        sum("malformed" in json.dumps(packet).lower() or "cut short" in json.dumps(packet) for packet in packets) == 3
+    )
+
+
+def test_only_whole_messages_whose_key_is_known_are_written():
+    capture = pcap.Capture(io.BytesIO(), lambda: [GMK])
+    frame = Frame(Kind.DATA, 5, PAN, 0, 1, Segment(last=False), b"first ", key=0, counter=1)
+    first = frames.encode(frame, GMK)
+    frame.segment, frame.payload, frame.counter = Segment(number=1), b"second", 2
+    second = frames.encode(frame, GMK)
+    for raw in (first, first, second, second):
+        capture.frame(0.0, raw)
+    assert (capture.written, capture.undeciphered) == (1, 0)
+    capture.frame(0.0, frames.encode(frame, bytes(16)))
+    capture.frame(0.0, first[:-1])
+    assert (capture.written, capture.undeciphered) == (1, 2)
+
+
+def test_the_file_is_pcapng_in_microseconds():
+    file = io.BytesIO()
+    pcap.Writer(file, start=1_700_000_000).packet(1.5, b"\x01\x02\x03", "said")
+    raw = file.getvalue()
+    assert raw[:4].hex() == "0a0d0d0a"
+    at = 28 + 32
+    assert raw[28:32] == b"\x01\0\0\0"
+    assert int.from_bytes(raw[36:38], "little") == 230
+    packet = raw[at:]
+    assert packet[:4] == b"\x06\0\0\0"
+    assert int.from_bytes(packet[4:8], "little") == len(packet)
+    high, low = int.from_bytes(packet[12:16], "little"), int.from_bytes(packet[16:20], "little")
+    assert (high << 32 | low) == 1_700_000_001_500_000
+    assert packet[28:31] == b"\x01\x02\x03"
+    assert b"said" in packet
