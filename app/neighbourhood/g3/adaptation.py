@@ -151,6 +151,9 @@ class Adaptation:
             elif payload[:2] == LOADNG and isinstance(arrived.source, int):
                 self.loadng.received(_decode(payload[2:]), arrived.source)
             elif payload[:2] == LBP:
+                if isinstance(arrived.source, int) and self.mac.short != NOT_JOINED and not arrived.secured:
+                    self.mac.counters.unsecured += 1  # anybody can say that it is the coordinator
+                    return
                 self.on_lbp(arrived.source, payload[2:])
             else:
                 raise DecodeError("unknown dispatch", 0)

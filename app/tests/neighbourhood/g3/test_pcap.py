@@ -55,10 +55,10 @@ def shown(path, *arguments):
 
 
 FIELDS = (
-    "frame.protocols", "frame.comment", "_ws.malformed", "g3_mesh.hops_left", "g3_lbp.code", "g3_lbp.eui64", "eap.code",
-    "eap.type", "g3_loadng.type", "ipv6.src", "ipv6.dst", "dlms_wrapper.apdu", "dlms_wrapper.class",
-    "dlms_wrapper.obis", "dlms_wrapper.attribute", "dlms_wrapper.system_title", "dlms_wrapper.invocation_counter", "g3_tone_map.modulation",
-    "g3_mesh.rc_coord",
+    "frame.protocols", "frame.comment", "_ws.malformed", "g3_mesh.hops_left", "g3_mesh.rc_coord",
+    "g3_lbp.code", "g3_lbp.eui64", "eap.code", "eap.type", "g3_loadng.type", "g3_tone_map.modulation",
+    "ipv6.src", "ipv6.dst", "dlms_wrapper.apdu", "dlms_wrapper.class", "dlms_wrapper.obis", "dlms_wrapper.attribute",
+    "dlms_wrapper.system_title", "dlms_wrapper.invocation_counter",
 )  # fmt: skip
 
 
