@@ -295,6 +295,20 @@ def show_truth(seed: int, number: int | None, count: int, first: int, last: int,
 
 
 @cli.command()
+@click.argument("file", type=FILE)
+@click.option("--version", "wanted", default="2.0.0", show_default=True, help="What the meter then says that it runs.")
+@click.option("--size", type=click.IntRange(64, 4 << 20), default=65_536, show_default=True, help="Bytes.")
+def firmware(file: Path, wanted: str, size: int) -> None:
+    """Make a firmware image that these meters take: for `dcu image send`."""
+    from neighbourhood import image
+
+    try:
+        file.write_bytes(image.firmware(wanted, size))
+    except (ValueError, OSError) as error:
+        raise click.UsageError(str(error)) from None
+
+
+@cli.command()
 @click.option("--meters", "count", type=COUNT, default=48, show_default=True, envvar="METERS", help="How many.")
 @SEED
 @click.option("--concurrency", type=click.IntRange(1, 1_000), default=32, show_default=True, help="Meters at a time.")

@@ -83,6 +83,16 @@ class RelayAnswer:
     confirmed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TokenAnswer:
+    """accepted: None where the meter does not say; code: its own number, -1 for none."""
+
+    accepted: bool | None
+    code: int
+    meaning: str
+    confirmed: bool
+
+
 class Access(Protocol):
     """What commands do with one meter. All raise what `dcu.errors` draws."""
 
@@ -102,6 +112,10 @@ class Access(Protocol):
     def clock(self, sync: bool) -> ClockAnswer: ...
 
     def relay(self, command: str) -> RelayAnswer: ...
+
+    def token(self, digits: str) -> TokenAnswer:
+        """Enter a token, once."""
+        ...
 
     def write(self, attribute: AttributeRef, raw: bytes) -> bytes | None:
         """Write an encoded value, once; return what the meter holds then, None where it does not let us read it."""

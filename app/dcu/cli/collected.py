@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from dcu.cli import buffers
-from dcu.cli.access import Answer, ClockAnswer, RelayAnswer, Rows, Window
+from dcu.cli.access import Answer, ClockAnswer, RelayAnswer, Rows, TokenAnswer, Window
 from dcu.cli.collector import ask, pages
 from dcu.cli.options import family_named
 from dcu.collect.jobs.discovery import SCALED
@@ -67,6 +67,10 @@ class Collected:
     def relay(self, command: str) -> RelayAnswer:
         found = self._ask("command", command=command)
         return RelayAnswer(found["output"], found["state"], found["confirmed"])
+
+    def token(self, digits: str) -> TokenAnswer:
+        found = self._ask("token", token=digits)
+        return TokenAnswer(found["accepted"], found["code"], found["meaning"], found["confirmed"])
 
     def write(self, attribute: AttributeRef, raw: bytes) -> bytes | None:
         answer = self._passed(apdu.SetRequestNormal(_INVOKE, attribute, None, raw))

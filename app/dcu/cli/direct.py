@@ -78,6 +78,10 @@ class Direct:
         """Call with an encoded parameter. Never repeated: the caller reads the effect back."""
         return await self._converse(self._session.action(method, raw))
 
+    async def run(self, make: Callable[[ClientSession], Exchange[T]]) -> T:
+        """One exchange, whatever it does. Never repeated."""
+        return await self._converse(make(self._session))
+
     async def associate(self) -> None:
         await self._repeated(self._session.associate)
 

@@ -7,15 +7,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from random import SystemRandom
 from typing import TypeVar
 
 from dcu.cli import buffers
-from dcu.cli.access import Answer, ClockAnswer, RelayAnswer, Rows, Window
+from dcu.cli.access import Answer, ClockAnswer, RelayAnswer, Rows, TokenAnswer, Window
 from dcu.cli.direct import REFUSED, Direct, connect
 from dcu.cli.options import Target
 from dcu.clock import SystemClock
 from dcu.collect.decoding import decoding
+from dcu.collect.jobs import token
 from dcu.collect.jobs.discovery import OBJECT_LIST, SCALED, SCALER_UNIT, scale
+from dcu.collect.meter_profile import MeterProfile, TokenWay
 from dcu.cosem import axdr, objects, profile
 from dcu.cosem.datetimes import CosemDateTime, TimeZoneRule
 from dcu.cosem.selection import Selection
@@ -40,6 +43,21 @@ class Linked:
         self._meter: Direct | None = None
         self._open = AsyncExitStack()
         self._runner = asyncio.Runner()
+        self.random = SystemRandom()
+
+    @property
+    def family(self) -> MeterProfile:
+        return self._family
+
+    @property
+    def ciphered(self) -> bool:
+        """Whether the meter refuses a request that arrives after a later one."""
+        return self._where.association.secured
+
+    @property
+    def name(self) -> str:
+        """Which meter this is, for what is kept of it."""
+        return f"{self._where.carrier}, server {self._where.association.server_sap}"
 
     @property
     def rule(self) -> TimeZoneRule | None:
@@ -123,6 +141,26 @@ class Linked:
             raise JobError(f"the {command} was not executed ({why}): the relay was read back, and did not move")
         return RelayAnswer(output, state.name.lower(), done)
 
+    def token(self, digits: str) -> TokenAnswer:
+        way = self._family.token
+
+        async def enter(meter: Direct) -> None:
+            await meter.run(lambda session: token.enter(session, way, digits))
+
+        def look() -> token.Seen:
+            return self._run(lambda meter: meter.run(lambda session: token.seen(session, way)))
+
+        before = look()
+        why = self._act(enter)
+        try:
+            arrived = token.arrived(before, look())
+        except DcuError as error:
+            raise _unknown("token", why or error) from None
+        if why and not arrived:
+            raise JobError(f"the token did not arrive ({why}): it was read back; enter it again")
+        found = self._run(lambda meter: _judged(meter, way, confirmed=arrived))
+        return TokenAnswer(found.accepted, found.code, found.meaning, found.confirmed)
+
     def write(self, attribute: AttributeRef, raw: bytes) -> bytes | None:
         why = self._act(lambda meter: meter.set(attribute, raw))
         try:
@@ -146,6 +184,16 @@ class Linked:
         if why := self._act(work):
             raise _unknown("action", why)
         return returned[0]
+
+    def work(self, work: Work[T]) -> T:
+        """Do something with the meter, over the association that is there or a new one."""
+        return self._run(work)
+
+    def begin_anew(self, *, after: float) -> None:
+        """Give the link up, and wait."""
+        self._runner.run(self._open.aclose())
+        self._meter = None
+        self._runner.run(asyncio.sleep(after))
 
     def close(self) -> None:
         """Release the association."""
@@ -204,6 +252,22 @@ class Linked:
         end = window.end or datetime.now(UTC) + timedelta(hours=1)  # the meter's clock may be ahead of ours
         first, last = (CosemDateTime.from_utc(at, self._rule) for at in (window.start, end))
         return profile.by_range(profile.CLOCK, first, last)
+
+
+async def _judged(meter: Direct, way: TokenWay, *, confirmed: bool) -> token.TokenReport:
+    """What the meter makes of a token, when it has made up its mind."""
+    report = token.unsaid(confirmed=confirmed)
+    for wait in token.LOOKS:
+        await asyncio.sleep(wait)
+        try:
+            with decoding("the token's result"):
+                code = await meter.run(lambda session: token.result(session, way))
+        except REFUSED:
+            break
+        report = token.meant(way, code, confirmed=confirmed)
+        if report.accepted is not None:
+            break
+    return report
 
 
 async def _called(meter: Direct, method: MethodRef, parameter: axdr.Data) -> None:

@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "action": ("dcu.cli.write:action", "Call a method of a meter's object."),
     "disconnect": ("dcu.cli.relay:disconnect", "Open a meter's supply relay."),
     "reconnect": ("dcu.cli.relay:reconnect", "Close a meter's supply relay."),
+    "token": ("dcu.cli.token:token", "Enter a prepayment token."),
+    "image": ("dcu.cli.image:image", "Bring a firmware image into meters."),
     "decode": ("dcu.cli.decode:decode", "Show what is inside captured frames."),
     "sniff": ("dcu.cli.sniff:sniff", "Show live what passes on a serial line."),
     "readout": ("dcu.cli.readout:readout", "Have a meter read out what it shows, without DLMS."),

@@ -18,7 +18,7 @@ from dcu import config
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.errors import ConfigError
 from dcu.link.hdlc_parameters import MAX_INFORMATION, MAX_WINDOW
-from dcu.model import Obis
+from dcu.model import AttributeRef, Obis
 
 Protection = Literal["none", "authenticated", "encrypted", "authenticated+encrypted"]
 
@@ -85,6 +85,17 @@ class ImageObjects(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     schedule: str = "0-0:15.0.2*255"
 
 
+class TokenWay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    call: str = "115,0-0:19.40.0*255,1"
+    write: str = ""
+    encoding: Literal["octets", "text", "bcd"] = "octets"
+    status: str = "115,0-0:19.40.0*255,6"
+    accepted: tuple[int, ...] = (3,)
+    pending: tuple[int, ...] = (0, 1, 2, 8)
+    seen: tuple[str, ...] = ("115,0-0:19.40.0*255,2", "115,0-0:19.40.0*255,3")
+    meanings: dict[str, str] = {}
+
+
 class Poll(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     profile: str
     every: float = 3600.0
@@ -111,6 +122,7 @@ class MeterProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     clock: ClockRules = ClockRules()
     relay: Relay = Relay()
     image: ImageObjects = ImageObjects()
+    token: TokenWay = TokenWay()
     poll: tuple[Poll, ...] = ()
     quirks: Quirks = Quirks()
 
@@ -153,6 +165,17 @@ def check(profile: MeterProfile, where: str) -> MeterProfile:
     ):
         try:
             Obis.parse(written)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: key {key}: {error}") from None
+    token = profile.token
+    require(bool(token.call) != bool(token.write), "token.call", "CLASS,OBIS,METHOD; or token.write: one of them")
+    for key, written in (
+        ("token.call", token.call or token.write),
+        ("token.status", token.status),
+        *(("token.seen", each) for each in token.seen),
+    ):
+        try:
+            AttributeRef.parse(written)
         except ConfigError as error:
             raise ConfigError(f"{where}: key {key}: {error}") from None
     try:

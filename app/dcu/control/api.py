@@ -178,7 +178,7 @@ class Api:
             "flush": (_Nothing, self._flush),
             "store.check": (_Nothing, self._check),
             "audit": (_Audit, self._audit),
-            **Deeds(fleet, imaging).methods,
+            **Deeds(services, fleet, scheduler, imaging).methods,
         }
         if networks is not None:
             self._methods |= NetworkApi(networks, services, lambda name: fleet.get(name).address).methods

@@ -1,14 +1,19 @@
-"""The methods of the control socket that bring something into a meter: firmware images (contract: docs/control.md)."""
+"""The methods of the control socket that bring something into a meter: images, tokens (contract: docs/control.md)."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
 
 from dcu.collect.fleet import Fleet
 from dcu.collect.imaging import Imaging, plain
+from dcu.collect.jobs import token
 from dcu.collect.jobs.image import Order
+from dcu.collect.scheduler import Job, Scheduler
+from dcu.collect.services import Services
 from dcu.errors import ConfigError
+from dcu.model import Priority
 
 Handler = Callable[[Any, str], Awaitable[Any]]
 
@@ -48,10 +53,18 @@ class _Cancel(_Params, frozen=True):
     meters: tuple[str, ...]
 
 
+class _Token(_Params, frozen=True):
+    meter: str
+    token: str
+    timeout: float = 300.0
+
+
 class Deeds:
     """Answers calls; `methods`: by name, what they take and who answers."""
 
-    def __init__(self, fleet: Fleet, imaging: Imaging) -> None:
+    def __init__(self, services: Services, fleet: Fleet, scheduler: Scheduler, imaging: Imaging) -> None:
+        self._services = services
+        self._scheduler = scheduler
         self._fleet = fleet
         self._imaging = imaging
         self.methods: dict[str, tuple[type[Any], Handler]] = {
@@ -60,6 +73,7 @@ class Deeds:
             "image.status": (_Named, self._status),
             "image.activate": (_Activate, self._activate),
             "image.cancel": (_Cancel, self._cancel),
+            "token": (_Token, self._token),
         }
 
     async def _offer(self, params: _Offer, actor: str) -> dict[str, Any]:
@@ -87,6 +101,14 @@ class Deeds:
 
     async def _cancel(self, params: _Cancel, actor: str) -> list[dict[str, Any]]:
         return plain(await self._imaging.cancel(params.meters, actor))
+
+    async def _token(self, params: _Token, actor: str) -> dict[str, Any]:
+        meter, digits = self._fleet.get(params.meter), token.checked(params.token)
+
+        async def work(job: Job) -> token.TokenReport:
+            return await token.enter_token(self._services, job, digits, actor)
+
+        return asdict(await self._scheduler.run("token", meter, Priority.COMMAND, work, deadline=params.timeout))
 
 
 def _hex(key: str, text: str) -> bytes:

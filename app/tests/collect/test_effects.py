@@ -312,6 +312,26 @@ async def test_a_shift_whose_answer_is_lost_is_not_made_twice(tmp_path):
         assert (await audit(street, "clock"))[-1].endswith("unanswered, but done: read back")
 
 
+async def test_canary_a_blind_repetition_of_a_shift_would_be_seen(tmp_path, monkeypatch):
+    async def blind(services, job, deed):
+        while True:
+            try:
+                await job.meter.run(deed.send, deed.priority)
+                now = await deed.look()
+                return effect.Effect(now, deed.shows(now))
+            except LinkTimeout:
+                continue
+
+    monkeypatch.setattr(clock, "accomplish", blind)
+    async with rig(tmp_path) as street:
+        street.simulated().set_clock(street.second() + 60)
+        await connected(street)
+        street.weather = first(GLO_ACTION, LOSE_ANSWER)
+        with pytest.raises(JobError, match="still off"):
+            await synchronise(street)
+        assert street.simulated().shown() - street.second() <= -57  # shifted twice
+
+
 async def carried(street, request):
     return await street.scheduler.run(
         "opaque",

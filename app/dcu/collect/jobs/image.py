@@ -122,13 +122,16 @@ class Image:
 
 
 class Transfer:
-    """Carries one order out, as far as it wants. `keep`: makes the order durable; `tell`: share done, what goes on."""
+    """Carries one order out, as far as it wants.
+
+    image: None where the meter has all of it; keep: makes the order durable; tell: share done, what goes on.
+    """
 
     def __init__(
         self,
         do: Do,
         order: Order,
-        image: Image,
+        image: Image | None,
         where: Where,
         keep: Callable[[Order], Awaitable[None]],
         tell: Callable[[float, str], None],
@@ -178,10 +181,12 @@ class Transfer:
         match await self._ask(lambda image: image.status()):
             case ImageStatus.INITIATED:
                 await self._blocks()
-            case ImageStatus.NOT_INITIATED:  # the meter has lost it
-                await self._note(phase=Phase.BEGINNING, begun=False)
-                return
+            case ImageStatus.VERIFICATION_INITIATED | ImageStatus.VERIFICATION_SUCCESSFUL:
+                pass
+            case _:  # the meter has lost it, or refused what it had: from the beginning
+                return await self._note(phase=Phase.BEGINNING, begun=False)
         await self._note(phase=Phase.VERIFYING, blocks=self.order.count)
+        return None
 
     async def _blocks(self) -> None:
         missing, fruitless = await self._missing(), 0
@@ -201,6 +206,8 @@ class Transfer:
             missing = await self._missing()
 
     async def _block(self, number: int) -> bool:
+        if self._image is None:
+            raise JobError(f"the meter lacks block {number}, and the image is not at hand: send it again")
         block = self._image.block(number, self.order.block_size)
         try:
             await self._ask(lambda image: image.transfer(number, block))
