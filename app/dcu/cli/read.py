@@ -132,7 +132,7 @@ def _line(answer: Answer, rule: TimeZoneRule | None) -> tuple[object, ...]:
     if answer.error:
         why = str(answer.error).removeprefix(f"{ref}: ")
         return _written(ref), values.named(ref) if ref.class_id else None, f"not read: {why}", ""
-    value = values.meaning(ref, answer.raw, answer.scaler, answer.unit, rule)
+    value = values.explained(ref, values.meaning(ref, answer.raw, answer.scaler, answer.unit, rule))
     return _written(ref), values.named(ref), values.spelled(value), answer.unit
 
 
@@ -176,7 +176,11 @@ def show_rows(table: Rows) -> None:
         for column in table.columns
     ]
     scalers = [column.scaler for column in table.columns]
-    rows = [[_cell(cell, scaler) for cell, scaler in zip(row, scalers, strict=True)] for row in table.rows]
+    refs = [column.attribute for column in table.columns]
+    rows = [
+        [values.explained(ref, _cell(cell, scaler)) for ref, cell, scaler in zip(refs, row, scalers, strict=True)]
+        for row in table.rows
+    ]
     output.show_table(heads, rows, title=title)
     if not table.zoned:
         output.note("taken for UTC: the meter does not say its deviation, and no --family its zone")

@@ -5,13 +5,16 @@ float64 time null; `raw:HEX` is any value, already encoded. Octets are hexadecim
 date-time of twelve bytes.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from dcu.cosem import axdr, data
+from dcu.cosem.catalogue import Attribute
 from dcu.cosem.data import BitString, Data, Tag, Value
 from dcu.cosem.datetimes import CosemDateTime, TimeZoneRule
+from dcu.cosem.described import encoded as encode_described
 from dcu.errors import ConfigError, DecodeError
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -96,6 +99,23 @@ def like(text: str, current: bytes, *, rule: TimeZoneRule | None = None) -> byte
     if found.tag not in _NAMES:
         raise ConfigError(f"the meter has a value of type {found.tag.name.lower()} there: say raw:HEX")
     return encoded(f"{_NAMES[found.tag]}:{text}")
+
+
+def described(text: str, what: Attribute | None, *, rule: TimeZoneRule | None = None) -> bytes | None:
+    """What a bare VALUE says where the catalogue tells how people write it: as JSON, or a text. Else None.
+
+    Raises ConfigError.
+    """
+    if text[:1] in ("[", "{"):
+        if what is None:
+            raise ConfigError("the catalogue does not say what belongs there: write raw:HEX")
+        try:
+            return encode_described(json.loads(text), what, rule)
+        except ValueError as error:
+            raise ConfigError(f"{what.name}: this is no JSON: {error}") from None
+    if what is None or what.form in ("", "text") or what.type in (Tag.ARRAY, Tag.STRUCTURE):
+        return None
+    return encode_described(text, what, rule)
 
 
 def _moment(text: str, rule: TimeZoneRule | None) -> bytes:

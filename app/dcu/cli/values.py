@@ -13,6 +13,8 @@ from dcu.cosem.objects import interpret
 from dcu.errors import DecodeError, MalformedAnswer
 from dcu.model import AttributeRef, Obis
 
+DATA = 1
+EVENT_CODES = bytes((0, 96, 11))  # OBIS 0-b:96.11.e, groups A, C and D
 VALUE = 2  # the attribute that people mean when they name an object
 UTC_FORMAT = "%Y-%m-%d %H:%M:%S UTC"
 
@@ -39,6 +41,14 @@ def meaning(ref: AttributeRef, raw: bytes, scaler: int, unit: str, rule: TimeZon
     if form in ("", "capture-objects", "date-time"):
         return _value(data, rule, may_be_time=form == "date-time")
     return interpret(ref, data)
+
+
+def explained(ref: AttributeRef, value: object) -> object:
+    """An event code with what it means in European meters; anything else as it is."""
+    if ref.class_id != DATA or ref.obis.raw[:1] + ref.obis.raw[2:4] != EVENT_CODES or not isinstance(value, int):
+        return value
+    known = catalogue.event(value)
+    return f"{value} {known}" if known else value
 
 
 def quantity(value: int | float, scaler: int) -> int | float | Decimal:

@@ -7,7 +7,9 @@ import click
 from dcu.cli import exits, output, typed, values
 from dcu.cli.access import Access, open_access
 from dcu.cli.options import meter_options
+from dcu.cosem import catalogue
 from dcu.cosem.datetimes import TimeZoneRule
+from dcu.cosem.described import encoded
 from dcu.errors import ConfigError
 from dcu.model import AttributeRef, MethodRef
 
@@ -21,14 +23,21 @@ def write(attribute: str, value: str, as_json: bool, **where: Any) -> int:
     """Write one attribute of a meter, and read it back.
 
     VALUE has the type of what the meter holds there; or it says its type: u32:1000, octets:0A0B, text:abc, bits:0101,
-    time:2026-11-20T12:00 (UTC), null, raw:HEX (encoded already). -- before a negative one.
+    time:2026-11-20T12:00 (UTC), null, raw:HEX (encoded already). -- before a negative one. What is made of parts is
+    JSON, with the names that `dcu read` shows: '[{"time": "06:00", "date": "*-*-*"}]'.
     """
     ref = AttributeRef.parse(attribute)
+    known = catalogue.interface_class(ref.class_id)
+    what = known.attribute(ref.attribute) if known else None
+    said = None if typed.typed(value) else typed.described(value, what)
     if typed.typed(value) and not value.startswith("time:"):
         typed.encoded(value)  # a mistake is told before anybody is asked
     access = open_access(**where)
-    before, rule = _held(access, ref, needed=not typed.typed(value))
-    raw = typed.encoded(value, rule=rule) if typed.typed(value) else typed.like(value, before or b"", rule=rule)
+    before, rule = _held(access, ref, needed=not typed.typed(value) and said is None)
+    if typed.typed(value):
+        raw = typed.encoded(value, rule=rule)
+    else:
+        raw = typed.described(value, what, rule=rule) or typed.like(value, before or b"", rule=rule)
     after = access.write(ref, raw)
     confirmed = after in (None, raw)
     if as_json:
@@ -52,20 +61,32 @@ def write(attribute: str, value: str, as_json: bool, **where: Any) -> int:
 def action(method: str, parameter: str | None, as_json: bool, **where: Any) -> None:
     """Call one method of a meter's object; show what it returns.
 
+    The parameter says its type (i8:0), or is JSON where the catalogue knows what the method takes.
+
     It goes out once. Where no answer comes nobody can tell whether it was executed: look at the object before you
     call it again. Most methods take i8:0 where they need nothing.
     """
     parsed = AttributeRef.parse(method)
     ref = MethodRef(parsed.class_id, parsed.obis, parsed.attribute)
-    if parameter is not None and not typed.typed(parameter):
-        raise ConfigError(f"{parameter!r}: a parameter says its type: i8:0, octets:0A0B, raw:HEX …")
-    raw = None if parameter is None else typed.encoded(parameter)
+    raw = None if parameter is None else _parameter(ref, parameter)
     returned = open_access(**where).call(ref, raw)
     meant = None if returned is None else _meant(AttributeRef(0, ref.obis, 0), returned, None)
     if as_json:
         output.show_json({"method": str(ref), "returned": meant, "raw": returned})
     else:
         click.echo("done" if returned is None else f"done; it returned {values.spelled(meant)}")
+
+
+def _parameter(ref: MethodRef, text: str) -> bytes:
+    """Raises ConfigError."""
+    if typed.typed(text):
+        return typed.encoded(text)
+    known = catalogue.interface_class(ref.class_id)
+    what = known.parameter(ref.method) if known else None
+    if what is None:
+        raise ConfigError(f"{text!r}: a parameter says its type: i8:0, octets:0A0B, raw:HEX …")
+    found = typed.described(text, what)
+    return encoded(text, what) if found is None else found
 
 
 def _held(access: Access, ref: AttributeRef, *, needed: bool) -> tuple[bytes | None, TimeZoneRule | None]:

@@ -34,12 +34,17 @@ class InterfaceClass:
     name: str
     attributes: tuple[Attribute, ...]
     methods: tuple[str, ...]  # from number 1 on; "" is a reserved number
+    parameters: tuple[Attribute | None, ...] = ()  # of the methods; None where it is not told
 
     def attribute(self, number: int) -> Attribute | None:
         return self.attributes[number - 1] if 0 < number <= len(self.attributes) else None
 
     def method(self, number: int) -> str | None:
         return self.methods[number - 1] or None if 0 < number <= len(self.methods) else None
+
+    def parameter(self, number: int) -> Attribute | None:
+        """What a method takes; None where the catalogue does not tell."""
+        return self.parameters[number - 1] if 0 < number <= len(self.parameters) else None
 
 
 def interface_class(class_id: int, version: int | None = None) -> InterfaceClass | None:
@@ -59,6 +64,21 @@ def classes() -> tuple[InterfaceClass, ...]:
 def enumeration(form: str) -> dict[int, str]:
     """What the values of an attribute of this form mean; {} where the form is no enumeration."""
     return _enums().get(form, {})
+
+
+def structure(form: str) -> tuple[Attribute, ...]:
+    """The fields of a structure of this form; () where the form is none."""
+    return _structures().get(form, ())
+
+
+def type_named(text: str) -> Tag | None:
+    """The type of this name in the Blue Book's spelling."""
+    return Tag.__members__.get(text.upper().replace("-", "_")) if text else None
+
+
+def event(code: int) -> str | None:
+    """What an event code means in European meters' logs; None where they do not use it."""
+    return _events().get(code)
 
 
 @lru_cache(maxsize=4096)  # a large meter's object list has some 2,000 entries
@@ -130,20 +150,37 @@ def _enums() -> dict[str, dict[int, str]]:
 
 
 @cache
+def _events() -> dict[int, str]:
+    return {int(code): text for code, text in _data("classes.toml")["events"].items()}
+
+
+@cache
+def _structures() -> dict[str, tuple[Attribute, ...]]:
+    return {form: tuple(_attributes(fields, 1)) for form, fields in _data("classes.toml")["structures"].items()}
+
+
+@cache
 def _classes() -> dict[int, tuple[InterfaceClass, ...]]:
     known: dict[int, list[InterfaceClass]] = {}
     for entry in _data("classes.toml")["class"]:
         attributes = (Attribute(1, "logical_name", Tag.OCTET_STRING, "obis"), *_attributes(entry.get("attributes", [])))
+        methods = [line.partition(" ") for line in entry.get("methods", [])]
+        parameters = [next(iter(_attributes([f"{name} {kind}"]))) if kind else None for name, _, kind in methods]
         found = InterfaceClass(
-            entry["id"], entry.get("version", 0), entry["name"], attributes, tuple(entry.get("methods", []))
+            entry["id"],
+            entry.get("version", 0),
+            entry["name"],
+            attributes,
+            tuple(name for name, *_ in methods),
+            tuple(parameters),
         )
         known.setdefault(found.class_id, []).append(found)
     return {class_id: tuple(sorted(found, key=lambda one: one.version)) for class_id, found in known.items()}
 
 
-def _attributes(lines: list[str]) -> list[Attribute]:
+def _attributes(lines: list[str], first: int = 2) -> list[Attribute]:
     attributes = []
-    for number, line in enumerate(lines, 2):
+    for number, line in enumerate(lines, first):
         name, kind, form = (*line.split(), "")[:3]
         tag = None if kind == "choice" else Tag[kind.upper().replace("-", "_")]
         attributes.append(Attribute(number, name, tag, form))

@@ -16,6 +16,7 @@ from dcu.errors import DecodeError
 UNSPECIFIED_DEVIATION = -0x8000
 DST_END, DST_BEGIN = 0xFD, 0xFE  # as a month
 SECOND_LAST_DAY, LAST_DAY = 0xFD, 0xFE  # as a day of the month
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LARGEST_DEVIATION = 24 * 60  # -720..840 by the standard; beyond a day it is no deviation
 _DATE = struct.Struct(">HBBB")
 _TIME = struct.Struct(">BBBB")
@@ -82,7 +83,9 @@ class CosemDate:
         special = {DST_END: "DST end", DST_BEGIN: "DST begin"}
         month = special.get(self.month or 0) or _shown(self.month)
         day = {SECOND_LAST_DAY: "second last", LAST_DAY: "last"}.get(self.day or 0) or _shown(self.day)
-        return f"{_shown(self.year, 4)}-{month}-{day}"
+        open_ = None in (self.year, self.month, self.day) or bool(special.keys() & {self.month}) or day.endswith("last")
+        weekday = f" {WEEKDAYS[self.weekday - 1]}" if open_ and self.weekday and self.weekday <= len(WEEKDAYS) else ""
+        return f"{_shown(self.year, 4)}-{month}-{day}{weekday}"
 
 
 @dataclass(frozen=True, slots=True)

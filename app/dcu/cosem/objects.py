@@ -255,10 +255,25 @@ def _formed(form: str, data: Data) -> Nice:
             {"class": element.class_id, "version": element.version, "obis": str(element.obis)}
             for element in decode_object_list(axdr.encode(data))
         ]
+    if form in ("date", "time") and isinstance(data.value, bytes):
+        return str(CosemDate.parse(data.value) if form == "date" else CosemTime.parse(data.value))
+    if fields := catalogue.structure(form):
+        return _structured(fields, data)
     meaning = catalogue.enumeration(form)
     if meaning and isinstance(data.value, int):
         return meaning.get(data.value, data.value)
     return shown(data)
+
+
+def _structured(fields: tuple[catalogue.Attribute, ...], data: Data) -> Nice:
+    """A structure, or an array of them, with its fields' names."""
+    if not isinstance(data.value, tuple):
+        raise DecodeError("a structure is due")
+    if data.tag is Tag.ARRAY:
+        return [_structured(fields, item) for item in data.value]
+    if len(data.value) != len(fields):
+        raise DecodeError(f"a structure of {len(fields)} is due")
+    return {field.name: _formed(field.form, item) for field, item in zip(fields, data.value, strict=True)}
 
 
 def _array(raw: bytes) -> tuple[int, int]:

@@ -40,7 +40,7 @@ def test_a_value_takes_the_type_of_what_the_meter_holds_and_is_read_back(dcu, st
     ("value", "code", "says"),
     [
         ("u8:300", 3, "no u8"),
-        ("maybe:1", 3, "is no enum"),
+        ("maybe:1", 3, "belongs here"),
         ("raw:06", 3, "is no raw"),
         ("octets:0", 3, "is no octets"),
         ("enum:99", 6, "type-unmatched"),
@@ -134,3 +134,49 @@ def test_any_text_is_a_value_or_a_mistake_that_is_told(text):
     for read in (typed.encoded, lambda each: typed.like(each, axdr.encode(data.u32(1)))):
         with suppress(ConfigError):
             axdr.decode(read(text))
+
+
+# --- values by the names of their parts
+
+
+def test_a_schedule_is_written_as_it_is_shown(dcu, street):
+    here = street()
+    schedule = "22,0-0:15.0.1*255,4"
+    done = dcu("write", *manager(here), schedule, '[{"time": "22:00", "date": "*-12-24"}]', "--json")
+    assert (done.code, done.json["confirmed"]) == (0, True), done
+    assert done.json["after"] == [{"time": "22:00:00", "date": "****-12-24"}]
+    shown = dcu("read", *manager(here), schedule, "22,0-0:15.0.1*255,2")
+    assert "time 22:00:00, date ****-12-24" in shown.out
+    assert "script_logical_name 0-0:10.0.106*255" in shown.out
+
+
+def test_what_does_not_fit_the_parts_bothers_nobody(dcu):
+    done = dcu("write", "--tcp", "127.0.0.1:9", "22,0-0:15.0.1*255,4", '[{"time": "25:00", "date": "*"}]')
+    assert done.code == 3
+    assert "no time of day" in done.err
+
+
+def test_a_method_takes_what_the_catalogue_says(dcu, street):
+    here = street()
+    day = '{"index": 1, "specialday_date": "*-12-25", "day_id": 1}'
+    assert dcu("action", *manager(here), "11,0-0:11.0.0*255,1", day).code == 0
+    assert dcu("read", *manager(here), "11,0-0:11.0.0*255,2", "--json").json[0]["value"] == [
+        {"index": 1, "specialday_date": "****-12-25", "day_id": 1}
+    ]
+    done = dcu("action", *manager(here), "9,0-0:10.0.106*255,1", "1")
+    assert (done.code, here.meter.relay) == (0, Relay.DISCONNECTED), done
+
+
+def test_an_enumeration_is_written_by_what_it_means(dcu, street):
+    here = street()
+    done = dcu("write", *manager(here), MODE, "none: always connected")
+    assert (done.code, here.meter.relay_mode) == (0, 0), done
+
+
+def test_events_are_told_by_name(dcu, street):
+    here = street()
+    assert dcu("disconnect", *here.options()).code == 0
+    shown = dcu("read", *here.options(), "0-0:99.98.2")
+    assert "62 remote disconnection" in shown.out
+    assert "62 remote disconnection" in dcu("read", *here.options(), "0-0:96.11.2").out
+    assert dcu("read", *here.options(), "0-0:96.11.2", "--json").json[0]["value"] == 62

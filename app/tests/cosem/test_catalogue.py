@@ -91,6 +91,11 @@ def test_an_unknown_class_is_none() -> None:
     assert catalogue.interface_class(8192) is None
 
 
+def _told(form: str) -> bool:
+    elements = form == "choice" or catalogue.type_named(form)
+    return bool(catalogue.enumeration(form) or catalogue.structure(form) or elements)
+
+
 def test_the_data_is_consistent() -> None:
     seen = set()
     for known in catalogue.classes():
@@ -98,8 +103,12 @@ def test_the_data_is_consistent() -> None:
         seen.add((known.class_id, known.version))
         for attribute in known.attributes:
             plain = ("", "obis", "date-time", "date", "time", "text", "scaler-unit", "capture-objects", "object-list")
-            assert attribute.form in plain or catalogue.enumeration(attribute.form), attribute
+            assert _told(attribute.form) or attribute.form in plain, attribute
             assert " " not in attribute.name
+            for field in catalogue.structure(attribute.form):
+                assert field.form in plain or _told(field.form), field
+        for parameter in filter(None, known.parameters):
+            assert not parameter.form or parameter.form == "text" or _told(parameter.form), parameter
     assert len({class_id for class_id, _ in seen}) >= 60
 
 

@@ -86,7 +86,7 @@ def test_wildcards_show_and_survive() -> None:
     raw = bytes.fromhex("fffffefe070200ffff8000ff")  # last Sunday of the month of DST begin, 02:00
     pattern = CosemDateTime.parse(raw)
     assert pattern == CosemDateTime(CosemDate(None, 0xFE, 0xFE, 7), CosemTime(2, 0, None, None), None, None)
-    assert str(pattern) == "****-DST begin-last 02:00:**"
+    assert str(pattern) == "****-DST begin-last Sun 02:00:**"
     assert pattern.encode() == raw
 
 

@@ -16,7 +16,7 @@ from dcu.errors import ConfigError, DcuError, DecodeError, SecurityError
 from dcu.link import hdlc, segments, wrapper
 from dcu.model import AttributeRef, Obis
 
-from . import links, networks, protection, seeds, sessions, street, targets_written
+from . import deeds, links, networks, protection, seeds, sessions, street, targets_written
 from .engine import Target
 
 RIYADH = TimeZoneRule(ZoneInfo("Asia/Riyadh"))
@@ -338,4 +338,13 @@ SESSIONS = (
     Target("get-sealed", sessions.ask(sessions.SECURED, 1, sessions.sealed), _PLAIN, allowed=_ANY, seconds=0.1),
     Target("push", sessions.pushed, (sessions.PUSH, sessions.NOTIFICATION), allowed=_ANY),
 )
-TARGETS = (*protection.TARGETS, *LINK, *networks.TARGETS, *COSEM, *SESSIONS, *targets_written.TARGETS, *street.TARGETS)
+TARGETS = (
+    *deeds.TARGETS,
+    *protection.TARGETS,
+    *LINK,
+    *networks.TARGETS,
+    *COSEM,
+    *SESSIONS,
+    *targets_written.TARGETS,
+    *street.TARGETS,
+)
