@@ -23,6 +23,7 @@ from neighbourhood.g3.tables import BROADCAST, NOT_JOINED, Status
 from neighbourhood.g3.trace import Tag
 
 MOST_HELD = 16  # messages of others that wait for a repair
+HOPS_APART = 2  # fragments of a message: further ahead, nobody disturbs the next one's first hop
 BROADCAST_JITTER = 0.5  # s
 BROADCAST_TTL = 120.0  # s that a broadcast is remembered, adpBroadcastLogTableEntryTTL
 Done = Callable[[int], None]
@@ -33,7 +34,7 @@ _decode = lru_cache(256)(messages.decode)  # a flood is heard by many
 class Outgoing:
     """A message of ours: what travels in its MSDUs, and how far that has got."""
 
-    __slots__ = ("at", "discover", "done", "final", "parts", "priority", "searched", "sequence", "tag", "via")
+    __slots__ = ("at", "discover", "done", "final", "parts", "priority", "searched", "sent", "sequence", "tag", "via")
 
     def __init__(self, final: int, parts: list[bytes], done: Done, discover: bool, priority: bool, tag: Tag) -> None:
         self.final = final
@@ -45,6 +46,7 @@ class Outgoing:
         self.at = 0
         self.searched = 0
         self.via = BROADCAST
+        self.sent = 0.0
         self.sequence: int | None = None
 
 
@@ -110,10 +112,9 @@ class Adaptation:
                 message.done(Status.ROUTE_ERROR)
             return
         mesh = Mesh(self.loadng.max_hops, self.mac.short, message.final, message.sequence, message.parts[message.at])
-        msdu = Msdu(
-            message.via, lowpan.encode_mesh(mesh), partial(self._sent, message), message.tag, priority=message.priority
-        )
-        self.mac.send(msdu)
+        done = partial(self._sent, message)
+        message.sent = self.mac.scheduler.now
+        self.mac.send(Msdu(message.via, lowpan.encode_mesh(mesh), done, message.tag, priority=message.priority))
 
     def _found(self, message: Outgoing, status: Status) -> None:
         if status is Status.OK:
@@ -123,13 +124,15 @@ class Adaptation:
 
     def _sent(self, message: Outgoing, status: Status) -> None:
         if status is Status.OK:
-            if message.via != BROADCAST:
-                self.loadng.used(message.final)
             message.at += 1
-            if message.at < len(message.parts):
-                self._go(message)
-            else:
+            ahead = 0 if message.via == BROADCAST else self.loadng.used(message.final)
+            if message.at == len(message.parts):
                 message.done(Status.OK)
+            elif ahead:  # what follows at once meets its predecessor, which the hop after next still sends on
+                pause = (self.mac.scheduler.now - message.sent) * min(ahead, HOPS_APART)
+                self.mac.scheduler.after(pause, self._go, message)
+            else:
+                self._go(message)
         elif status is Status.NO_ACK:
             self.loadng.broken(message.final, message.via)
             message.searched = max(message.searched, 1)  # what is looked for now is a repair

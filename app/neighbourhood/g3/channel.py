@@ -189,8 +189,8 @@ class Channel:
             loss = self.reach[sender].get(receiver)
             if loss is None:
                 return None
-            colour = self.feeder.colour(sender, receiver)
-            link = Link(sender, receiver, loss, tuple(map(sum, zip(colour, COLOUR, strict=True))))
+            back = self._links.get((receiver, sender))
+            link = Link(sender, receiver, loss, self._colour(sender, receiver) if back is None else back.colour)
             self._links[sender, receiver] = link
         if link.version != self.noise.versions[receiver]:
             link.update(self.noise)
@@ -320,6 +320,10 @@ class Channel:
                     snr = phy.beside(snr, phy.over(beside.snr, phy.ALL_TONES))
         error = phy.error_100(snr, sent.modulation)
         return error > NEVER and self._chance() > (1 - error) ** (sent.length / 100 or FCH_SHARE)
+
+    def _colour(self, one: int, other: int) -> tuple[float, ...]:
+        """Way and noise together, the same both ways."""
+        return tuple(way + noise for way, noise in zip(self.feeder.colour(one, other), COLOUR, strict=True))
 
     def _report(self, sent: Transmission, got: list[int], lost: str | None) -> None:
         reach = self.reach[sent.sender]

@@ -21,8 +21,7 @@ JOINT_LOSS = 1.5  # dB where a cable with more than two ends is passed
 SERVICE_LOSS = 3.0  # dB into and out of a home's service cable
 PHASE_LOSS = 12.0  # dB from one phase to another
 CUT_LOSS = 15.0  # dB across an opened link box
-NOTCH = 4.0  # dB, the spread of what a pair's multipath adds or takes in a group of tones
-SLOPE = 0.10  # of the cables' loss, from group to group: higher frequencies lose more
+NOTCH = 6.0  # dB, the span of what a pair's multipath adds or takes in a group of tones
 FARTHEST = 54.0  # dB: beyond, nothing is heard even in the quietest night
 
 HOMES_A_FEEDER = 110  # at most
@@ -117,10 +116,8 @@ class Feeder:
 
     def colour(self, one: int, other: int) -> tuple[float, ...]:
         """dB that the way between two devices takes (or spares) in each group of tones, beside `reach`."""
-        one, other, seed = min(one, other), max(one, other), self.seed
-        return tuple(
-            NOTCH * (_even(seed, one, other, group) + _even(seed, one, other, ~group)) for group in range(GROUPS)
-        )
+        mixed = _mixed(self.seed, min(one, other), max(one, other))
+        return tuple(NOTCH * ((mixed >> 10 * group & 1023) / 1023 - 0.5) for group in range(GROUPS))
 
     def _spread(self, junction: int) -> Iterator[tuple[int, float]]:
         """Each junction that a signal from `junction` reaches on its cable's own phase, with what it lost."""
@@ -197,10 +194,10 @@ class _Builder:
         return end
 
 
-def _even(*numbers: int) -> float:
-    """A number from -0.5 to 0.5 that depends on nothing but `numbers`: the same in every run and on every machine."""
+def _mixed(*numbers: int) -> int:
+    """64 bits that depend on nothing but `numbers`: the same in every run and on every machine."""
     mixed = 0x9E3779B97F4A7C15
-    for number in numbers:
-        mixed = ((mixed ^ (number & 0xFFFFFFFF)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    for number in (*numbers, 0, 0):
+        mixed = ((mixed ^ number & 0xFFFFFFFF) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
         mixed ^= mixed >> 29
-    return mixed / 2**64 - 0.5
+    return mixed

@@ -16,7 +16,7 @@ from neighbourhood.g3.events import Scheduler
 from neighbourhood.g3.feeder import Feeder, Place
 from neighbourhood.g3.frames import Address
 from neighbourhood.g3.node import Node
-from neighbourhood.g3.noise import Noise
+from neighbourhood.g3.noise import FLOOR, SIGNAL, Noise
 from neighbourhood.g3.phy import Modulation
 from neighbourhood.g3.tables import BROADCAST, COORDINATOR, Neighbour, Route
 from neighbourhood.g3.trace import Tag, Trace
@@ -123,15 +123,15 @@ class Line:
 
         What joining and LOADng would leave behind, without their traffic: benchmarks begin here and say so.
         """
-        members = [self.nodes[0], *(self.nodes[home] for home in (homes or range(1, self.homes + 1)))]
+        members = {number: self.nodes[number] for number in (0, *(homes or range(1, self.homes + 1)))}
         self.nodes[0].start_pan(pan)
-        for node in members:
+        for node in members.values():
             node.keys, node.active_key = {key_index: key}, key_index
             node.pan, node.short = pan, node.number
-        costs = {node.number: self._meet(node, members) for node in members}
+        costs = {node.number: self._meet(node, members) for node in members.values()}
         parents = _cheapest(costs)
-        for node in members[1:]:
-            way = [node.number]
+        for number in list(members)[1:]:
+            way = [number]
             while way[-1] != COORDINATOR:
                 if way[-1] not in parents:
                     break  # nobody hears it
@@ -139,10 +139,13 @@ class Line:
             else:
                 self._lay(way, costs)
 
-    def _meet(self, node: Node, members: list[Node]) -> dict[int, tuple[int, int]]:
+    def _meet(self, node: Node, members: dict[int, Node]) -> dict[int, tuple[int, int]]:
         """Fill a node's neighbour table; (weak, cost) of the hop from each neighbour to it."""
         found = {}
-        for other in members:
+        for number, loss in self.channel.reach[node.number].items():
+            other = members.get(number)
+            if other is None or loss > FAR:
+                continue
             there, back = self.channel.link(other.number, node.number), self.channel.link(node.number, other.number)
             if there is None or back is None or min(there.lqi, back.lqi) < HEARD:
                 continue
@@ -200,6 +203,7 @@ class Line:
 
 
 HEARD = 44  # LQI (1 dB): worse is no neighbour of a settled street
+FAR = SIGNAL - FLOOR + 10.0  # dB: beyond, no night is quiet enough
 
 
 def _cheapest(costs: dict[int, dict[int, tuple[int, int]]]) -> dict[int, int]:

@@ -4,8 +4,9 @@ A RREQ floods outward and leaves routes back to its originator; the destination 
 the best with a RREP, which leaves routes to the destination. A node passes on a RREQ once it has waited (the dearer the
 link, the longer, so that the cheap copies run ahead), and once more for each copy that is better, at most
 `MOST_COPIES` times; one that hears enough neighbours pass it on as cheaply keeps silent, save where the flood is a
-repair. Routes carry the sequence number of the device they lead to: what is older never replaces what is newer, and of
-one number only what is better does: fewer weak links, lower cost, fewer hops. A broken route keeps its number.
+repair or looks for a neighbour of its own. Routes carry the sequence number of the device they lead to: what is older
+never replaces what is newer, and of one number only what is better does: fewer weak links, lower cost, fewer hops. A
+broken route keeps its number.
 
 Sans-IO: messages in, messages out through `send`; time and chance are given.
 Source: ITU-T G.9903, annex D; draft-clausen-lln-loadng (processing rules). Delays are [K].
@@ -108,9 +109,13 @@ class Loadng:
         neighbour = self._neighbours.get(sender)
         return 255 if neighbour is None else cost.hop(neighbour, self.weights, len(self.routes) / MOST_ROUTES)
 
-    def used(self, destination: int) -> None:
-        """A route that carries traffic lives on."""
-        self.routes[destination].expires = self.scheduler.now + self.ttl
+    def used(self, destination: int) -> int:
+        """A route that carries traffic lives on. Returns how many hops lie behind the first."""
+        route = self.routes.get(destination)
+        if route is None:
+            return 0
+        route.expires = self.scheduler.now + self.ttl
+        return route.hops - 1
 
     def broken(self, destination: int, via: int) -> None:
         """A neighbour did not acknowledge what was for `destination`."""
@@ -216,7 +221,8 @@ class Loadng:
 
     def _pass_on(self, flood: _Flood) -> None:
         flood.waiting = None
-        if self.suppress and not flood.best.repair and flood.covered >= ENOUGH:
+        needed = flood.best.repair or flood.best.destination in self._neighbours or flood.covered < ENOUGH
+        if self.suppress and not needed:
             return
         flood.passed += 1
         flood.covered = 0
