@@ -165,7 +165,8 @@ class Line:
                 weak, price = weak + costs[here][following][0], price + costs[here][following][1]
                 routes = self.nodes[here].routes
                 if goal not in routes:
-                    routes[goal] = Route(goal, following, price, hops, weak, 0, self.nodes[here].loadng.ttl)
+                    sequence, expires = self.nodes[goal].loadng.sequence, self.nodes[here].loadng.ttl
+                    routes[goal] = Route(goal, following, price, hops, weak, sequence, expires)
 
     # --
 
