@@ -96,7 +96,10 @@ class SetConfirm(Message):
 
 
 class _Value:
-    """The value of a GET: its length stands there also where a refusal carries none."""
+    """The value of a GET: its length stands there also where a refusal carries none.
+
+    The firmware says 18 bytes of a row of its neighbour table and sends 19, so what follows belongs to the value.
+    """
 
     def put(self, value: Any) -> bytes:
         return SHORT_DATA.put(value)
@@ -104,7 +107,8 @@ class _Value:
     def take(self, data: bytes, at: int) -> tuple[Any, int]:
         if data[1] != Status.SUCCESS:
             return b"", len(data)
-        return SHORT_DATA.take(data, at)
+        value, end = SHORT_DATA.take(data, at)
+        return value + data[end:], len(data)
 
 
 _VALUE = _Value()

@@ -81,10 +81,10 @@ def address(short):
     return b"\xfe\x80" + bytes(6) + pack(">HHHH", PAN, 0xFF, 0xFE00, short)
 
 
-def datagram(source, destination, payload):
-    """A UDP datagram between DLMS ports, over IPv6; its checksum is right."""
+def datagram(source, destination, payload, to=4059):
+    """A UDP datagram from the DLMS port, over IPv6; its checksum is right."""
     head = address(source) + address(destination)
-    udp = pack(">HHHH", 4059, 4059, 8 + len(payload), 0) + payload
+    udp = pack(">HHHH", 4059, to, 8 + len(payload), 0) + payload
     words = head + pack(">II", len(udp), 17) + udp + bytes(len(udp) % 2)
     total = sum(int.from_bytes(words[at : at + 2], "big") for at in range(0, len(words), 2))
     total = ~(total % 0xFFFF) & 0xFFFF

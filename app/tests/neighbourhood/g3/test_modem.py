@@ -13,6 +13,7 @@ from neighbourhood.g3.port import Pty, serve
 from neighbourhood.g3.tables import NOT_JOINED
 
 from .host import GMK, NEW_GMK, PSK, Host, Street, datagram
+from .paced import Paced
 
 
 @pytest.fixture
@@ -244,29 +245,6 @@ def test_a_modem_opened_as_a_device_joins_through_the_agent_that_its_host_chose(
     assert meter.reports[-1] == adp.LeaveIndication()
 
 
-class RealTime:
-    """The simulation follows the loop's clock: what a bridge does, in a few lines."""
-
-    def __init__(self, scheduler):
-        self.scheduler = scheduler
-        self.loop = asyncio.get_running_loop()
-        self.began = self.loop.time()
-        self.timer = None
-
-    def __call__(self, call, *args):
-        self.scheduler.run_until(self.loop.time() - self.began)
-        call(*args)
-        self.wake()
-
-    def wake(self):
-        self.scheduler.run_until(self.loop.time() - self.began)
-        if self.timer:
-            self.timer.cancel()
-        following = self.scheduler.next()
-        if following is not None:
-            self.timer = self.loop.call_at(self.began + following, self.wake)
-
-
 async def asked(stream, request):
     """The first report."""
     receiver = usi.Receiver()
@@ -279,7 +257,7 @@ async def asked(stream, request):
 
 async def test_it_is_served_on_a_stream_in_memory(host):
     near, far = stream_pair()
-    serving = asyncio.create_task(serve(host.modem, far, RealTime(host.scheduler)))
+    serving = asyncio.create_task(serve(host.modem, far, Paced(host.scheduler)))
     assert await asked(near, adp.Initialise(0, 1)) == adp.Status(0, 10)
     assert (await asked(near, adp.Get(0x1C, 0))).value
     await near.close()
@@ -288,7 +266,7 @@ async def test_it_is_served_on_a_stream_in_memory(host):
 
 async def test_it_is_served_on_a_pseudo_terminal(host, tmp_path):
     pty = Pty(tmp_path / "modem")
-    serving = asyncio.create_task(serve(host.modem, pty.stream, RealTime(host.scheduler)))
+    serving = asyncio.create_task(serve(host.modem, pty.stream, Paced(host.scheduler)))
     stream = await open_serial(Port(str(tmp_path / "modem")))
     assert await asked(stream, adp.Initialise(0, 1)) == adp.Status(0, 10)
     assert await asked(stream, adp.Start(PAN)) == adp.StartConfirm(0)
