@@ -5,7 +5,7 @@ from typing import Any
 
 Listener = Callable[[str, dict[str, Any]], None]
 
-TOPICS = ("reading", "meter", "progress", "job", "alarm", "network")
+TOPICS = ("reading", "meter", "progress", "job", "alarm", "image", "network")
 
 
 class Events:
