@@ -110,7 +110,8 @@ layer-manifest: .venv-layers/ready ## Take new digests of changed payload files 
 
 .PHONY: layer-check
 layer-check: .venv-layers/ready ## Ask BitBake itself, given the upstream layers (docs/yocto.md; PARTS=…, USER_FOR_BITBAKE=name where root runs it)
-	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(LAYERS) check --work $(KAS_WORK_DIR) $(addprefix --user ,$(USER_FOR_BITBAKE)) $(PARTS)
+	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(LAYERS) check --work $(KAS_WORK_DIR) $(addprefix --user ,$(USER_FOR_BITBAKE)) \
+	  $(addprefix --kernel ,$(KERNEL_SOURCE)) $(addprefix --uboot ,$(UBOOT_SOURCE)) $(PARTS)
 
 # Fragments of a build: kas.yml:layers/kas/board-$(BOARD).yml:layers/kas/OPTION.yml…
 BOARD ?= qemuarm64

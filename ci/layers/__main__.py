@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from layers import check, lint, payload
+from layers.workspace import Workspace
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="kas work directory with layers/upstream checked out",
     )
     checking.add_argument("--user", default="", help="run BitBake as this user (it refuses root)")
+    for name in ("kernel", "uboot"):
+        checking.add_argument(f"--{name}", type=Path, help="its sources, of the release's version (part kconfig)")
     checking.add_argument("parts", nargs="*", help=f"some of: {' '.join(check.PARTS)}")
     options = parser.parse_args(arguments)
     if options.command == "lint":
@@ -28,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "manifest":
         print(f"{payload.refresh()} digests changed")  # noqa: T201 -- a command
         return 0
-    return check.main(options.work, options.user, options.parts or list(check.PARTS))
+    sources = [path and path.resolve() for path in (options.kernel, options.uboot)]
+    workspace = Workspace(options.work.resolve(), options.user, *sources)
+    return check.main(workspace, options.parts or list(check.PARTS))
 
 
 if __name__ == "__main__":

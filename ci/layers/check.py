@@ -3,6 +3,7 @@
 parse  every recipe of every layer, for each machine: no error, no warning that names one of ours
 graph  the tasks of all images, of the disk and of the update resolve, for each machine
 trees  the boards' device trees compile, and keep to the kernel's bindings and ours
+kconfig  each option of the fragments takes in the sources of the release's kernel and U-Boot, where they are given
 lite   our recipes' own tasks run with OpenEmbedded's classes, everything foreign is taken from this host: do_install of
        the application and of each Python recipe, licence and source checksums, device trees, signed FIT, .swu; out of
        it come payload.manifest and the comparison of the application with app/
@@ -17,15 +18,14 @@ from pathlib import Path
 
 from device.paths import BSP, LAYER
 
-from layers import lite, rules, trees
+from layers import kconfig, lite, rules, trees
 from layers.workspace import CheckError, Workspace
 
 TARGETS = ("dcu-image", "dcu-image-dev", "dcu-image-factory", "dcu-disk", "dcu-update")  # and dcu-image-bench, in QEMU
 
 
-def main(work: Path, user: str, parts: list[str]) -> int:
+def main(workspace: Workspace, parts: list[str]) -> int:
     """Run `parts`; return the exit code."""
-    workspace = Workspace(work.resolve(), user)
     try:
         workspace.require()
         for name in parts:
@@ -79,6 +79,7 @@ PARTS: dict[str, Callable[[Workspace], None]] = {
     "parse": parse,
     "graph": graph,
     "trees": trees.run,
+    "kconfig": kconfig.run,
     "lite": lite.run,
     "swu": lite.swu,
 }

@@ -35,6 +35,8 @@ class CheckError(Exception):
 class Workspace:
     work: Path  # kas work directory
     user: str  # who runs BitBake; empty: whoever runs this
+    kernel: Path | None = None  # sources of the release's kernel and U-Boot, where they are at hand
+    uboot: Path | None = None
 
     @property
     def upstream(self) -> Path:

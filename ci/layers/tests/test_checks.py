@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from device.paths import ROOT
 
-from layers import fragments, payload, rules, stdlib, text
+from layers import fragments, kconfig, payload, rules, stdlib, text
+from layers.workspace import CheckError
 
 RECIPE = """SUMMARY = "x"
 LICENSE = "MIT"
@@ -107,6 +108,49 @@ def test_a_module_of_pythons_that_no_package_brings_is_found():
     assert stdlib._package("sqlite3", packages) == "sqlite3"
     assert stdlib._package("os", packages) == "core"
     assert stdlib._with_dependencies({"sqlite3"}, packages) == {"sqlite3", "io", "core"}
+
+
+def test_a_machine_has_its_own_fragments_and_not_the_others():
+    taken = {
+        machine: kconfig.value_for(kconfig.KERNEL_RECIPE, "SRC_URI", machine)
+        for machine in ("dcu-am335x", "dcu-qemuarm64")
+    }
+    assert all("file://dcu.cfg" in each for each in taken.values())
+    assert "dcu-qemu.cfg" not in taken["dcu-am335x"]
+    assert "dcu-am335x.cfg" in taken["dcu-am335x"]
+    assert kconfig.value_for(kconfig.KERNEL_RECIPE, "DCU_KCONFIG_ABSENT", "dcu-am335x").startswith("64BIT ")
+
+
+@pytest.mark.parametrize(
+    ("option", "known"),
+    [
+        ("CONFIG_COMMON=y", True),
+        ("CONFIG_GONE=y", False),
+        ("CONFIG_OTHERS=y", False),
+        ("# CONFIG_OTHERS is not set", True),
+        ("# CONFIG_GONE is not set", False),
+    ],
+)
+def test_an_option_that_the_kernel_does_not_know_is_found(tmp_path, option, known):
+    (tmp_path / "arch" / "arm").mkdir(parents=True)
+    (tmp_path / "arch" / "other").mkdir()
+    (tmp_path / "Kconfig").write_text("config COMMON\n\tbool\n")
+    (tmp_path / "arch" / "arm" / "Kconfig").write_text("menuconfig OWN\n")
+    (tmp_path / "arch" / "other" / "Kconfig").write_text("config OTHERS\n")
+    options = f"CONFIG_OWN=y\n{option}\n"
+    if known:
+        kconfig._known(options, tmp_path, "arm")
+    else:
+        with pytest.raises(CheckError, match=r"GONE|OTHERS"):
+            kconfig._known(options, tmp_path, "arm")
+
+
+def test_sources_of_another_version_are_refused(tmp_path):
+    (tmp_path / "Makefile").write_text("VERSION = 6\nPATCHLEVEL = 18\nSUBLEVEL = 9\n")
+    assert kconfig._version(tmp_path, "6.18%") == "6.18.9"
+    for wanted in ("6.1%", "6.12%"):
+        with pytest.raises(CheckError, match=r"6\.18\.9"):
+            kconfig._version(tmp_path, wanted)
 
 
 def test_every_recipe_of_the_repository_is_seen():
