@@ -126,10 +126,8 @@ layer-build: .venv-layers/ready ## Build image, disk and update with BitBake (BO
 	$(if $(VERSION),DCU_VERSION=$(VERSION:v%=%)) .venv-layers/bin/kas build $(KAS_FILES)
 
 .PHONY: layer-upstream-check
-layer-upstream-check: .venv-layers/ready ## Run yocto-check-layer over both layers (half an hour and more)
-	.venv-layers/bin/kas shell $(KAS_FILES) -c 'yocto-check-layer --no-auto-dependency meta-grid-dcu layers/meta-grid-dcu-bsp \
-	  --dependency layers/upstream/openembedded-core/meta layers/upstream/meta-openembedded/meta-oe layers/upstream/meta-openembedded/meta-python \
-	  layers/upstream/meta-openembedded/meta-networking layers/upstream/meta-security/meta-tpm layers/upstream/meta-swupdate'
+layer-upstream-check: ## Run yocto-check-layer over both layers (an hour and more)
+	$(MAKE) layer-check PARTS=upstream
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -199,15 +199,16 @@ def _board(workspace: Workspace, build: Path) -> None:
 
 def _module(workspace: Workspace, build: Path) -> None:
     """lastgasp as far as it goes: compiled against the bench's kernel; signing needs the kernel's recipe."""
-    if _newest(OUT / "kernel"):
+    if kernel := _newest(OUT / "kernel"):
+        workspace.reads(kernel / "source")
         workspace.bitbake(build, "-c", "compile", "lastgasp", machine=MACHINE, path=build / "bin")
     else:
         print("       lastgasp was left out: the device bench is not built (make device)")
 
 
 def _banks(workspace: Workspace, build: Path) -> bool:
-    """Put the bench's root and kernel where the image and the kernel recipe would deploy theirs."""
-    newest = {step: _newest(OUT / step) for step in ("system", "kernel")}
+    """Put the bench's root, kernel and U-Boot where the image and those recipes would deploy theirs."""
+    newest = {step: _newest(OUT / step) for step in ("system", "kernel", "firmware")}
     if not all(newest.values()):
         return False
     deploy = build / "tmp" / "deploy" / "images" / MACHINE
@@ -236,6 +237,7 @@ def _banks(workspace: Workspace, build: Path) -> bool:
     kernel = (newest["kernel"] / "Image").read_bytes()  # type: ignore[operator]
     (deploy / "linux.bin").write_bytes(gzip.compress(kernel, 9, mtime=0))
     (deploy / "linux_comp").write_text("gzip")
+    shutil.copy(newest["firmware"] / "u-boot.bin", deploy / f"u-boot-{MACHINE}.bin")  # type: ignore[operator]
     workspace.give(build / "tmp" / "deploy")
     return True
 

@@ -75,6 +75,14 @@ class Workspace:
             for path in (top, *top.rglob("*")):
                 os.chown(path, who.pw_uid, who.pw_gid, follow_symlinks=False)
 
+    def reads(self, path: Path) -> None:
+        """Raises CheckError: BitBake's user cannot read `path`."""
+        command = ["runuser", "-u", self.user, "--"] if self.user else []
+        if subprocess.run([*command, "ls", path], capture_output=True, check=False).returncode:
+            raise CheckError(
+                f"{self.user} cannot read {path}: DCU_OUT names a place for the bench that everybody may read"
+            )
+
     def bblayers(self, build: Path) -> None:
         layers = [str(self.upstream / each) for each in UPSTREAM] + [
             str(LAYER),
@@ -85,7 +93,14 @@ class Workspace:
         )
 
     def bitbake(self, build: Path, *arguments: str, machine: str, path: Path | None = None) -> str:
-        """Run bitbake there, show and return what it says. Raises CheckError."""
+        """Run bitbake there, show and return what it says. Raises CheckError: it failed, or warned of ours."""
+        log = self.run(build, "bitbake", *arguments, machine=machine, path=path)
+        if told := re.findall(r"^WARNING: (?:dcu|lastgasp|python3).*", log, re.MULTILINE):
+            raise CheckError("warnings of our recipes:\n" + "\n".join(told))
+        return log
+
+    def run(self, build: Path, *words: str, machine: str, path: Path | None = None) -> str:
+        """Run a program of BitBake's or OpenEmbedded's there, as the user. Raises CheckError."""
         setup = f". {self.upstream}/openembedded-core/oe-init-build-env {build} {self.upstream}/bitbake >/dev/null"
         search = ":".join(filter(None, (str(path or ""), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")))
         environment = {
@@ -96,17 +111,8 @@ class Workspace:
             "MACHINE": machine,
             "BB_ENV_PASSTHROUGH_ADDITIONS": "MACHINE",
         }
-        words = [f"{name}={value}" for name, value in environment.items()]
-        command = [
-            "env",
-            "-i",
-            *words,
-            "bash",
-            "-c",
-            f'{setup} && exec bitbake "$@"',
-            "bitbake",
-            *arguments,
-        ]
+        settings = [f"{name}={value}" for name, value in environment.items()]
+        command = ["env", "-i", *settings, "bash", "-c", f'{setup} && exec "$@"', "bash", *words]
         if self.user:
             command = ["runuser", "-u", self.user, "--", *command]
         log = ""
@@ -119,14 +125,10 @@ class Workspace:
         ) as running:
             for line in running.stdout or ():
                 log += line
-                if line.startswith(("ERROR", "Summary", "NOTE: Tasks Summary", "Parsing of")):
+                if line.startswith(("ERROR", "INFO: ", "Summary", "NOTE: Tasks Summary", "Parsing of")):
                     print(f"       {line.rstrip()[:300]}", flush=True)
-        if told := re.findall(r"^WARNING: (?:dcu|lastgasp|python3).*", log, re.MULTILINE):
-            raise CheckError("warnings of our recipes:\n" + "\n".join(told))
         if running.returncode:
-            raise CheckError(
-                f"bitbake {' '.join(arguments)} ({machine}) ended with {running.returncode}:\n{log[-3000:]}"
-            )
+            raise CheckError(f"{' '.join(words)} ({machine}) ended with {running.returncode}:\n{log[-3000:]}")
         return log
 
 

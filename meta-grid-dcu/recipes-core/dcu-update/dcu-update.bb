@@ -45,6 +45,9 @@ do_swuimage[vardeps] += "\
 do_swuimage[file-checksums] += "${DCU_UPDATE_CERT}:False"
 
 python __anonymous() {
+    if not d.getVar("DCU_VERSION"):
+        raise bb.parse.SkipRecipe("it needs the distribution grid-dcu, or its include files")
+
     def numbers(name):
         text = d.getVar(name)
         parts = text.split(".")

@@ -30,10 +30,10 @@ RDEPENDS:${PN} = "\
 # Field-area networks: the slot for the Wi-SUN border router
 RDEPENDS:${PN}-fan = "${VIRTUAL-RUNTIME_wisun-border-router}"
 
-# Keys in hardware: TPM 2.0 and ATECC608 behind PKCS#11
+# Keys in hardware: TPM 2.0 and ATECC608 behind PKCS#11. A build that does not accept Microchip's licence goes without the second
 RDEPENDS:${PN}-security = "\
     ${@bb.utils.contains('DISTRO_FEATURES', 'tpm2', '${DCU_TPM2_PACKAGES}', '', d)} \
-    cryptoauthlib \
+    ${@bb.utils.contains('LICENSE_FLAGS_ACCEPTED', 'microchip_cryptoauthlib', 'cryptoauthlib', '', d)} \
 "
 DCU_TPM2_PACKAGES = "\
     libtss2 \
