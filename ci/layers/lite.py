@@ -177,7 +177,7 @@ def _application(entries: dict[str, Entry]) -> Iterator[str]:
         name.partition("/site-packages/")[2]: entry for name, entry in entries.items() if "/site-packages/" in name
     }
     for package in ("dcu", "dcu_gurux"):
-        sources = [path for path in (APP / package).rglob("*") if path.suffix in (".py", ".toml", ".typed")]
+        sources = [path for path in (APP / package).rglob("*") if path.suffix in (".html", ".py", ".toml", ".typed")]
         if package == "dcu_gurux":
             sources = [path for path in sources if path.suffix == ".py"]
         for path in sources:

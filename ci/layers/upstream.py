@@ -26,7 +26,8 @@ def run(workspace: Workspace) -> None:
         excluded = "".join(f'EXCLUDE_FROM_WORLD:layer-{name} = "1"\n' for name in BETWEEN)
         (build / "conf" / "local.conf").write_text(
             f'CONF_VERSION = "2"\nMACHINE ??= "{NEIGHBOUR}"\nCONNECTIVITY_CHECK_URIS = ""\n'
-            f'BB_NUMBER_PARSE_THREADS = "2"\nBB_SIGNATURE_HANDLER ?= "OEBasicHash"\nINHERIT:remove = "uninative"\n{excluded}'
+            f'BB_NUMBER_PARSE_THREADS = "2"\nBB_SIGNATURE_HANDLER ?= "OEBasicHash"\n'
+            f'INHERIT:remove = "uninative"\n{excluded}'
         )
         workspace.give(build / "conf")
         report = build / "report.log"

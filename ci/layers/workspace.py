@@ -25,6 +25,22 @@ UPSTREAM = (
     "meta-swupdate",
     "meta-yocto/meta-yocto-bsp",
 )
+# What BitBake asks for, and what the recipes of the lite gate take from this host: in which package of Debian's
+PROGRAMS = {
+    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+    "chrpath": "chrpath",
+    "cpio": "cpio",
+    "diffstat": "diffstat",
+    "dtc": "device-tree-compiler",
+    "gawk": "gawk",
+    "lz4": "lz4",
+    "mkimage": "u-boot-tools",
+    "pseudo": "pseudo",
+    "qemu-system-aarch64": "qemu-system-arm",
+    "swupdate": "swupdate",
+    "veritysetup": "cryptsetup-bin",
+    "zstd": "zstd",
+}
 
 
 class CheckError(Exception):
@@ -55,9 +71,8 @@ class Workspace:
         locales = subprocess.run(["locale", "-a"], capture_output=True, text=True, check=False).stdout.lower()
         if "en_us.utf8" not in locales:
             raise CheckError("BitBake needs the locale en_US.UTF-8: add it to /etc/locale.gen, run locale-gen")
-        for program in ("chrpath", "diffstat", "gawk", "lz4", "pseudo", "zstd"):
-            if not shutil.which(program):
-                raise CheckError(f"{program} is missing on this host: apt-get install {program}")
+        if absent := sorted({package for program, package in PROGRAMS.items() if not shutil.which(program)}):
+            raise CheckError(f"programs are missing on this host: apt-get install {' '.join(absent)}")
 
     def build(self, name: str) -> Path:
         """A build directory that belongs to the user."""
