@@ -4,7 +4,7 @@ All are asynchronous, none knows what it carries. Errors: LinkTimeout, LinkClose
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class ByteStream(Protocol):
@@ -17,6 +17,15 @@ class ByteStream(Protocol):
     async def write(self, data: bytes) -> None: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Tunable(ByteStream, Protocol):
+    """A stream over a line whose speed can be changed."""
+
+    async def change(self, baud: int, form: str) -> None:
+        """Go on at `baud` in `form` ("8N1") once what was written is on the line."""
+        ...
 
 
 class Datagram(Protocol):

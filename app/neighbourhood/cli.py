@@ -122,6 +122,8 @@ def cli() -> None:
 @click.option("--shipment", type=FILE, help="Write a shipment file: the meters with their wrapped keys.")
 @click.option("--transport-key", type=FILE, help="What wraps them: a file of hexadecimal digits, made if missing.")
 @click.option("--suite", type=click.IntRange(0, 2), default=0, help="The meters' security suite.")
+@click.option("--logical", type=click.IntRange(1, 16), default=1, show_default=True,
+              help="Logical devices that one meter has: as many of --count in a row share its address.")  # fmt: skip
 @click.option("--profile", default="generic", show_default=True, help="The meter profile that the shipment names.")
 @click.option("--fault", "faults", type=Checked("fault", _fault), multiple=True, metavar="KIND[=VALUE]:METERS",
               help="nonsense, garbage, replays, wrong-key, silent, slow=S, drops=N; METERS: 3, 4-8, all.")  # fmt: skip
@@ -158,6 +160,7 @@ def meters(as_json: bool, **options: Any) -> None:
                 wiring(options),
             ),
             faults=options["faults"],
+            logical=options["logical"],
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
@@ -185,6 +188,7 @@ def meters(as_json: bool, **options: Any) -> None:
               help="How client 1 authenticates; gmac and ecdsa also cipher everything.")  # fmt: skip
 @click.option("--ciphered", is_flag=True, help="Cipher everything, whatever --auth is.")
 @click.option("--sn", "short", is_flag=True, help="Short-name referencing.")
+@click.option("--general-blocks", is_flag=True, help="Offer general-block-transfer.")
 @click.option("--suite", type=click.IntRange(0, 2), default=0, help="The security suite of a file that is generated.")
 @click.option("--keys", type=FILE, help="Keys file (TOML): password, system_title, guek, gak.")
 @click.option("--generate", is_flag=True, help="Make that file.")
@@ -210,7 +214,9 @@ def meter(as_json: bool, **options: Any) -> None:
             raise click.UsageError("--generate needs --keys FILE: where to write")
         generate_keys(options["keys"], options["suite"])
     kind = Authentication[options["auth"].upper()]
-    habits = _habits(options, authentication=kind, ciphered=options["ciphered"], short=options["short"])
+    habits = _habits(
+        options, authentication=kind, **{key: options[key] for key in ("ciphered", "short", "general_blocks")}
+    )
     fleet = Fleet(
         1,
         options["seed"],

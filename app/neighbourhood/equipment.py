@@ -33,7 +33,6 @@ from neighbourhood.objects import (
 from neighbourhood.security_setup import SECURITY_SETUP
 from neighbourhood.times import UNSPECIFIED, stamp, standard_minutes, unstamp
 
-SERVER_SAP = 1  # the management logical device, the only one
 NEVER = b"\xff" * 9 + UNSPECIFIED.to_bytes(2, "big") + b"\xff"
 CONTEXT = bytes.fromhex("60857405080100")  # 2.16.756.5.8.1.x
 MECHANISM = bytes.fromhex("60857405080200")  # 2.16.756.5.8.2.x
@@ -172,8 +171,8 @@ def _password(value: Data) -> Secret:
     return Secret(value.value)
 
 
-def _partners(_meter: Meter, client: int) -> bytes:
-    return values.structure(values.i8(client), values.u16(SERVER_SAP))
+def _partners(meter: Meter, client: int) -> bytes:
+    return values.structure(values.i8(client), values.u16(meter.sap))
 
 
 def _context(meter: Meter, client: int) -> bytes:
@@ -280,12 +279,12 @@ SAPS = Thing(
     17,
     0,
     Obis.parse("0-0:41.0.0*255"),
-    (Attribute(2, lambda m, _: values.array([_served(m)]), Right.ALL),),
+    (Attribute(2, lambda m, _: values.array([_served(each) for each in m.together or (m,)]), Right.ALL),),
 )
 
 
 def _served(meter: Meter) -> bytes:
-    return values.structure(values.u16(SERVER_SAP), values.octets(meter.device_name.encode()))
+    return values.structure(values.u16(meter.sap), values.octets(meter.device_name.encode()))
 
 
 def _last_event(meter: Meter, log: Profile) -> bytes:

@@ -10,7 +10,7 @@ import ipaddress
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dcu.cosem.server import ServerSession
@@ -20,7 +20,6 @@ from dcu.link.hdlc_udp import HdlcUdpServer, serve_hdlc_udp
 from dcu.link.listen import Handler, Peer, Server, serve_tcp, serve_udp
 from dcu.streams import Sent
 from neighbourhood.device import Device, short_names
-from neighbourhood.equipment import SERVER_SAP
 from neighbourhood.faults import Fault, Faulty, Mischief
 from neighbourhood.meter import Event, Habits, Meter, Reuse
 from neighbourhood.wires import Wires, Wiring
@@ -55,14 +54,16 @@ class Place:
     udp: int | None
     hdlc: bool = False
     wired: str = ""  # its address on a serial line
+    sap: int = 1  # the logical device
 
     @property
     def address(self) -> str:
+        logical = f"#{self.sap}" if self.sap > 1 else ""
         if self.wired:
-            return self.wired
+            return self.wired + logical
         scheme, port = ("udp", self.udp) if self.tcp is None else ("tcp", self.tcp)
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'hdlc+' if self.hdlc else ''}{scheme}://{host}:{port}"
+        return f"{'hdlc+' if self.hdlc else ''}{scheme}://{host}:{port}{logical}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,10 @@ class Counts:
 
 
 class Fleet:
-    """The street. `listen()` opens its doors, `close()` shuts them; `status()` says what happened."""
+    """The street: `count` meters, of which `logical` in a row are the logical devices of one.
+
+    `listen()` opens its doors, `close()` shuts them; `status()` says what happened.
+    """
 
     def __init__(
         self,
@@ -111,11 +115,17 @@ class Fleet:
         habits: Habits | None = None,
         addressing: Addressing | None = None,
         faults: Iterable[Fault] = (),
+        logical: int = 1,
     ) -> None:
         shared = habits or Habits()
         self.meters = [Meter(seed, number, street_time, shared) for number in range(1, count + 1)]
+        self.physical = [tuple(self.meters[at : at + logical]) for at in range(0, count, logical)]
+        for devices in self.physical if logical > 1 else ():
+            for sap, meter in enumerate(devices, 1):
+                meter.sap, meter.together = sap, devices
         addressing = addressing or Addressing()
-        self._places = [addressing.place(index) for index in range(count)]
+        self._logical = logical
+        self._places = [addressing.place(index) for index in range(len(self.physical))]
         self.mischief = Mischief(faults, count)
         self.counts = Counts()
         self.reuses: deque[Reuse] = deque(maxlen=REMEMBERED)
@@ -128,16 +138,16 @@ class Fleet:
 
     def place(self, meter: Meter) -> Place:
         """Where it is reached; ports that the system chose are known once the street listens."""
-        return self._places[meter.number - 1]
+        return replace(self._places[(meter.number - 1) // self._logical], sap=meter.sap)
 
     async def listen(self) -> None:
         """Open every meter's door. Raises OSError, naming the address, where one cannot be bound."""
         if self.wires is not None:
             await self.wires.listen()
-            self._places = [Place("", None, None, True, self.wires.address(index)) for index in range(len(self.meters))]
+            self._places = [Place("", None, None, True, self.wires.address(at)) for at in range(len(self.physical))]
             return
         shared = memoryview(bytearray(1 << 16))  # the loop fills it and hands it over in one step: one serves them all
-        for index, meter in enumerate(self.meters):
+        for index, (meter, *_) in enumerate(self.physical):
             wanted = self._places[index]
             ports: list[int | None] = []
             for port, serve in zip((wanted.tcp, wanted.udp), HDLC if wanted.hdlc else WRAPPER, strict=True):
@@ -167,10 +177,18 @@ class Fleet:
             await self.wires.close()
 
     def talk(self, meter: Meter, peer: Peer, *, lossy: bool = False) -> Handler:
-        """A new client of `meter`: what answers it."""
+        """A new client of `meter`: what answers it, in the name of the logical device that it asks for."""
         self.counts.connections += 1
-        talk = Talk(self, meter, lossy=lossy)
-        return self.mischief.over(meter, talk, peer)
+        talks = {
+            each.sap: self.mischief.over(each, Talk(self, each, lossy=lossy), peer)
+            for each in meter.together or (meter,)
+        }
+
+        def answer(client_sap: int, server_sap: int, apdu: bytes) -> Sent:
+            talk = talks.get(server_sap)
+            return talk(client_sap, server_sap, apdu) if talk else None
+
+        return answer if len(talks) > 1 else talks[meter.sap]
 
     def note(self, meter: Meter, refused: Exception | None) -> None:
         """A frame was refused. A counter is looked at when its frame has proven genuine, so a replay is one of the
@@ -219,7 +237,7 @@ class Talk:
         )
 
     def __call__(self, client_sap: int, server_sap: int, apdu: bytes) -> Sent:
-        if server_sap != SERVER_SAP:
+        if server_sap != self._meter.sap:
             return None
         refused = self.session.refused
         before = refused.total

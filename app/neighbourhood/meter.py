@@ -14,7 +14,8 @@ from enum import IntEnum
 from hashlib import blake2b
 
 from dcu.certificates import Purpose
-from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, Authentication, ServerAssociation
+from dcu.cosem.apdu import Conformance
+from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, SUPPORTED, Authentication, ServerAssociation
 from dcu.cosem.hls import aes_ecb
 from dcu.cosem.security import Framing
 from dcu.cosem.security_setup import policy_bits
@@ -29,6 +30,7 @@ from neighbourhood.works import RATES, Tariffs, Works
 
 FLAG = "GDM"  # three letters of a maker; no maker of the FLAG association's list is meant
 PUBLIC, CONCENTRATOR, MANAGEMENT = 16, 1, 2  # client SAPs: anybody, the collector, the head-end
+MANAGEMENT_DEVICE = 1  # the SAP of a meter's first logical device
 LARGEST = 10_000  # meters of one seed: what the serial number has digits for
 OWN_EVENTS = 200  # a meter's log is a ring
 OWN_SETS = 64
@@ -74,6 +76,7 @@ class Habits:
     authentication: Authentication = Authentication.GMAC  # of the concentrator's client
     suite: int = 0
     short: bool = False  # clients speak by short names
+    general_blocks: bool = False  # general-block-transfer is offered
     framing: Framing = Framing.GLOBAL  # of the concentrator's client
     signed: bool = False
     ciphered: bool = False  # that client's services, whatever the authentication is; HLS 5 and 7 always cipher
@@ -147,7 +150,9 @@ class Meter:
         "policy",
         "preset",
         "relay",
+        "sap",
         "seed",
+        "together",
         "transport",
     )  # fmt: skip
 
@@ -157,6 +162,8 @@ class Meter:
             raise ValueError(f"meter number {number}: 1..{LARGEST}")
         self.seed, self.number = seed, number
         self.habits = habits or Habits()
+        self.sap = MANAGEMENT_DEVICE  # of this logical device
+        self.together: tuple[Meter, ...] = ()  # the logical devices of one physical meter, where it has several
         self.relay = Relay.CONNECTED
         self.heard = Heard(truth.household(seed, number).key % 1_000)
         self.given: MeterKeys | None = None  # keys from outside, for every client, in place of the seed's
@@ -240,8 +247,9 @@ class Meter:
         if self._associations is None:
             kind = self.habits.authentication
             secured = self._ciphers
+            offered = SUPPORTED | Conformance.GENERAL_BLOCK_TRANSFER if self.habits.general_blocks else SUPPORTED
             self._associations = {
-                PUBLIC: ServerAssociation(max_pdu=self.habits.max_pdu, names=names),
+                PUBLIC: ServerAssociation(max_pdu=self.habits.max_pdu, names=names, conformance=offered),
                 CONCENTRATOR: ServerAssociation(
                     authentication=kind,
                     keys=self.keys(CONCENTRATOR),
@@ -251,6 +259,7 @@ class Meter:
                     names=names,
                     framing=self.habits.framing,
                     signed=self.habits.signed,
+                    conformance=offered,
                 ),
                 MANAGEMENT: ServerAssociation(
                     authentication=Authentication.GMAC,
@@ -258,6 +267,7 @@ class Meter:
                     policy=AUTHENTICATED_ENCRYPTED,
                     max_pdu=self.habits.max_pdu,
                     names=names,
+                    conformance=offered,
                 ),
             }
         return self._associations

@@ -18,9 +18,8 @@ from dcu.cosem.security import Cipher, Framing, Protection
 from dcu.errors import LinkError
 from dcu.link import tcp, udp, wrapper
 from neighbourhood import values
-from neighbourhood.equipment import SERVER_SAP
 from neighbourhood.fleet import Fleet
-from neighbourhood.meter import CONCENTRATOR, Event, Meter
+from neighbourhood.meter import CONCENTRATOR, MANAGEMENT_DEVICE, Event, Meter
 from neighbourhood.times import stamp
 
 AT_ONCE = 32  # meters that push at the same moment
@@ -69,7 +68,7 @@ def told(meter: Meter, body: bytes) -> bytes:
 
 async def send(listener: Listener, notification: bytes) -> None:
     """Deliver one push. Raises LinkError."""
-    frame = wrapper.encode(SERVER_SAP, CONCENTRATOR, notification)
+    frame = wrapper.encode(MANAGEMENT_DEVICE, CONCENTRATOR, notification)
     if listener.scheme == "udp":
         datagram = await udp.connect(listener.host, listener.port)
         await datagram.send(frame)

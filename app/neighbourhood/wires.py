@@ -59,8 +59,9 @@ class Wires:
 
     def __init__(self, fleet: "Fleet", wiring: Wiring) -> None:
         self.wiring = wiring
-        self.bus = Multidrop({wiring.first + index: _Drop(fleet, meter, self).station(wiring.first + index)
-                              for index, meter in enumerate(fleet.meters)})  # fmt: skip
+        self._stations = {wiring.first + index: _Drop(fleet, meter, self).station(wiring.first + index)
+                          for index, (meter, *_) in enumerate(fleet.physical)}  # fmt: skip
+        self.bus = Multidrop(self._stations)
         self.path = ""
         self._random = Random(fleet.meters[0].seed)  # noqa: S311 - noise
         self._stream: SerialStream | None = None
@@ -69,9 +70,9 @@ class Wires:
         self._free_at = 0.0
         self._out: asyncio.Queue[tuple[float, int, bytes]] = asyncio.Queue()
         self.head: Head | None = None
-        self.left = False  # the HDLC link has ended: the head waits for a sign-on
+        self.left = False  # an HDLC link has ended: with the last one the head waits for a sign-on
         if wiring.head:
-            if len(fleet.meters) > 1 or wiring.link is None:
+            if len(fleet.physical) > 1 or wiring.link is None:
                 raise ValueError("an optical head is of one meter, on a pseudo-terminal")
             self.head = _head(self, fleet.meters[0])
 
@@ -161,7 +162,13 @@ class Wires:
         self.say(answer, before)
         if self.left:
             self.left = False
-            head.sign_off()
+            if not self._linked:
+                head.sign_off()
+
+    @property
+    def _linked(self) -> bool:
+        """Whether any link stands: an SNRM ends one, and begins the next."""
+        return any(link.connected for station in self._stations.values() for link in station.links.values())
 
     def _speed(self) -> int:
         """At which the port at the other end is set."""
@@ -182,7 +189,7 @@ class _Drop:
         self._fleet = fleet
         self._meter = meter
         self._wires = wires
-        self._talks: dict[int, Handler] = {}
+        self._talks: dict[tuple[int, int], Handler] = {}  # by client and logical device: each has a link of its own
         self._station: Station | None = None
         self.local = self.remote = (wires.wiring.name, 0)
 
@@ -201,13 +208,13 @@ class _Drop:
         self._talks.clear()
 
     def _answer(self, client_sap: int, server_sap: int, apdu: bytes) -> Sent:
-        talk = self._talks.get(client_sap)
+        talk = self._talks.get((client_sap, server_sap))
         if talk is None:
-            talk = self._talks[client_sap] = self._fleet.talk(self._meter, self)
+            talk = self._talks[client_sap, server_sap] = self._fleet.talk(self._meter, self)
         return talk(client_sap, server_sap, apdu)
 
-    def _ended(self, client_sap: int, _server_sap: int) -> None:
-        self._talks.pop(client_sap, None)
+    def _ended(self, client_sap: int, server_sap: int) -> None:
+        self._talks.pop((client_sap, server_sap), None)
         self._wires.left = True
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from dcu.cli.counters import CounterFile
 from dcu.cli.options import Target
+from dcu.collect import associations
 from dcu.collect.associations import DATA, counter_value
 from dcu.collect.counters import LARGEST_JUMP
 from dcu.collect.decoding import decoding
@@ -20,12 +21,10 @@ from dcu.cosem.association import Association
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import Exchange
 from dcu.cosem.selection import Selection
-from dcu.cosem.short import ShortSession
 from dcu.errors import (
     AccessDenied,
     AssociationRefused,
     AuthenticationFailed,
-    ConfigError,
     DcuError,
     LinkClosed,
     LinkTimeout,
@@ -186,7 +185,7 @@ def _counter_objects(where: Target) -> list[Obis]:
 @asynccontextmanager
 async def _dialled(where: Target, association: Association, counter: Callable[[], int]) -> AsyncIterator[Direct]:
     client, server = association.client_sap, association.server_sap
-    session = _session(association, counter, lossy=where.carrier.lossy)
+    session = associations.session(association, counter, lossy=where.carrier.lossy)
     channel = await where.carrier.open(client, server, where.timeout)
     direct = Direct(where.named(association), session, channel, where.timeout)
     try:
@@ -197,15 +196,6 @@ async def _dialled(where: Target, association: Association, counter: Callable[[]
 
 def _no_counter() -> int:
     raise AssertionError("an association without ciphering spends no counter")
-
-
-def _session(association: Association, counter: Callable[[], int], *, lossy: bool) -> ClientSession:
-    """Raises ConfigError: short names carry nothing that tells a late answer from the one that is due."""
-    if not association.short:
-        return ClientSession(association, counter=counter, lossy=lossy)
-    if lossy:
-        raise ConfigError("--sn over UDP: a late answer would pass for another: use --tcp, HDLC or a serial line")
-    return ShortSession(association, counter=counter)
 
 
 async def _quietly(step: Awaitable[T]) -> T | None:

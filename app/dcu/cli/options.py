@@ -17,7 +17,15 @@ from dcu.cli.counters import own_title
 from dcu.cli.output import note
 from dcu.collect.associations import FRAMINGS
 from dcu.collect.meter_profile import Families, MeterProfile, load
-from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, MAX_PDU, UNPROTECTED, Association, Authentication
+from dcu.cosem.apdu import Conformance
+from dcu.cosem.association import (
+    AUTHENTICATED_ENCRYPTED,
+    MAX_PDU,
+    SUPPORTED,
+    UNPROTECTED,
+    Association,
+    Authentication,
+)
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.cosem.security import Policy, Protection
 from dcu.errors import ConfigError
@@ -32,6 +40,7 @@ DIRECT = (
     "auth",
     "ciphered",
     "short",
+    "general_blocks",
     "dedicated",
     "keys_path",
     *ONLY_HERE,
@@ -65,6 +74,7 @@ _OPTIONS = (
     ),
     click.option("--ciphered", is_flag=True, help="Cipher whatever --auth is: authenticated and encrypted."),
     click.option("--sn", "short", is_flag=True, help="Short-name referencing; over TCP, HDLC or a serial line."),
+    click.option("--general-blocks", is_flag=True, help="Offer general-block-transfer: long answers come in windows."),
     click.option("--dedicated", is_flag=True, help="Cipher with a fresh key, made for this association."),
     click.option(
         "--keys",
@@ -119,6 +129,7 @@ def target(
     auth: str | None,
     ciphered: bool,
     short: bool,
+    general_blocks: bool,
     dedicated: bool,
     keys_path: Path | None,
     family: str | None,
@@ -133,7 +144,15 @@ def target(
     if auth is None:
         auth = known.security.authentication if named and client != known.addresses.public else "none"
     size = known.session.max_pdu if named else MAX_PDU
-    plain = Association(client, server or known.addresses.server, max_pdu=size, short=short)
+    plain = Association(
+        client,
+        server or known.addresses.server,
+        max_pdu=size,
+        conformance=SUPPORTED | Conformance.GENERAL_BLOCK_TRANSFER
+        if general_blocks or known.session.general_blocks
+        else SUPPORTED,
+        short=short or known.session.referencing == "sn",
+    )
     kind = Authentication[auth.upper()]
     policy = _policy(kind, named, ciphered=ciphered)
     association = _secured(plain, kind, policy, keys_path, dedicated=dedicated, family=known)

@@ -4,8 +4,12 @@ from dcu.collect.decoding import decoding
 from dcu.collect.meter_profile import MeterProfile
 from dcu.collect.services import Services
 from dcu.cosem import objects
-from dcu.cosem.association import Association, Authentication
+from dcu.cosem.apdu import Conformance
+from dcu.cosem.association import SUPPORTED, Association, Authentication, Counter
+from dcu.cosem.client import ClientSession
 from dcu.cosem.security import Framing, Policy, Protection
+from dcu.cosem.short import ShortSession
+from dcu.cosem.short_names import ShortNames
 from dcu.errors import ConfigError, MalformedAnswer
 from dcu.model import AttributeRef
 
@@ -42,6 +46,8 @@ def secured(name: str, profile: MeterProfile, services: Services) -> Association
             framing=FRAMINGS[security.framing],
             signed=security.signed,
             max_pdu=profile.session.max_pdu,
+            conformance=_conformance(profile),
+            short=_short(profile),
         )
     except ValueError as error:
         raise ConfigError(f"{name}, meter profile {profile.name}: {error}") from None
@@ -53,7 +59,28 @@ def authenticated(profile: MeterProfile) -> bool:
 
 
 def public(profile: MeterProfile) -> Association:
-    return Association(profile.addresses.public, profile.addresses.server, max_pdu=profile.session.max_pdu)
+    addresses, session = profile.addresses, profile.session
+    return Association(addresses.public, addresses.server, max_pdu=session.max_pdu, short=_short(profile))
+
+
+def session(settings: Association, counter: Counter, *, lossy: bool, names: ShortNames | None = None) -> ClientSession:
+    """A client's session. names: the meter's short names, where they are known and it goes by them.
+
+    Raises ConfigError: short names carry nothing that tells a late answer from the one that is due.
+    """
+    if not settings.short:
+        return ClientSession(settings, counter=counter, lossy=lossy)
+    if lossy:
+        raise ConfigError("short names over UDP: a late answer would pass for another: use TCP, HDLC or a serial line")
+    return ShortSession(settings, counter=counter, names=names)
+
+
+def _short(profile: MeterProfile) -> bool:
+    return profile.session.referencing == "sn"
+
+
+def _conformance(profile: MeterProfile) -> Conformance:
+    return SUPPORTED | Conformance.GENERAL_BLOCK_TRANSFER if profile.session.general_blocks else SUPPORTED
 
 
 def counter_object(profile: MeterProfile) -> AttributeRef:

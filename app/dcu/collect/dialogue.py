@@ -1,7 +1,8 @@
 """Drives an exchange generator of the sans-IO core over a channel: sends what it yields, feeds what the channel brings.
 
 An exchange yields an APDU to send, or several in a row, or None to go on listening (a session on a lossy channel has
-dropped a frame). The timeout is counted from the request: frames that somebody injects do not stretch it.
+dropped a frame). The timeout is counted from the request: frames that somebody injects do not stretch it. Where general
+blocks are lost on a lossy channel, the exchange says which are to be said again, and is given the time for it anew.
 """
 
 import asyncio
@@ -9,11 +10,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from dcu.cosem.exchange import Exchange, Unsent
+from dcu.cosem.exchange import Exchange, Unanswered, Unsent
 from dcu.errors import LinkTimeout
-from dcu.streams import Channel, each
+from dcu.streams import Channel, Sent, each
 
 T = TypeVar("T")
+
+REMINDERS = 3  # of one exchange, where blocks were lost
 
 
 async def converse(
@@ -29,15 +32,23 @@ async def converse(
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
+    reminders = REMINDERS if channel.lossy else 0
     try:
         request = next(exchange)
         while True:
             for frame in each(request):
                 await _within(channel.send(frame), deadline)
-            answer = await _within(channel.receive(), deadline)
-            if loop.time() >= deadline:  # frames that are always there would never let the timer fire
-                raise _silence()
-            request = exchange.send(answer)
+            try:
+                answer = await _within(channel.receive(), deadline)
+                if loop.time() >= deadline:  # frames that are always there would never let the timer fire
+                    raise _silence()
+            except LinkTimeout:
+                if not reminders:
+                    raise
+                reminders -= 1
+                request = _once_more(exchange)
+            else:
+                request = exchange.send(answer)
             if request is not None:
                 if between:
                     await _before_sending(between, exchange)
@@ -47,6 +58,13 @@ async def converse(
         return result
     finally:
         exchange.close()
+
+
+def _once_more(exchange: Exchange[T]) -> Sent:
+    try:
+        return exchange.throw(Unanswered())
+    except Unanswered:
+        raise _silence() from None
 
 
 async def _before_sending(between: Callable[[], Awaitable[None]], exchange: Exchange[T]) -> None:

@@ -9,11 +9,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
+from weakref import WeakValueDictionary
 
 from dcu.clock import epoch_seconds
-from dcu.collect.medium import Medium
+from dcu.collect.medium import Lane, Medium
 from dcu.collect.meter import Meter
 from dcu.collect.meter_profile import Families, MeterProfile
+from dcu.collect.reach import physical_part
 from dcu.collect.services import Services
 from dcu.collect.standing import Place, State
 from dcu.errors import ConfigError
@@ -59,6 +61,7 @@ class Fleet:
         self._connect = connect
         self._quarantine_seconds = quarantine_seconds
         self._meters: dict[str, Meter] = {}
+        self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()  # by physical meter
         self.media = media
 
     def __len__(self) -> int:
@@ -90,7 +93,7 @@ class Fleet:
         """Have the meter of a record; one that is known goes where it says. None where it cannot be placed (logged)."""
         try:
             profile = self._families.get(record.profile)
-            medium = self.media.of(record.address)
+            lane = self._lane(record.address)
         except ConfigError as error:
             log.error("meter %s is left out: %s", record.name, error)
             return None
@@ -98,7 +101,7 @@ class Fleet:
         async def dial(client: int) -> Channel:
             return await self._connect(record.address, client, profile)
 
-        place = Place(record.address, profile, medium, dial)
+        place = Place(record.address, profile, lane, dial)
         if known := self._meters.get(record.name):
             known.move(place)  # its jobs go on, and its exchanges stay one after the other
             return known
@@ -107,6 +110,14 @@ class Fleet:
             meter.state, meter.reason, meter.since = State.QUARANTINED, record.reason, record.since
         self._meters[record.name] = meter
         return meter
+
+    def _lane(self, address: str) -> Lane:
+        """Raises ConfigError."""
+        medium, physical = self.media.of(address), physical_part(address)
+        known = self._lanes.get(physical)
+        if known is None or known.medium is not medium:
+            known = self._lanes[physical] = Lane(medium)
+        return known
 
     def hold(self) -> None:
         """Let no exchange begin on any medium."""

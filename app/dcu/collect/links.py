@@ -4,28 +4,43 @@ Serial lines are kept: all meters of one share its port, one of them is spoken w
 """
 
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 
 from dcu.collect.meter_profile import Hdlc, MeterProfile
 from dcu.collect.networks import Networks
 from dcu.collect.reach import G3, Reach, client_address, server_address
 from dcu.collect.settings import MediumTable
-from dcu.errors import ConfigError
+from dcu.errors import ConfigError, LinkTimeout
 from dcu.link import tcp, udp
 from dcu.link.channel import DatagramChannel, StreamChannel
 from dcu.link.hdlc_channel import open_hdlc
 from dcu.link.hdlc_client import Setup
 from dcu.link.hdlc_parameters import Parameters
-from dcu.link.line import Line
+from dcu.link.line import Line, Seat
 from dcu.link.serial import Port, open_serial
+from dcu.link.sign_on import HDLC_FORMAT, enter_hdlc
 from dcu.streams import ByteStream, Channel
+
+Opener = Callable[[Port], Callable[[], Awaitable[ByteStream]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wired:
+    line: Line
+    port: Port
+    table: MediumTable
 
 
 class Links:
     """The collector's links."""
 
-    def __init__(self, media: Iterable[MediumTable], networks: Networks | None = None) -> None:
+    def __init__(
+        self, media: Iterable[MediumTable], networks: Networks | None = None, opener: Opener | None = None
+    ) -> None:
+        """opener: opens a serial port, where it is not the operating system that does."""
         self._networks = networks
-        self._lines = {table.name: (Line(_opener(port), turnaround=table.turnaround), port, table.echo)
+        opener = opener or _opener
+        self._lines = {table.name: _Wired(Line(opener(port), turnaround=table.turnaround), port, table)
                        for table in media if (port := table.port)}  # fmt: skip
 
     async def connect(self, address: str, client: int, profile: MeterProfile) -> Channel:
@@ -33,20 +48,46 @@ class Links:
         reach = Reach.parse(address)
         if reach.carrier == G3 and self._networks is not None:
             return await self._networks.connect(address, client, profile)
+        server = reach.logical or profile.addresses.server
         if reach.carrier != "serial":
-            return await connect(reach, client, profile.addresses.server, profile.hdlc, profile.session.timeout)
+            return await connect(reach, client, server, profile.hdlc, profile.session.timeout)
         if reach.line not in self._lines:
             raise ConfigError(f"{address}: no [[medium]] of this name has a device")
-        line, port, echo = self._lines[reach.line]
-        seat = line.seat()
+        wired = self._lines[reach.line]
+        seat = wired.line.seat()
         setup = hdlc_setup(
-            reach.physical, client, profile.addresses.server, profile.hdlc, byte_time=port.byte_time, echo=echo
+            reach.physical, client, server, profile.hdlc, byte_time=wired.port.byte_time, echo=wired.table.echo
         )
-        return await open_hdlc(seat, setup, seat)
+        return await (_signed_on(seat, reach, wired, setup) if wired.table.mode_e else open_hdlc(seat, setup, seat))
 
     async def close(self) -> None:
-        for line, _, _ in self._lines.values():
-            await line.close()
+        for wired in self._lines.values():
+            await wired.line.close()
+
+
+async def _signed_on(seat: Seat, reach: Reach, wired: _Wired, setup: Setup) -> Channel:
+    """Sign on as at an optical head (IEC 62056-21 mode E), then connect at the speed that was agreed.
+
+    A meter that does not hear the sign-on may be in the HDLC of before, which nobody ended: it is tried there, too.
+    """
+    silence: LinkTimeout | None = None
+    try:
+        await seat.take()
+        try:
+            await enter_hdlc(seat, reach.number, at_most=wired.port.baud)
+        except LinkTimeout as error:
+            silence = error
+            await seat.change(wired.port.baud, HDLC_FORMAT)
+    except BaseException:
+        await seat.close()
+        raise
+    setup = replace(setup, byte_time=replace(wired.port, baud=seat.baud, format=HDLC_FORMAT).byte_time)
+    try:
+        return await open_hdlc(seat, setup, seat)
+    except LinkTimeout:
+        raise silence or LinkTimeout(
+            "the meter signed on and is silent in HDLC: is its physical address right?"
+        ) from None
 
 
 async def connect(reach: Reach, client: int, server: int, hdlc: Hdlc, within: float) -> Channel:

@@ -180,9 +180,9 @@ class Turn:
 
 
 class Lane:
-    """One meter on its medium: its exchanges one after the other, the most urgent first."""
+    """One physical meter on its medium: its exchanges one after the other, the most urgent first."""
 
-    __slots__ = ("_holder", "_order", "_resume", "_ticket", "_waiting", "medium")
+    __slots__ = ("__weakref__", "_holder", "_order", "_resume", "_ticket", "_waiting", "medium")
 
     def __init__(self, medium: Medium) -> None:
         self.medium = medium

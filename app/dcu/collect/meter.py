@@ -27,6 +27,8 @@ from dcu.cosem.association import Association, StaleAnswer
 from dcu.cosem.client import ClientSession
 from dcu.cosem.conversation import Told
 from dcu.cosem.exchange import Exchange
+from dcu.cosem.short import ShortSession
+from dcu.cosem.short_names import ShortNames
 from dcu.errors import (
     AssociationRefused,
     CounterReplayed,
@@ -64,6 +66,7 @@ class Meter:
         "_failed_openings",
         "_idle",
         "_moving",
+        "_names",
         "_nonsense",
         "_services",
         "_session",
@@ -84,7 +87,7 @@ class Meter:
         self.name = name
         self.address = place.address
         self.profile = place.profile
-        self.lane = Lane(place.medium)
+        self.lane = place.lane
         self.state = State.NEW
         self.reason = ""
         self.since = 0
@@ -104,6 +107,7 @@ class Meter:
         self._believing = False
         self._nonsense = Nonsense()
         self._moving: Place | None = None
+        self._names: ShortNames | None = None  # as the last association by short names found them
 
     @property
     def associated(self) -> bool:
@@ -245,8 +249,8 @@ class Meter:
             self._moving = None
             self._drop()
             self.address, self.profile, self._dial = place.address, place.profile, place.dial
-            if place.medium is not lane.medium:
-                self.lane = Lane(place.medium)  # who waits at the old one comes after us
+            self._names = None
+            self.lane = place.lane  # where it is another, who waits at the old one comes after us
         return lane is self.lane
 
     # --- an exchange
@@ -258,8 +262,12 @@ class Meter:
         channel: Channel,
         turn: Turn,
         gives_way: Priority | None = None,
+        *,
+        public: bool = False,
     ) -> T:
         """Drive an exchange; between its steps the medium goes to whoever is next, the meter stays ours.
+
+        public: it is the public client's, which spends no counters.
 
         Raises MalformedAnswer only where the meter vouches for its nonsense, or vouches for nothing.
         """
@@ -277,7 +285,8 @@ class Meter:
             if gives_way is not None and turn.outranked(gives_way):
                 raise Outranked
             await turn.again()
-            await self._ready_counters()
+            if not public:
+                await self._ready_counters()
 
         try:
             return await converse(exchange, channel, timeout=self.profile.session.timeout, between=between)
@@ -312,13 +321,14 @@ class Meter:
     async def _open(self, settings: Association, turn: Turn) -> None:
         await self._ready_counters()
         channel = await self._dial(self.profile.addresses.client)
-        session = ClientSession(settings, counter=self._counters.take, lossy=channel.lossy)
+        session = associations.session(settings, self._counters.take, lossy=channel.lossy, names=self._names)
         self._services.open.count += 1
         self._session, self._channel = session, channel
         self._failed_openings += 1
         if self._failed_openings == SILENT_OPENINGS:
             self._doubted = True  # for the next time, should this one fail too
         await self._converse(session, session.associate(), channel, turn)
+        self._names = session.names if isinstance(session, ShortSession) else None
         self._failed_openings = 0
         self._doubted = False
 
@@ -326,10 +336,11 @@ class Meter:
         """Read the meter's counter object through the public client, which needs no counter itself."""
         channel = await self._dial(self.profile.addresses.public)
         try:
-            session = ClientSession(associations.public(self.profile), counter=_never, lossy=channel.lossy)
-            await self._converse(session, session.associate(), channel, turn)
+            session = associations.session(associations.public(self.profile), _never, lossy=channel.lossy)
+            await self._converse(session, session.associate(), channel, turn, public=True)
             await turn.again()
-            raw = await self._converse(session, session.get(associations.counter_object(self.profile)), channel, turn)
+            asked = session.get(associations.counter_object(self.profile))
+            raw = await self._converse(session, asked, channel, turn, public=True)
         finally:
             await channel.close()
         try:

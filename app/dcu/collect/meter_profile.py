@@ -45,6 +45,8 @@ class Security(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    referencing: Literal["ln", "sn"] = "ln"
+    general_blocks: bool = False
     max_pdu: int = 1200
     timeout: float = 10.0
     idle: float = 60.0

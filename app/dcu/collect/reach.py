@@ -3,11 +3,15 @@
     tcp://HOST:PORT  udp://HOST:PORT                          the DLMS wrapper (IEC 62056-47)
     hdlc+tcp://HOST:PORT/PHYSICAL  hdlc+udp://HOST:PORT/…     HDLC, to a serial server or a modem
     hdlc+serial://LINE/PHYSICAL                               HDLC on the serial line of that name ([[medium]])
+    hdlc+serial://LINE/PHYSICAL@NUMBER                        the same, after a sign-on to the meter with that number
     g3://EUI64                                                the wrapper, over a G3-PLC network ([[medium]], modem)
 
-PHYSICAL is the meter's lower HDLC address; it is left out (with its slash) where the meter has none.
+PHYSICAL is the meter's lower HDLC address; it is left out (with its slash) where the meter has none. NUMBER is its
+device address of IEC 62056-21, where several meters share a line with `mode_e`. Behind any of them `#SAP` says which
+logical device of the meter is meant, where it is not the one that its family names.
 """
 
+import re
 from dataclasses import dataclass
 
 from dcu.errors import ConfigError
@@ -19,11 +23,15 @@ G3 = "g3"
 _SCHEMES = {"tcp": (False, "tcp"), "udp": (False, "udp"), "hdlc+tcp": (True, "tcp"), "hdlc+udp": (True, "udp")}
 _ALL, _ALL_WIDE = 0x7F, 0x3FFF  # broadcast
 HDLC_CLIENTS = 0x7F - 1
+_NUMBER = re.compile(r"[0-9A-Za-z]{1,32}")
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """An address in parts. carrier: "tcp", "udp", "serial" or "g3"; line: the medium's name where it is serial."""
+    """An address in parts. carrier: "tcp", "udp", "serial" or "g3"; line: the medium's name where it is serial.
+
+    number: its IEC 62056-21 device address; logical: the logical device, None: its family's
+    """
 
     hdlc: bool
     carrier: str
@@ -32,22 +40,36 @@ class Reach:
     line: str = ""
     physical: int | None = None
     eui64: bytes = b""
+    number: str = ""
+    logical: int | None = None
 
     @classmethod
     def parse(cls, written: str) -> "Reach":
         """Raises ConfigError."""
         scheme, _, rest = written.partition("://")
+        rest, hash_, sap = rest.partition("#")
         place, slash, physical = rest.partition("/")
+        logical = _logical(written, sap) if hash_ else None
         if scheme == SERIAL and place:
-            return cls(True, "serial", line=place, physical=_physical(written, slash, physical))
+            physical, at, number = physical.partition("@")
+            if at and not _NUMBER.fullmatch(number):
+                raise ConfigError(f"{written}: behind @ stands a meter's number, 1 to 32 letters and digits")
+            bare = bool(at) and not physical
+            lower = None if bare else _physical(written, slash, physical)
+            return cls(True, "serial", line=place, physical=lower, number=number, logical=logical)
         if scheme == G3:
-            return cls(False, G3, eui64=parse_eui64(rest))
+            return cls(False, G3, eui64=parse_eui64(rest), logical=logical)
         if scheme not in _SCHEMES or (where := endpoint(place)) is None:
             raise ConfigError(f"{written}: no address of a meter: {ALLOWED}")
         hdlc, carrier = _SCHEMES[scheme]
         if slash and not hdlc:
             raise ConfigError(f"{written}: the wrapper has no physical address: leave /{physical} out")
-        return cls(hdlc, carrier, *where, physical=_physical(written, slash, physical))
+        return cls(hdlc, carrier, *where, physical=_physical(written, slash, physical), logical=logical)
+
+
+def physical_part(written: str) -> str:
+    """An address without its logical device: what is one meter's, and takes one exchange at a time."""
+    return written.partition("#")[0]
 
 
 ALLOWED = (
@@ -61,6 +83,12 @@ def _physical(written: str, slash: str, text: str) -> int | None:
         return None
     if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) < _ALL_WIDE:
         raise ConfigError(f"{written}: the physical address is a number, 1..{_ALL_WIDE - 1}")
+    return int(text)
+
+
+def _logical(written: str, text: str) -> int:
+    if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= 0xFFFF:
+        raise ConfigError(f"{written}: behind # stands the SAP of a logical device, 1..65535")
     return int(text)
 
 

@@ -55,6 +55,7 @@ class MediumTable(_Table, frozen=True):
     rs485: Rs485 = ""
     turnaround: float = 0.01
     echo: bool = False
+    mode_e: bool = False
     modem: Literal["", "g3"] = ""
     band: Literal["cenelec-a", "cenelec-b", "fcc", "arib"] = "cenelec-a"
     pan: int = 0
@@ -222,6 +223,7 @@ def _check(settings: CollectorConfig, where: str) -> None:
         require(medium.longest_answer > 0, f"{key}.longest_answer", "seconds, above 0")
         require(medium.baud in BAUDS, f"{key}.baud", f"one of {', '.join(map(str, BAUDS))}")
         require(medium.format in FORMATS, f"{key}.format", f"one of {', '.join(FORMATS)}")
+        require(bool(medium.device) or not medium.mode_e, f"{key}.mode_e", "true only where there is a device")
         require(0 <= medium.turnaround <= 1, f"{key}.turnaround", "seconds, 0..1")
         _check_network(medium, key, require)
         name = re.fullmatch("[A-Za-z0-9._-]+", medium.name)

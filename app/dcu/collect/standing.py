@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dcu.collect.medium import Medium
+from dcu.collect.medium import Lane
 from dcu.collect.meter_profile import MeterProfile
 from dcu.streams import Channel
 
@@ -25,11 +25,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a meter is, and of which family."""
+    """Where a meter is, and of which family. lane: shared by the logical devices of one physical meter."""
 
     address: str
     profile: MeterProfile
-    medium: Medium
+    lane: Lane
     dial: Dial
 
 

@@ -17,7 +17,7 @@ from dcu.cosem import apdu, gbt
 from dcu.cosem.apdu import Apdu, ConfirmedServiceError, Conformance, ExceptionResponse, Notification
 from dcu.cosem.association import MAX_PDU, Association, Counter, MemoryFloors, Negotiated, Refused, StaleAnswer, bare
 from dcu.cosem.ciphering import DEDICATED, Ciphering, is_protected, require_protection
-from dcu.cosem.exchange import Conclusive, Exchange, Unsent
+from dcu.cosem.exchange import Conclusive, Exchange, Unanswered, Unsent
 from dcu.cosem.gbt import OVERHEAD, Transfer
 from dcu.cosem.handshake import refusal
 from dcu.cosem.security import GENERAL, SEALED, Framing, Protection
@@ -31,6 +31,7 @@ from dcu.errors import (
     SecurityError,
     ServiceRefused,
 )
+from dcu.streams import Sent
 
 Accepted = TypeVar("Accepted")
 
@@ -179,14 +180,14 @@ class Conversation:
         """Send `frame`; listen until `accept` returns what a frame brought. None: it was something else, rightly."""
         transfer, sent = self._cut(frame)
         try:
-            received = yield sent
+            received = yield from self._listen(transfer, sent)
             while True:
                 try:
                     whole: bytes | None = received
                     if transfer and received[:1] == _GENERAL_BLOCK:
-                        whole, turn = transfer.take(received)
+                        whole, turn = transfer.take(gbt.decode(received))
                         if whole is None:
-                            received = yield turn or None
+                            received = yield from self._listen(transfer, turn or None)
                             continue
                     accepted = accept(whole or received)
                 except Conclusive as conclusion:
@@ -196,11 +197,21 @@ class Conversation:
                 else:
                     if accepted is not None:
                         return accepted
-                received = yield None
+                received = yield from self._listen(transfer, None)
         except GeneratorExit:
             if not self._lossy:
                 self._over(LinkClosed("a request was given up before its answer came"))
             raise
+
+    def _listen(self, transfer: Transfer | None, sent: Sent) -> Exchange[bytes]:
+        """Say something, or nothing, and return what comes; blocks of which nothing more comes are asked for again."""
+        while True:
+            try:
+                return (yield sent)
+            except Unanswered:
+                if transfer is None or not transfer.begun:
+                    raise
+                sent = transfer.turn()
 
     def _cut(self, frame: bytes) -> tuple[Transfer | None, bytes | tuple[bytes, ...]]:
         """A frame as it is sent, whole or in general blocks, and the transfer that its answer may come by."""

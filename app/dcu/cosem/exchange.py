@@ -3,7 +3,8 @@
 It yields an APDU to send, or several in a row, or None to go on listening; whoever drives it sends the next received
 APDU into it; it returns the service's result or raises from the error tree. Closing it (a time-out, a cancellation)
 leaves the session usable where the channel is lossy, and ends it on a stream, where the answer may still come. Who
-stops before what was yielded is sent throws `Unsent` into it: that leaves the session usable anywhere.
+stops before what was yielded is sent throws `Unsent` into it: that leaves the session usable anywhere. `Unanswered`
+asks it whether there is something that may be said once more.
 """
 
 from collections import deque
@@ -31,6 +32,11 @@ class Conclusive(Exception):
 
 class Unsent(Exception):
     """Thrown into an exchange by who drives it: the APDU that it yielded was not sent, and will not be."""
+
+
+class Unanswered(Exception):
+    """Thrown into an exchange over a lossy channel: nothing came for a while. Where general blocks are under way, it
+    yields those that are to be said again; else it lets it through, and is over."""
 
 
 def drive(exchange: Exchange[T], answer: Callable[[bytes], Sent]) -> T:

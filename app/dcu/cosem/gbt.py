@@ -92,12 +92,11 @@ class Transfer:
             raise ValueError(f"{self._said} blocks: at most {_NUMBERS - WINDOW} can be numbered")
         return self.turn()
 
-    def take(self, frame: bytes) -> tuple[bytes | None, tuple[bytes, ...]]:
+    def take(self, block: GeneralBlock) -> tuple[bytes | None, tuple[bytes, ...]]:
         """Take a block; return once what all of theirs add up to when it is whole, and what is to be sent now.
 
         Raises DecodeError for a block that cannot be of this transfer.
         """
-        block = decode(frame)
         if block.received > self._sent:
             raise DecodeError(f"block {block.received} is confirmed, which was not sent", 4)
         self._confirmed = max(self._confirmed, block.received)
@@ -110,12 +109,16 @@ class Transfer:
             return whole, ()
         return None, self.turn()
 
-    def begins_anew(self, frame: bytes) -> bool:
-        """Whether a block is the first of another APDU than the one that we take, or have taken. Raises DecodeError."""
-        block = decode(frame)
+    def begins_anew(self, block: GeneralBlock) -> bool:
+        """Whether a block is the first of another APDU than the one that we take, or have taken."""
         if block.number != 1 or not block.data:
             return False
         return not self._held or self._held.get(1) != block.data
+
+    @property
+    def begun(self) -> bool:
+        """Whether blocks are under way: then a turn may be said once more, which costs nothing but the blocks."""
+        return bool(self._sent or self._held)
 
     @property
     def whole(self) -> bytes | None:

@@ -186,11 +186,12 @@ class ServerSession:
         link = newest if newest.proven else newest.stands
         if link is None or not link.conformance & Conformance.GENERAL_BLOCK_TRANSFER:
             raise PolicyViolated("a general block, which was not agreed on")
-        if link.transfer is None or link.transfer.begins_anew(frame):
+        block = gbt.decode(frame)
+        if link.transfer is None or link.transfer.begins_anew(block):
             link.transfer = new_transfer(link)
         transfer = link.transfer
         try:
-            whole, turn = transfer.take(frame)
+            whole, turn = transfer.take(block)
         except DecodeError:
             link.transfer = None
             raise

@@ -5,6 +5,8 @@ line; what comes in between is a late answer and is dropped. A turn that ended w
 gave up waiting) keeps the line until that word came, or can come no more. The line is opened when it is first needed,
 and anew after it was lost: an adapter that was pulled out and put back goes on.
 
+Where meters sign on before they speak HDLC (mode E), the line has the speed of whoever is spoken with.
+
 On RS-485 who has just sent lets go of the wires only after a while: we wait for `turnaround` before we answer.
 """
 
@@ -13,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from dcu.errors import LinkClosed, LinkError
-from dcu.streams import ByteStream
+from dcu.streams import ByteStream, Tunable
 
 HUSH = 0.1  # seconds without a byte after which a late answer is taken to be over
 
@@ -62,6 +64,12 @@ class HalfDuplex:
     async def close(self) -> None:
         await self._stream.close()
 
+    async def change(self, baud: int, form: str) -> None:
+        """Raises LinkError."""
+        if not isinstance(self._stream, Tunable):
+            raise LinkError("the speed of this line cannot be changed")
+        await self._stream.change(baud, form)
+
 
 class Line:
     """One line. `open` opens what carries it. `late` counts bytes that came when nobody was spoken with."""
@@ -71,7 +79,8 @@ class Line:
         self.openings = 0
         self._open = open_stream
         self._turnaround = turnaround
-        self._stream: ByteStream | None = None
+        self._stream: HalfDuplex | None = None
+        self._tuned: tuple[int, str] | None = None  # to which speed and format, None: to those it was opened with
         self._lock = asyncio.Lock()
         self._until: float | None = None
 
@@ -83,13 +92,15 @@ class Line:
         if stream is not None:
             await stream.close()
 
-    async def _take(self) -> None:
+    async def _take(self, tuned: tuple[int, str] | None) -> None:
         await self._lock.acquire()
         try:
             await self._hush()
             if self._stream is None:
-                self._stream = HalfDuplex(await self._open(), self._turnaround)
+                self._stream, self._tuned = HalfDuplex(await self._open(), self._turnaround), None
                 self.openings += 1
+            if tuned:
+                await self._change(*tuned)
         except BaseException:
             self._lock.release()
             raise
@@ -132,6 +143,13 @@ class Line:
             await self._lose()
             raise
 
+    async def _change(self, baud: int, form: str) -> None:
+        if self._stream is None:
+            raise LinkClosed("the line is closed")
+        if self._tuned != (baud, form):
+            await self._stream.change(baud, form)
+            self._tuned = (baud, form)
+
     async def _lose(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
@@ -147,14 +165,20 @@ class Seat:
 
     def __init__(self, line: Line) -> None:
         self._line = line
+        self._tuned: tuple[int, str] | None = None  # what the meter is spoken with at, where it was ever changed
         self._mine = False
         self._closed = False
+
+    @property
+    def baud(self) -> int:
+        """The speed that was changed to, 0 where it never was."""
+        return self._tuned[0] if self._tuned else 0
 
     async def take(self) -> None:
         if self._closed:
             raise LinkClosed("the link is closed")
         if not self._mine:
-            await self._line._take()
+            await self._line._take(self._tuned)
             self._mine = True
 
     def give(self, until: float | None = None) -> None:
@@ -169,6 +193,12 @@ class Seat:
     async def write(self, data: bytes) -> None:
         self._require()
         await self._line._write(data)
+
+    async def change(self, baud: int, form: str) -> None:
+        """Go on at another speed, now and whenever the floor is taken again. Raises LinkError."""
+        self._require()
+        await self._line._change(baud, form)
+        self._tuned = (baud, form)
 
     async def close(self) -> None:
         self._closed = True

@@ -4,7 +4,6 @@ Source: IEC 62056-21 clause 6.3 to 6.5 (reaction times: 0.2 to 1.5 s), annex E.
 """
 
 import asyncio
-from typing import Protocol
 
 from dcu.errors import DecodeError, LinkError, LinkTimeout
 from dcu.link.mode_e import (
@@ -21,21 +20,16 @@ from dcu.link.mode_e import (
     encode_acknowledgement,
     encode_request,
 )
-from dcu.streams import ByteStream
+from dcu.streams import Tunable
 
 SIGN_ON_FORMAT = "7E1"
+HDLC_FORMAT = "8N1"
 ATTEMPTS = 3  # sign-ons; the first may find a meter that still waits for something else
 REACTION = 2.0  # seconds that a meter may take to answer, 1.5 by the standard
 GAP = 1.5  # seconds between two characters
 LINE_TIME = 5.0  # seconds that the longest line takes
 PAUSE = 0.3  # seconds before we speak at another speed: the meter changes too
 REPEATS = 2  # of a read-out whose check was wrong
-
-
-class Tunable(ByteStream, Protocol):
-    """A stream over a line whose speed can be changed."""
-
-    async def change(self, baud: int, form: str) -> None: ...
 
 
 async def sign_on(stream: Tunable, address: str = "") -> Identification:
@@ -53,7 +47,7 @@ async def enter_hdlc(stream: Tunable, address: str = "", *, at_most: int = 19200
     for _ in range(2 if echoes else 1):
         if await _refuses(stream, lines):
             raise LinkError(f"{_who(told)} refuses mode E and reads out: `dcu readout` reads what it shows")
-    await stream.change(baud, "8N1")
+    await stream.change(baud, HDLC_FORMAT)
     await asyncio.sleep(PAUSE)
     return told
 

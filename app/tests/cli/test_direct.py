@@ -42,7 +42,7 @@ def test_a_meter_is_read_by_short_names(dcu, street, auth):
 def test_short_names_are_not_spoken_over_datagrams(dcu, street):
     done = dcu("read", *street(short=True).options("udp"), "--sn", ENERGY)
     assert done.code == 3
-    assert "--sn over UDP: a late answer would pass for another" in done.err
+    assert "short names over UDP: a late answer would pass for another" in done.err
 
 
 def test_a_meter_of_logical_names_is_not_read_by_short_ones(dcu, street):

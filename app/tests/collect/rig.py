@@ -141,16 +141,19 @@ async def rig(
     block=1_000,
     start=EPOCH,
     again=None,
+    logical=1,
 ):
     """`meters` meters that answer `2 × delay` seconds after a request; the store is new unless `path` holds one.
 
-    again: a rig of before, whose street and clock go on.
+    again: a rig of before, whose street and clock go on; logical: so many in a row are the logical devices of one.
     """
     clock = again.services.clock if again else LoopClock(start, trusted=trusted)
     simulated = (
         again.street
         if again
-        else street.Fleet(meters, seed, lambda: int(clock.now().timestamp()), habits=habits or Habits(), faults=faults)
+        else street.Fleet(
+            meters, seed, lambda: int(clock.now().timestamp()), habits=habits or Habits(), faults=faults, logical=logical
+        )
     )
     by_name = {meter.serial: meter for meter in simulated.meters}
     chosen = profile or family()
@@ -163,7 +166,8 @@ async def rig(
 
         async def connect(address, client, profile):
             made.dials += 1
-            meter = by_name[address.removeprefix("mem://")]
+            reach, _, sap = address.removeprefix("mem://").partition("#")
+            meter, server = by_name[reach], int(sap or profile.addresses.server)
             handler = simulated.talk(meter, _Peer(), lossy=lossy)
 
             def answer(client_sap, server_sap, apdu):
@@ -181,10 +185,10 @@ async def rig(
             if lossy:
                 near, far = datagram_pair(delay=delay)
                 tasks.append(asyncio.create_task(serve_datagram(far, answer)))
-                return DatagramChannel(near, client, profile.addresses.server)
+                return DatagramChannel(near, client, server)
             near, far = stream_pair(delay=delay)
             tasks.append(asyncio.create_task(serve_stream(far, answer)))
-            return StreamChannel(near, client, profile.addresses.server)
+            return StreamChannel(near, client, server)
 
         families = Families()
         families._profiles["generic"] = chosen
@@ -192,7 +196,11 @@ async def rig(
         made = Rig(services, fleet, Scheduler(services), simulated, shared)
         services.events.listen(lambda topic, data: made.heard.append((topic, data)))
         for record in await store.add_meters(
-            [(m.serial, f"mem://{m.serial}", "generic", m.system_title) for m in simulated.meters]
+            [
+                (each.serial, f"mem://{first.serial}{f'#{each.sap}' if others else ''}", "generic", each.system_title)
+                for first, *others in simulated.physical
+                for each in (first, *others)
+            ]
         ):
             fleet.take(record)
         try:

@@ -18,9 +18,12 @@ from dcu.errors import LinkError
 from dcu.keys.wrapped import new_kek
 from neighbourhood import verdict
 from neighbourhood.fleet import Addressing, Fleet
+from neighbourhood.meter import Habits
+from neighbourhood.optical import State
 from neighbourhood.push import Listener
 from neighbourhood.push import run as push_alarms
 from neighbourhood.running import Shipping, ship, street_time
+from neighbourhood.wires import Wiring
 from tests.collect.rig import DAY, HOUR
 
 CONFIG = """
@@ -59,9 +62,9 @@ def free_port():
 
 
 @asynccontextmanager
-async def street(folder, meters, *, udp=False):
-    addressing = Addressing(tcp=None, udp=0) if udp else Addressing()
-    fleet = Fleet(meters, 3, street_time(None, 1.0), addressing=addressing)
+async def street(folder, meters, *, udp=False, addressing=None, **more):
+    addressing = addressing or (Addressing(tcp=None, udp=0) if udp else Addressing())
+    fleet = Fleet(meters, 3, street_time(None, 1.0), addressing=addressing, **more)
     await fleet.listen()
     ship(fleet, Shipping(folder / "shipment.toml", folder / "transport.key", "simulated"))
     try:
@@ -128,13 +131,107 @@ async def test_a_street_is_collected_over_sockets_and_every_reading_is_the_truth
             value = (await client.call("read", meter=names[0], objects=["1-0:1.8.0*255"]))[0]
             assert value["unit"] == "Wh"
             assert (await client.call("command", meter=names[1], command="disconnect"))["confirmed"]
-        last = int(fleet.meters[0].now() - 60) // HOUR * HOUR
-        numbers = {meter.serial: meter.number for meter in fleet.meters}
-        found = (row for row in verdict.stored(folder / "store") if row.timestamp <= last)
-        judged = verdict.judge(found, numbers, last - 2 * DAY + HOUR, last, HOUR, verdict.truth_of(3))
-        assert judged.good, judged
-        assert fleet.status()["counter_reuse"] == 0
-        assert fleet.status()["refused"] == {}
+        assert_collected(folder, fleet)
+
+
+def assert_collected(folder, fleet):
+    """Two days of every meter are in the store, and are what happened."""
+    last = int(fleet.meters[0].now() - 60) // HOUR * HOUR
+    numbers = {meter.serial: meter.number for meter in fleet.meters}
+    found = (row for row in verdict.stored(folder / "store") if row.timestamp <= last)
+    judged = verdict.judge(found, numbers, last - 2 * DAY + HOUR, last, HOUR, verdict.truth_of(3))
+    assert judged.good, judged
+    assert fleet.status()["counter_reuse"] == 0
+    assert fleet.status()["refused"] == {}
+
+
+HEAD = """
+[[medium]]
+name = "head"
+device = "{line}"
+{mode_e}
+"""
+
+
+def family_with(folder, **session):
+    added = "".join(f"{key} = {value}\n" for key, value in session.items())
+    family = folder / "families" / "simulated.toml"
+    family.write_text(family.read_text().replace("[session]\n", f"[session]\n{added}"))
+
+
+def at_a_head(folder, *, mode_e=True):
+    config = folder / "collector.toml"
+    table = HEAD.format(line=folder / "line", mode_e="mode_e = true" if mode_e else "")
+    config.write_text(config.read_text().replace("[[medium]]", f"{table}[[medium]]", 1))
+    return Addressing(wiring=Wiring(folder / "line", name="head", head="E"))
+
+
+@pytest.mark.conforms("Link", "HDLC after a sign-on in mode E, the collector", peer="ours", link="serial")
+async def test_a_meter_behind_an_optical_head_is_signed_on_at_and_collected(folder):
+    async with street(folder, 1, addressing=at_a_head(folder)) as fleet:
+        async with collector(folder) as (_, client):
+            await imported(client, folder)
+            await idle(client)
+            assert fleet.wires.head.speed == 9600
+        assert_collected(folder, fleet)
+        assert fleet.wires.head.state is State.IDLE  # the HDLC link was ended in order, and with it the sign-on
+        async with collector(folder) as (_, client):
+            (meter,) = await client.call("meters")
+            assert (await client.call("read", meter=meter["name"], objects=["1-0:1.8.0*255"]))[0]["unit"] == "Wh"
+
+
+@pytest.mark.slow
+async def test_a_head_in_an_hdlc_that_nobody_ended_is_taken_over(folder):
+    async with street(folder, 1, addressing=at_a_head(folder)) as fleet:
+        async with collector(folder) as (running, client):
+            (meter,) = await imported(client, folder)
+            await idle(client)
+            running.kill()
+            await running.wait()
+            running._transport._returncode = 0  # killed on purpose
+        assert fleet.wires.head.state is State.HDLC
+        async with collector(folder) as (_, client):
+            assert (await client.call("read", meter=meter, objects=["1-0:1.8.0*255"]))[0]["unit"] == "Wh"
+
+
+async def test_canary_a_head_is_not_reached_without_a_sign_on(folder):
+    async with street(folder, 1, addressing=at_a_head(folder, mode_e=False)) as fleet:
+        async with collector(folder) as (_, client):
+            await imported(client, folder)
+            await asyncio.sleep(2)
+            assert (await client.call("status"))["meters"]["ok"] == 0
+        assert fleet.wires.head.garbled
+
+
+@pytest.mark.conforms("Referencing", "SN, HLS 5 GMAC, glo-, suite 0, the collector", peer="ours", link="wrapper")
+async def test_meters_by_short_names_are_collected_over_sockets(folder):
+    family_with(folder, referencing='"sn"')
+    async with street(folder, 2, habits=Habits(short=True)) as fleet:
+        async with collector(folder) as (_, client):
+            await imported(client, folder)
+            await idle(client)
+        assert_collected(folder, fleet)
+
+
+@pytest.mark.conforms("Service", "general block transfer, the collector", peer="ours", link="wrapper")
+async def test_meters_that_send_general_blocks_are_collected_over_sockets(folder):
+    family_with(folder, general_blocks="true", max_pdu=256)
+    async with street(folder, 2, habits=Habits(general_blocks=True, max_pdu=256)) as fleet:
+        async with collector(folder) as (_, client):
+            await imported(client, folder)
+            await idle(client)
+        assert_collected(folder, fleet)
+
+
+@pytest.mark.conforms("Association", "several logical devices", peer="ours", link="HDLC, wrapper")
+@pytest.mark.parametrize("hdlc", [False, True], ids=["wrapper", "hdlc"])
+async def test_the_logical_devices_of_meters_are_collected_over_sockets(folder, hdlc):
+    async with street(folder, 4, logical=2, addressing=Addressing(hdlc=hdlc)) as fleet:
+        assert len({fleet.place(meter).tcp for meter in fleet.meters}) == 2
+        async with collector(folder) as (_, client):
+            await imported(client, folder)
+            await idle(client)
+        assert_collected(folder, fleet)
 
 
 async def test_after_a_restart_it_goes_on_where_it_was(folder):

@@ -32,6 +32,10 @@ device = "/dev/ttyS1"
         ("hdlc+udp://192.0.2.7:4059", Reach(True, "udp", "192.0.2.7", 4059)),
         ("hdlc+serial://cabinet/1234", Reach(True, "serial", line="cabinet", physical=1234)),
         ("hdlc+serial://cabinet", Reach(True, "serial", line="cabinet")),
+        ("hdlc+serial://head/17@12345678", Reach(True, "serial", line="head", physical=17, number="12345678")),
+        ("hdlc+serial://head/@AB", Reach(True, "serial", line="head", number="AB")),
+        ("tcp://192.0.2.7:4059#2", Reach(False, "tcp", "192.0.2.7", 4059, logical=2)),
+        ("hdlc+serial://cabinet/17#3", Reach(True, "serial", line="cabinet", physical=17, logical=3)),
     ],
 )
 def test_an_address_says_link_place_and_physical_address(written, reach):
@@ -49,6 +53,11 @@ def test_an_address_says_link_place_and_physical_address(written, reach):
         ("hdlc+serial://cabinet/0", "the physical address is a number"),
         ("hdlc+serial://cabinet/16383", "the physical address is a number"),
         ("hdlc+serial://cabinet/١٧٧٧٧٧٧", "the physical address is a number"),
+        ("hdlc+serial://head/17@", "behind @ stands a meter's number"),
+        ("hdlc+serial://head/17@1 2", "behind @ stands a meter's number"),
+        ("tcp://192.0.2.7:4059#", "behind # stands the SAP"),
+        ("tcp://192.0.2.7:4059#0", "behind # stands the SAP"),
+        ("udp://192.0.2.7:4059#70000", "behind # stands the SAP"),
         ("hdlc+serial://cabinet/x", "the physical address is a number"),
     ],
 )

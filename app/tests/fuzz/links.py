@@ -157,6 +157,7 @@ REACHES = tuple(
         "udp://[2001:db8::7]:4059",
         "hdlc+tcp://server.example:4000/17",
         "hdlc+serial://cabinet/1234",
+        "hdlc+serial://head/17@12345678#2",
     )
 )
 STATION_SEEDS = (b"\x3f" + b"".join(UP), b"\x3f" + UP[0] + UP[6], b"\x10" + UP[0] + UP[2] * 3)

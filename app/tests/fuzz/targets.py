@@ -86,7 +86,7 @@ def axdr_description(data):
 def general_block(data):
     block = gbt.decode(data)
     assert gbt.decode(gbt.encode(block)) == block
-    gbt.Transfer(20, limit=4096).take(data)
+    gbt.Transfer(20, limit=4096).take(block)
 
 
 def one_apdu(data):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from struct import iter_unpack
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcu.cosem import axdr, profile
@@ -392,6 +392,7 @@ def test_a_client_with_other_keys_is_refused_without_any_data():
     assert street.fleet.status()["counters_accepted"] == 0
 
 
+@settings(deadline=None)
 @given(st.sampled_from([1, MANAGEMENT, PUBLIC, 99]), st.binary(max_size=40), st.integers(0, 9), st.integers(0, 10))
 def test_whatever_a_client_writes_or_selects_the_device_answers_or_denies(sap, value, number, method):
     device = Device(Street(1).meter(1))

@@ -1,0 +1,164 @@
+"""The ways in which a meter may have to be spoken to: short names, general blocks, several logical devices."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from dcu.cosem import gbt
+from dcu.cosem.gbt import Transfer
+from dcu.errors import ConfigError, LinkTimeout
+from dcu.model import AttributeRef, MethodRef, Priority
+from neighbourhood.meter import Habits
+from tests.collect.rig import ANSWER, DAY, HOUR, LOSE_ANSWER, family, rig
+from tests.collect.test_profile import OBIS, expected, polled, stored
+
+pytestmark = pytest.mark.looptime
+
+ENERGY = AttributeRef.parse("3,1-0:1.8.0*255,2")
+LOAD = AttributeRef.parse("7,1-0:99.1.0*255,2")
+SAPS = AttributeRef.parse("17,0-0:41.0.0*255,2")
+SHORT = family(session={"referencing": "sn"})
+GENERAL = family(session={"general_blocks": True})
+
+
+async def read(meter, ref=ENERGY):
+    return await meter.run(lambda session: session.get(ref), Priority.ON_DEMAND)
+
+
+# --- short names
+
+
+async def test_a_meter_by_short_names_is_collected_and_commanded_like_any_other(tmp_path):
+    async with rig(tmp_path, delay=0.01, habits=Habits(short=True), profile=SHORT) as street:
+        await polled(street)
+        end = street.second() // HOUR * HOUR + HOUR
+        assert await stored(street, 0, end - DAY, end) == expected(street, 0, end - DAY, end)
+        relay = AttributeRef.parse("70,0-0:96.3.10*255,2").obis
+        await street.meter().run(lambda session: session.action(MethodRef(70, relay, 1), b"\x0f\x00"), Priority.COMMAND)
+        assert street.simulated().relay == 0
+
+
+async def test_the_names_are_read_once_and_kept_from_association_to_association(tmp_path):
+    async with rig(tmp_path, delay=0.01, habits=Habits(short=True), profile=SHORT) as street:
+        await read(street.meter())
+        first = len(street.seen)
+        street.meter()._drop()
+        street.seen.clear()
+        await read(street.meter())
+        assert len(street.seen) == 3  # AARQ, proof, the one question
+        assert first > 6
+
+
+async def test_short_names_over_a_channel_that_loses_are_refused_and_say_why(tmp_path):
+    async with rig(tmp_path, delay=0.01, lossy=True, habits=Habits(short=True), profile=SHORT) as street:
+        with pytest.raises(ConfigError, match="use TCP, HDLC or a serial line"):
+            await read(street.meter())
+
+
+# --- general blocks
+
+
+async def test_general_blocks_take_fewer_turns_than_blocks_asked_for_one_by_one(tmp_path):
+    turns = {}
+    for name, profile in (("one by one", family()), ("general", GENERAL)):
+        habits = Habits(general_blocks=True, max_pdu=256)
+        async with rig(tmp_path / name, delay=0.01, habits=habits, profile=profile) as street:
+            await read(street.meter())
+            street.seen.clear()
+            raw = await read(street.meter(), LOAD)
+            assert len(raw) > 20_000
+            turns[name] = len(street.seen)
+            if name == "general":
+                assert {seen.tag for seen in street.seen[1:]} == {gbt.TAG}
+    assert turns["general"] * 4 < turns["one by one"]
+
+
+async def test_where_one_side_only_offers_general_blocks_none_are_sent(tmp_path):
+    for name, habits, profile in (
+        ("the meter does not", Habits(max_pdu=256), GENERAL),
+        ("we do not", Habits(max_pdu=256, general_blocks=True), family()),
+    ):
+        async with rig(tmp_path / name, delay=0.01, habits=habits, profile=profile) as street:
+            await read(street.meter(), LOAD)
+            assert gbt.TAG not in street.tags()
+
+
+def losing(street, every):
+    """Of the general blocks' turns some are answered in vain."""
+    count = 0
+
+    def weather(seen):
+        nonlocal count
+        count += seen.tag == gbt.TAG
+        return LOSE_ANSWER if seen.tag == gbt.TAG and count % every == 0 else ANSWER
+
+    street.weather = weather
+    return lambda: count // every
+
+
+async def test_a_turn_of_blocks_that_is_lost_is_asked_for_again(tmp_path):
+    habits = Habits(general_blocks=True, max_pdu=256)
+    async with rig(tmp_path, delay=0.01, lossy=True, habits=habits, profile=GENERAL) as street:
+        await read(street.meter())
+        lost = losing(street, 7)
+        day = AttributeRef.parse("7,0-0:99.98.0*255,2")
+        assert await read(street.meter(), day)
+        await polled(street)
+        end = street.second() // HOUR * HOUR + HOUR
+        assert await stored(street, 0, end - DAY, end) == expected(street, 0, end - DAY, end)
+        street.seen.clear()
+        before = lost()
+        asked = street.now()
+        await read(street.meter(), AttributeRef.parse("15,0-0:40.0.0*255,2"))
+        assert street.tags().count(0xC8) == 1  # the request itself went out once
+        assert street.now() - asked < 4 * street.meter().profile.session.timeout
+        assert lost() >= before
+
+
+async def test_canary_without_a_reminder_a_lost_turn_is_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(Transfer, "begun", False)
+    habits = Habits(general_blocks=True, max_pdu=256)
+    async with rig(tmp_path, delay=0.01, lossy=True, habits=habits, profile=GENERAL) as street:
+        await read(street.meter())
+        losing(street, 1)
+        with pytest.raises(LinkTimeout):
+            await read(street.meter(), LOAD)
+
+
+# --- several logical devices
+
+
+async def test_the_logical_devices_of_a_meter_are_collected_each_with_its_own_truth(tmp_path):
+    async with rig(tmp_path, 4, delay=0.01, logical=2) as street:
+        assert [street.meter(index).address.partition("#")[2] for index in range(4)] == ["1", "2", "1", "2"]
+        await asyncio.gather(*(polled(street, index) for index in range(4)))
+        end = street.second() // HOUR * HOUR + HOUR
+        for index in range(4):
+            assert await stored(street, index, end - DAY, end) == expected(street, index, end - DAY, end)
+        assert expected(street, 0, end - DAY, end) != expected(street, 1, end - DAY, end)
+        assert street.street.status()["counter_reuse"] == 0
+
+
+async def test_a_physical_meter_is_asked_one_thing_at_a_time(tmp_path):
+    async with rig(tmp_path, 2, logical=2) as street:
+        street.medium.concurrency = 8
+        assert street.meter(0).lane is street.meter(1).lane
+        await asyncio.gather(read(street.meter(0)), read(street.meter(1)))
+        moments = [seen.at for seen in street.seen]
+        assert all(later - earlier >= 0.99 for earlier, later in pairwise(moments))
+
+
+async def test_meters_that_are_none_of_one_are_asked_at_once(tmp_path):
+    async with rig(tmp_path, 2) as street:
+        street.medium.concurrency = 8
+        await asyncio.gather(read(street.meter(0)), read(street.meter(1)))
+        assert len({seen.at for seen in street.seen}) < len(street.seen)
+
+
+async def test_the_management_device_names_all_of_them(tmp_path):
+    async with rig(tmp_path, 2, delay=0.01, logical=2) as street:
+        raw = await read(street.meter(0), SAPS)
+        for meter in street.street.meters:
+            assert meter.device_name.encode() in raw
+        assert OBIS
