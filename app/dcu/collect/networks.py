@@ -134,7 +134,8 @@ class Networks:
     async def connect(self, address: str, client: int, profile: MeterProfile) -> Channel:
         """Open a channel to a meter. Raises LinkError, ConfigError."""
         network, eui64 = self.of(address)
-        return DatagramChannel(await network.datagram(eui64), client, reach.logical or profile.addresses.server)
+        server = Reach.parse(address).logical or profile.addresses.server
+        return DatagramChannel(await network.datagram(eui64), client, server)
 
     def expect(self, records: Iterable[MeterRecord]) -> None:
         """Have each network know who is registered: all meters there are."""

@@ -152,7 +152,12 @@ async def rig(
         again.street
         if again
         else street.Fleet(
-            meters, seed, lambda: int(clock.now().timestamp()), habits=habits or Habits(), faults=faults, logical=logical
+            meters,
+            seed,
+            lambda: int(clock.now().timestamp()),
+            habits=habits or Habits(),
+            faults=faults,
+            logical=logical,
         )
     )
     by_name = {meter.serial: meter for meter in simulated.meters}
