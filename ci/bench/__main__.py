@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import collection, flash, hourly, link, multidrop, profile, session
+from bench import collection, flash, hourly, link, multidrop, power_line, profile, session
 from bench.report import Row, show, write
 
 GURUX, U9N = "gurux-dlms", "dlms-cosem (u9n)"
@@ -100,6 +100,20 @@ def street() -> list[Row]:
     ]
 
 
+def air() -> list[Row]:
+    rows = []
+    for found in power_line.compared():
+        peer = "" if found.ns3 is None else f"ns-3 lr-wpan {found.ns3:,.0f} /s"
+        ratio = None if found.ns3 is None else found.ours / found.ns3
+        what = f"power line, {found.nodes} devices, acknowledged frames a second of processor time"
+        rows.append(Row(what, f"{found.ours:,.0f} /s", peer, ratio, {48: 2.0, 500: 10.0}[found.nodes]))
+    busy = power_line.street()
+    what = f"power line, a street of {busy['homes']:,.0f} homes at work: data frames"
+    rows.append(Row(what, "", "", busy["frames"], 5_000, unit=" /s"))
+    rows.append(Row(f"{what}, of simulated time", "", "", busy["faster"], unit="× real time"))
+    return rows
+
+
 def wear() -> list[Row]:
     found = flash.measure()
     if "skipped" in found:
@@ -125,6 +139,7 @@ def main() -> int:
         ("framing", framing),
         ("serial lines", lines),
         ("1,000 meters", street),
+        ("power line", air),
         ("flash wear", wear),
     ):
         with console.status(f"measuring {name}"):
