@@ -55,7 +55,10 @@ def _initiate(meter: Meter, value: Data) -> bool:
 
 def _take(meter: Meter, value: Data) -> bool:
     number, block = parts(value, 2)
-    return meter.works.image.take(integer(number), octets(block))
+    try:
+        return meter.works.image.take(integer(number), octets(block))
+    except Busy:
+        raise Denied(ActionResult.TEMPORARY_FAILURE) from None
 
 
 def _verify(meter: Meter, value: Data) -> bool:

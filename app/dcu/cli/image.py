@@ -299,4 +299,9 @@ def _hex(option: str, text: str) -> bytes:
 
 
 def _at(when: str | None) -> int:
-    return int(moment(when).timestamp()) if when else 0
+    """Raises ConfigError for what has passed."""
+    if not when:
+        return 0
+    if (at_ := int(moment(when).timestamp())) <= time.time():
+        raise ConfigError(f"--at {when}: has passed")
+    return at_

@@ -22,7 +22,7 @@ from dcu.collect.meter_profile import MeterProfile, TokenWay
 from dcu.cosem import axdr, objects, profile
 from dcu.cosem.datetimes import CosemDateTime, TimeZoneRule
 from dcu.cosem.selection import Selection
-from dcu.errors import DcuError, JobError, LinkClosed, LinkError
+from dcu.errors import DcuError, DecodeError, JobError, LinkClosed, LinkError
 from dcu.model import AttributeRef, MethodRef, Obis
 
 T = TypeVar("T")
@@ -260,9 +260,8 @@ async def _judged(meter: Direct, way: TokenWay, *, confirmed: bool) -> token.Tok
     for wait in token.LOOKS:
         await asyncio.sleep(wait)
         try:
-            with decoding("the token's result"):
-                code = await meter.run(lambda session: token.result(session, way))
-        except REFUSED:
+            code = await meter.run(lambda session: token.result(session, way))
+        except (*REFUSED, DecodeError):  # it does not tell, or the family names the wrong object
             break
         report = token.meant(way, code, confirmed=confirmed)
         if report.accepted is not None:

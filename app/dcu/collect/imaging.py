@@ -98,6 +98,7 @@ class Imaging:
             self._entries[name] = entry
             entry.share = entry.order.blocks / entry.order.count if entry.order.count else 0.0
             self._go_on(entry)
+        await asyncio.to_thread(self._tidy, parts=True)
 
     def close(self) -> None:
         """Start nothing any more; the scheduler ends what is under way."""
@@ -148,7 +149,7 @@ class Imaging:
     async def send(self, names: Iterable[str], order: Order, actor: str) -> list[OrderView]:
         """Order an image for meters. Where the same is on its way already it goes on. Raises ConfigError, JobError."""
         meters = [self._fleet.get(name) for name in dict.fromkeys(names)]
-        order = msgspec.structs.replace(checked(order), actor=actor, since=self._now())
+        order = msgspec.structs.replace(checked(order, self._now()), actor=actor, since=self._now())
         if not self._path(order.sha256).exists():
             raise ConfigError("the image is not here: offer it first")
         busy = [meter.name for meter in meters if self._differs(meter.name, order)]
@@ -186,6 +187,7 @@ class Imaging:
         """Have verified images activated: at once, or at a time. Raises JobError where there is none."""
         entries = [self._entry(name) for name in dict.fromkeys(names)]
         for entry in entries:
+            checked(msgspec.structs.replace(entry.order, at=at), self._now())
             if entry.order.phase not in (Phase.VERIFIED, Phase.SCHEDULED):
                 raise JobError(
                     f"{entry.meter.name}: its image is {entry.order.phase}, and not verified: see `dcu image`"
@@ -202,7 +204,9 @@ class Imaging:
         entries = [self._entry(name) for name in dict.fromkeys(names)]
         for entry in entries:
             if entry.order.phase in (Phase.ACTIVATING, Phase.ACTIVE, Phase.SCHEDULED):
-                raise JobError(f"{entry.meter.name}: its image is {entry.order.phase}: it cannot be called back")
+                schedule = entry.meter.profile.image.schedule
+                text = f"{entry.meter.name}: its image is {entry.order.phase}: it cannot be called back"
+                raise JobError(f"{text}; a time that is to come stands in the meter's schedule {schedule}")
         for entry in entries:
             if entry.order.phase.ended:
                 continue
@@ -321,12 +325,13 @@ class Imaging:
         if order.phase.ended:
             await asyncio.to_thread(self._tidy)
 
-    def _tidy(self) -> None:
-        """Unlink images that no order needs."""
-        needed = {entry.order.sha256 for entry in self._entries.values() if entry.order.phase is not Phase.ACTIVE}
+    def _tidy(self, *, parts: bool = False) -> None:
+        """Unlink images that no order needs: who sends a failed one again brings it again."""
+        over = (Phase.ACTIVE, Phase.FAILED)
+        needed = {entry.order.sha256 for entry in self._entries.values() if entry.order.phase not in over}
         with contextlib.suppress(OSError):
             for path in self._folder.iterdir():
-                if path.suffix != ".part" and path.name not in needed:
+                if path.name not in needed and (parts or path.suffix != ".part"):
                     path.unlink()
 
     def _path(self, sha256: str) -> Path:

@@ -15,7 +15,7 @@ from dcu.cosem.apdu import ActionResult
 from dcu.cosem.asking import Asking
 from dcu.cosem.data import BitString
 from dcu.cosem.exchange import Exchange
-from dcu.cosem.named import Named
+from dcu.cosem.named import Open
 from dcu.errors import AccessDenied, DecodeError
 from dcu.model import AttributeRef, MethodRef, Obis
 
@@ -27,7 +27,7 @@ _INITIATE, _TRANSFER, _VERIFY, _ACTIVATE = 1, 2, 3, 4
 MOST_IMAGES = 64  # that one transfer may hold
 
 
-class ImageStatus(Named):
+class ImageStatus(Open):
     NOT_INITIATED = 0
     INITIATED = 1
     VERIFICATION_INITIATED = 2
@@ -56,10 +56,9 @@ class ImageObject:
 
     def status(self) -> Exchange[ImageStatus]:
         number = yield from self._number(_STATUS)
-        try:
-            return ImageStatus(number)
-        except ValueError:
-            raise DecodeError(f"{number} is no status of an image transfer") from None
+        if not 0 <= number <= 0xFF:
+            raise DecodeError(f"{number} is no status of an image transfer")
+        return ImageStatus(number)
 
     def block_size(self) -> Exchange[int]:
         size = yield from self._number(_BLOCK_SIZE)

@@ -123,3 +123,24 @@ def test_the_collector_sends_to_several_meters_and_goes_on_by_itself(run, house,
     assert run("image", "cancel", "--meter", one).code == 9
     done = run("image", "activate", "--meter", two)
     assert (done.code, "active" in done.out) == (0, True), done
+
+
+def test_a_collector_that_was_killed_half_way_goes_on_when_it_is_started_again(house, run, tmp_path):
+    """A process, its SIGKILL, its next life: the in-memory test (tests/collect/test_image.py) counts every block."""
+    name = max(name for name, place in house.addresses.items() if place and name != max(house.addresses))
+    path = tmp_path / "gdm-4.0.0.bin"
+    path.write_bytes(firmware("4.0.0", 400_000))
+    assert run("image", "send", path, "--meter", name, "--activate", "--no-wait").code == 0
+
+    def share():
+        return run("image", "status", "--meter", name, "--json").json[0]["share"]
+
+    until(lambda: share() > 0.1)
+    assert house.collector
+    house.collector.kill()
+    house.collector.wait(20)
+    house.socket.unlink()
+    house.start()
+    until(lambda: share() > 0.1)
+    until(lambda: run("image", "status", "--meter", name, "--json").json[0]["phase"] == "active", 60)
+    assert "4.0.0" in run("read", "--meter", name, "1,1-0:0.2.0*255,2").out

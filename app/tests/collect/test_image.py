@@ -15,7 +15,7 @@ from dcu.collect.jobs import image as job
 from dcu.collect.jobs.image import Phase, ordered
 from dcu.errors import ConfigError, JobError
 from dcu.model import AttributeRef, Priority
-from neighbourhood.image import Status, firmware
+from neighbourhood.image import Busy, Status, firmware
 from tests.collect.rig import ANSWER, GLO_ACTION, LOSE_ANSWER, LOSE_REQUEST, imaging, rig
 
 pytestmark = pytest.mark.looptime
@@ -161,8 +161,7 @@ async def test_canary_a_careless_resumption_would_be_seen(tmp_path, monkeypatch,
             return [max(0, found[0] - 1), *found]
 
     monkeypatch.setattr(job.Transfer, "_missing", careless)
-    raw, meter, fate, _, _ = await carried(tmp_path, 40_000, 4, 2)
-    assert bytes(meter.image) == raw
+    _, meter, fate, _, _ = await carried(tmp_path, 40_000, 4, 2)
     assert meter.repeated or meter.initiated > 1
     assert fate.blocks - fate.lost > len(meter.held)
 
@@ -338,6 +337,38 @@ async def test_a_cancelled_order_sends_no_more_and_the_same_order_goes_on_where_
         assert (image.repeated, image.initiated, image.blocks) == (0, 1, 100)
 
 
+@pytest.mark.parametrize(("busy_for", "phase"), [(7, Phase.VERIFIED), (10_000, Phase.FAILED)])
+async def test_a_meter_that_is_busy_with_its_memory_is_waited_for_and_not_for_ever(
+    tmp_path, monkeypatch, busy_for, phase
+):
+    async with rig(tmp_path, delay=0.05) as street:
+        made, image = imaging(street, tmp_path), street.simulated().works.image
+        take, refused = type(image).take, [0]
+
+        def busy(self, number, block):
+            if number % 3 == 2 and refused[0] < busy_for:
+                refused[0] += 1
+                raise Busy
+            return take(self, number, block)
+
+        monkeypatch.setattr(type(image), "take", busy)
+        await send(made, street, firmware("2.0.0", 8_000))
+        assert (await ended(made)).phase == phase
+        assert refused[0] < 20
+        assert image.repeated == 0
+
+
+async def test_a_status_that_nobody_knows_ends_the_order_and_not_the_meter(tmp_path, monkeypatch):
+    async with rig(tmp_path, delay=0.05) as street:
+        made = imaging(street, tmp_path)
+        monkeypatch.setattr(type(street.simulated().works.image), "status", lambda self, now: 77)
+        await send(made, street, firmware("2.0.0", 8_000))
+        view = await ended(made)
+        assert (view.phase, "unknown (77)" in view.message) == (Phase.FAILED, True)
+        assert street.meter().state == "ok"
+        assert not list((tmp_path / "images").iterdir())
+
+
 async def test_an_image_that_is_not_what_was_announced_is_refused(tmp_path):
     async with rig(tmp_path) as street:
         made = imaging(street, tmp_path)
@@ -345,6 +376,8 @@ async def test_an_image_that_is_not_what_was_announced_is_refused(tmp_path):
             await made.offer("0" * 64, 4, 0, b"abcd")
         with pytest.raises(ConfigError, match="offer it first"):
             await made.send([street.meter().name], ordered(b"abcd", identifier=NAME), "the test")
+        with pytest.raises(ConfigError, match="has passed"):
+            await made.send([street.meter().name], ordered(b"abcd", identifier=NAME, at=street.second()), "the test")
         with pytest.raises(JobError, match="no image was ordered"):
             await made.activate([street.meter().name], 0, "the test")
 

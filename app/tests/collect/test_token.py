@@ -128,6 +128,15 @@ async def test_without_ciphering_a_lost_token_is_not_sent_once_more(tmp_path):
 
 
 @looptime
+async def test_a_profile_that_names_the_wrong_object_costs_the_result_and_not_the_meter(tmp_path):
+    async with rig(tmp_path, delay=0.1, profile=family(token={"status": "1,0-0:42.0.0*255,2"})) as street:
+        report = await enter(street, made(street))
+        assert (report.accepted, report.confirmed) == (None, True)
+        assert street.meter().state == "ok"
+        assert street.simulated().works.prepayment.entered == 1
+
+
+@looptime
 async def test_where_nothing_shows_that_it_arrived_nobody_claims_it(tmp_path):
     async with rig(tmp_path, delay=0.1, profile=family(token={"seen": []})) as street:
         await street.meter().run(lambda session: session.get(ENERGY), Priority.ON_DEMAND)

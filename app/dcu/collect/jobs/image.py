@@ -33,7 +33,7 @@ from dcu.model import Obis
 
 T = TypeVar("T")
 
-ROUNDS = 3  # that bring the meter not one block further, before it is given up
+ROUNDS = 12  # that bring the meter not one block further, before it is given up: a minute, where it is busy
 ASKED = 2  # times that a meter is asked to verify, or to activate, which it did not do
 LOOK_EVERY = (2.0, 5.0, 10.0, 30.0)  # seconds between two looks at what takes time; the last of them from then on
 PATIENCE = 3_600.0  # seconds that verifying, or activating, may take
@@ -142,6 +142,7 @@ class Transfer:
         self._where = where
         self._keep = keep
         self._tell = tell
+        self._begun = 0  # times that it was begun in this attempt
 
     async def run(self) -> Order:
         """Go on until the order is through. Raises LinkError: go on later; any other error: it is not to be had."""
@@ -169,6 +170,7 @@ class Transfer:
             # A transfer that somebody else began would pass for ours if our request were lost: then it is sent again.
             await self._note(block_size=size, begun=not alike)
             await self._ask(lambda image: image.initiate(order.identifier, order.size))
+        self._begun += 1
         await self._note(phase=Phase.SENDING, begun=True, block_size=size, blocks=0)
 
     async def _nothing_held(self, count: int) -> bool:
@@ -183,27 +185,27 @@ class Transfer:
                 await self._blocks()
             case ImageStatus.VERIFICATION_INITIATED | ImageStatus.VERIFICATION_SUCCESSFUL:
                 pass
+            case status if self._begun == ASKED:
+                raise JobError(f"the meter does not keep the transfer that was begun: it is {status}")
             case _:  # the meter has lost it, or refused what it had: from the beginning
                 return await self._note(phase=Phase.BEGINNING, begun=False)
         await self._note(phase=Phase.VERIFYING, blocks=self.order.count)
         return None
 
     async def _blocks(self) -> None:
-        missing, fruitless = await self._missing(), 0
+        """Send what is missing, round by round, as long as that brings the meter further."""
+        missing, fruitless, count = await self._missing(), 0, self.order.count
         while missing:
-            before = len(missing)
+            left = len(missing)
             for number in missing:
                 if not await self._block(number):
                     break  # the meter is busy: what it has by then it says itself
-                before -= 1
-                count = self.order.count
-                self._tell((count - before) / count, f"{count - before} of {count} blocks")
-            if (first := await self._ask(lambda image: image.first_missing())) >= self.order.count:
-                return
-            fruitless += 1
+                left -= 1
+                self._tell((count - left) / count, f"{count - left} of {count} blocks")
+            lacked, missing = len(missing), await self._missing()
+            fruitless = fruitless + 1 if len(missing) >= lacked else 0
             if fruitless == ROUNDS:
-                raise JobError(f"the meter takes the blocks, and still lacks number {first}: its memory may be damaged")
-            missing = await self._missing()
+                raise JobError(f"the meter is given its blocks, and still lacks {len(missing)} of them: look at it")
 
     async def _block(self, number: int) -> bool:
         if self._image is None:
@@ -346,8 +348,10 @@ def ordered(
     )
 
 
-def checked(order: Order) -> Order:
+def checked(order: Order, now: int = 0) -> Order:
     """Raises ConfigError."""
+    if order.at and order.at <= now:
+        raise ConfigError("the time of the activation has passed: --at names one that is to come")
     if not 0 < order.size <= LARGEST:
         raise ConfigError(f"an image of {order.size} bytes: 1..{LARGEST}")
     if not 0 < len(order.identifier) <= 255 or len(order.expected) > 255:

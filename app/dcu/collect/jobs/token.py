@@ -11,7 +11,6 @@ import asyncio
 import re
 from dataclasses import dataclass
 
-from dcu.collect.decoding import decoding
 from dcu.collect.jobs.effect import Deed, accomplish
 from dcu.collect.meter_profile import TokenWay
 from dcu.collect.scheduler import Job
@@ -121,9 +120,8 @@ async def enter_token(services: Services, job: Job, digits: str, actor: str) -> 
     for wait in LOOKS:
         await asyncio.sleep(wait)
         try:
-            with decoding("the token's result"):
-                code = await meter.run(lambda session: result(session, way), Priority.COMMAND)
-        except AccessDenied:
+            code = await meter.run(lambda session: result(session, way), Priority.COMMAND)
+        except (AccessDenied, DecodeError):  # it does not tell, or the profile names the wrong object
             break
         report = meant(way, code, confirmed=effect.confirmed)
         if report.accepted is not None:
