@@ -28,8 +28,9 @@ export interface Plan {
   adrift: Set<number>;
   /** Typical distance between neighbouring nodes, in the plan's units. */
   spacing: number;
-  /** Length of the feeder in metres, where the plan is drawn by distance. */
+  /** Length of the feeder in metres or of the routes in hops, where the plan is drawn by distance. */
   furthest: number;
+  aspect: number;
 }
 
 interface Limb { vertex: number; metres: number; children: Limb[] }
@@ -42,6 +43,7 @@ export function hasMap(index: Index): boolean {
 /** aspect: width of the picture by its height, which trees fill. */
 export function makePlan(index: Index, layout: Layout, state: State, aspect: number): Plan {
   const plan = layout === "routes" ? routesPlan(index, state, aspect) : layout === "feeder" ? feederPlan(index, aspect) : mapPlan(index);
+  plan.aspect = aspect;
   weigh(plan, index);
   return plan;
 }
@@ -63,6 +65,7 @@ function skeleton(index: Index, layout: Layout): Plan {
     adrift: new Set(),
     spacing: 1,
     furthest: 0,
+    aspect: 1,
   };
   cables.forEach((cable, at) => {
     plan.from[at] = index.junction.get(cable.from)!;
@@ -232,7 +235,7 @@ function routesPlan(index: Index, state: State, aspect: number): Plan {
       plan.from[at] = plan.junctions + way[1]!;
     } else plan.adrift.add(at);
   }
-  if (root) place(plan, root, (limb) => limb.depth, nodes - plan.adrift.size, aspect);
+  if (root) plan.furthest = place(plan, root, (limb) => limb.depth, Infinity, aspect);
   const alone = plan.adrift.size === nodes - 1;
   if (alone) plan.spacing = 60;
   const columns = Math.max(4, Math.ceil(Math.sqrt(plan.adrift.size * 2)));
@@ -265,13 +268,17 @@ function bounds2(plan: Plan, limbs: Limb[], without: Set<number>): [number, numb
 
 /** More leaves than this do not fit one above the other. */
 const RADIAL = 130;
+/** Radius of a round tree in drawn units, and how much wider than high it is. */
+export const RING = 800;
+export const stretch = (aspect: number): number => Math.min(1.6, Math.max(0.8, aspect));
 /** Width of a tree in drawn units. */
 export const FEEDER = 1600;
 
 function place(plan: Plan, root: Limb, reach: (limb: HierarchyNode<Limb>) => number, count: number, aspect: number): number {
   const height = FEEDER / Math.min(2.4, Math.max(0.6, aspect));
-  const laid = tree<Limb>().separation((a, b) => (a.parent === b.parent ? 1 : 1.35))(hierarchy(root, (limb) => limb.children));
   const radial = count > RADIAL;
+  const rings = count === Infinity;
+  const laid = tree<Limb>().separation((a, b) => (a.parent === b.parent ? 1 : 1.5) / (rings ? a.depth : 1))(hierarchy(root, (limb) => limb.children));
   let furthest = 0;
   laid.each((limb) => (furthest = Math.max(furthest, reach(limb))));
   const all = laid.descendants();
@@ -281,15 +288,16 @@ function place(plan: Plan, root: Limb, reach: (limb: HierarchyNode<Limb>) => num
     const { vertex } = limb.data;
     if (radial) {
       const angle = limb.x * 2 * Math.PI - Math.PI / 2;
-      // area grows with the square: the root of the distance spreads the crowd
-      plan.x[vertex] = 800 * Math.pow(along, 0.8) * Math.cos(angle) * Math.min(1.6, Math.max(0.8, aspect));
-      plan.y[vertex] = 800 * Math.pow(along, 0.8) * Math.sin(angle);
+      // by distance a crowd stands far out: the root spreads it
+      const reach = RING * (rings ? along : Math.pow(along, 0.8));
+      plan.x[vertex] = reach * Math.cos(angle) * stretch(aspect);
+      plan.y[vertex] = reach * Math.sin(angle);
     } else {
       plan.x[vertex] = FEEDER * along;
       plan.y[vertex] = height * (limb.x - 0.5);
     }
   }
-  plan.spacing = radial ? 5600 / leaves : Math.max(12, Math.min(120, height / leaves));
+  plan.spacing = rings ? Math.min(90, 5600 / leaves) : radial ? 5600 / leaves : Math.max(12, Math.min(120, height / leaves));
   return furthest;
 }
 

@@ -104,7 +104,7 @@ export class Stage {
   fit(): void {
     const { camera, plan } = this;
     const [x0, y0, x1, y1] = bounds(this.turn ? { ...plan, x: this.turn.toX, y: this.turn.toY } : plan);
-    const left = 56, right = plan.layout !== "map" && plan.spacing >= 12 ? 96 : 56, top = 60, below = 48;
+    const left = 56, right = plan.layout === "feeder" && plan.spacing >= 12 ? 96 : 56, top = 60, below = 48;
     const width = Math.max(x1 - x0, 1e-6), height = Math.max(y1 - y0, 1e-6);
     camera.k = Math.min((camera.width - left - right) / width, (camera.height - top - below) / height);
     if (camera.k <= 0 || !Number.isFinite(camera.k)) camera.k = 1;

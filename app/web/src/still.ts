@@ -3,7 +3,7 @@
 import { LADDER } from "./events";
 import { nodeRadius, screenX, screenY, type Camera, type Chosen, type Colours } from "./scene";
 import { JOINED, type State } from "./state";
-import { FEEDER, type Plan } from "./plan";
+import { FEEDER, RING, stretch, type Plan } from "./plan";
 
 export interface StillOptions { plan: Plan; state: State; camera: Camera; colours: Colours; chosen: Chosen; routes: boolean; labels: string[]; joinColour: string }
 
@@ -13,8 +13,9 @@ export function drawStill(context: CanvasRenderingContext2D, o: StillOptions): v
   context.clearRect(0, 0, camera.width, camera.height);
   context.lineCap = context.lineJoin = "round";
   drawNoise(context, o);
-  drawCables(context, o);
   if (o.plan.layout === "feeder" && o.plan.spacing >= 12) drawRuler(context, o);
+  if (o.plan.layout === "routes") drawRings(context, o);
+  drawCables(context, o);
   if (o.routes) drawAllRoutes(context, o);
   if (o.chosen.node !== null) drawRoute(context, o, o.chosen.node);
   drawNodes(context, o);
@@ -28,9 +29,7 @@ function drawCables(context: CanvasRenderingContext2D, o: StillOptions): void {
     const ax = screenX(camera, plan.x[a]!), ay = screenY(camera, plan.y[a]!);
     const bx = screenX(camera, plan.x[b]!), by = screenY(camera, plan.y[b]!);
     context.moveTo(ax, ay);
-    if (plan.layout !== "routes" || plan.spacing < 12) return context.lineTo(bx, by);
-    const middle = ax + (bx - ax) * 0.5;
-    context.bezierCurveTo(middle, ay, middle, by, bx, by);
+    context.lineTo(bx, by);
   };
   // the more meters hang on a cable, the heavier it is drawn: four strokes for all cables
   let most = 1;
@@ -291,7 +290,7 @@ function drawLabels(context: CanvasRenderingContext2D, o: StillOptions): void {
   context.textBaseline = "middle";
   context.lineWidth = 3;
   context.strokeStyle = colours.back;
-  const beside = plan.layout !== "map" && plan.spacing >= 12;
+  const beside = plan.layout === "feeder" && plan.spacing >= 12;
   for (let node = 0; node < labels.length; node++) {
     const special = node === chosen.node || (chosen.hover?.kind === "node" && chosen.hover.at === node);
     if (!(all || special || node === state.index.coordinator)) continue;
@@ -331,5 +330,26 @@ function drawRuler(context: CanvasRenderingContext2D, o: StillOptions): void {
     context.globalAlpha = 1;
     context.fillStyle = colours.muted;
     context.fillText(at ? `${at} m` : "0", x, camera.height - 8);
+  }
+}
+
+/** Hops from the concentrator, around it. */
+function drawRings(context: CanvasRenderingContext2D, o: StillOptions): void {
+  const { camera, colours, plan } = o;
+  context.font = "10px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  const x = screenX(camera, 0), y = screenY(camera, 0);
+  for (let hops = 1; hops <= Math.min(plan.furthest, 14); hops++) {
+    const r = (RING * hops * camera.k) / plan.furthest;
+    context.beginPath();
+    context.ellipse(x, y, r * stretch(plan.aspect), r, 0, 0, 2 * Math.PI);
+    context.strokeStyle = colours.faint;
+    context.globalAlpha = 0.25;
+    context.lineWidth = 1;
+    context.stroke();
+    context.globalAlpha = 1;
+    context.fillStyle = colours.muted;
+    context.fillText(hops === 1 ? "1 hop" : `${hops} hops`, x, y + r + 12);
   }
 }
