@@ -9,8 +9,8 @@ import { bindKeys, toggleHelp } from "./keys";
 import { MeterPage } from "./meter";
 import { MeterTable } from "./meters";
 import { Night } from "./night";
-import type { Layout } from "./plan";
-import { hasMap } from "./plan";
+import { GROUPS } from "./palette";
+import { hasMap, type Layout } from "./plan";
 import { Player, SPEEDS } from "./player";
 import { Recording, type Happening } from "./recording";
 import { askName, signedIn } from "./session";
@@ -430,6 +430,8 @@ export class App {
   }
 
   private recolour(): void {
+    const dark = getComputedStyle(document.documentElement).getPropertyValue("--scheme").trim() !== "light";
+    for (const group of GROUPS) document.documentElement.style.setProperty(`--${group.id}`, dark ? group.dark : group.light);
     this.parts?.stage.recolour();
     this.parts?.timeline.recolour();
     this.parts?.meterPage.refresh();
@@ -442,6 +444,7 @@ export class App {
     } catch {
       // as above
     }
+    this.recolour();
     matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => this.recolour());
     const speed = byId<HTMLSelectElement>("speed");
     speed.append(...SPEEDS.map((known) => h("option", { value: known, selected: known === 1 }, factor(known))));

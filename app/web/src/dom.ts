@@ -33,17 +33,16 @@ export function say(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-export const calm = matchMedia("(prefers-reduced-motion: reduce)");
+/** Whether people asked for a picture that does not move. */
+export const calm: { readonly matches: boolean } = globalThis.matchMedia?.("(prefers-reduced-motion: reduce)") ?? { matches: false };
 
 const two = (n: number) => String(Math.floor(n)).padStart(2, "0");
 
 /** Time of day of the street, UTC where its start is known, otherwise since its start. */
 export function clock(start: number | null, t: number, digits = 0): string {
   const all = Math.max(0, (start ?? 0) + t);
-  const seconds = Math.floor(all % 60) + (digits ? 0 : 0);
-  const fraction = digits ? (all % 1).toFixed(digits).slice(1).replace(/^\.?$/, "") : "";
-  const carried = digits && (all % 1).toFixed(digits).startsWith("1") ? "." + "9".repeat(digits) : fraction;
-  return `${two((all / 3600) % 24)}:${two((all / 60) % 60)}:${two(seconds)}${carried}`;
+  const fraction = digits ? `.${String(Math.floor((all % 1) * 10 ** digits)).padStart(digits, "0")}` : "";
+  return `${two((all / 3600) % 24)}:${two((all / 60) % 60)}:${two(all % 60)}${fraction}`;
 }
 
 export function duration(seconds: number): string {

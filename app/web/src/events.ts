@@ -25,7 +25,7 @@ export interface StreetNode {
   id: number;
   junction: number | null;
   phase: string;
-  role: "coordinator" | "meter";
+  role: "coordinator" | "meter" | "intruder";
   name: string;
   eui: string;
 }
@@ -104,15 +104,15 @@ const index = (value: unknown): number | null => (isIndex(value) ? value : null)
 const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
 const numbers = (value: unknown): number[] => (Array.isArray(value) && value.every(isNumber) ? value : list(value).filter(isNumber));
 
-/** Read one line. `keep` says whether a frame's bytes and layers stay in the event (live) or are left to `detailOf` (a recording). */
-export function readLine(line: string, keep: boolean): Message | null {
+/** Read one line: null for what is no event, undefined for one that says nothing here (an unknown kind, an unknown node). `keep` says whether a frame's bytes and layers stay in the event (live) or are left to `detailOf` (a recording). */
+export function readLine(line: string, keep: boolean): Message | null | undefined {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch {
     return null;
   }
-  return isObject(value) ? readMessage(value, keep) : null;
+  return isObject(value) && typeof value["e"] === "string" ? (readMessage(value, keep) ?? undefined) : null;
 }
 
 function readMessage(o: Json, keep: boolean): Message | null {
@@ -207,7 +207,7 @@ function readStreet(o: Json): Street | null {
       id: value["id"],
       junction: index(value["junction"]),
       phase: text(value["phase"]),
-      role: value["role"] === "coordinator" ? "coordinator" : "meter",
+      role: value["role"] === "coordinator" || value["role"] === "intruder" ? value["role"] : "meter",
       name: text(value["name"], `node ${value["id"]}`),
       eui: text(value["eui"]),
     });

@@ -1,6 +1,6 @@
 /**
  * What each kind of frame looks like: nine groups, each with a colour for dark and for light, a shape and a pattern, so that none is
- * told by colour alone. The colours start from Okabe and Ito's set; tests hold their distances under the three dichromacies.
+ * told by colour alone. The colours were spread apart for the three dichromacies at once; tests hold their distances.
  */
 
 import { KINDS, type Kind } from "./events";
@@ -18,15 +18,15 @@ export interface Group {
 }
 
 export const GROUPS: readonly Group[] = [
-  { id: "rreq", title: "Route request", kinds: ["RREQ", "PREQ"], what: "LOADng asks the street for a way", dark: "#ffab1a", light: "#b86e00", shape: "ring" },
-  { id: "rrep", title: "Route reply", kinds: ["RREP", "PREP"], what: "the way comes back, hop by hop", dark: "#63c7ff", light: "#0b84c6", shape: "diamond" },
-  { id: "rerr", title: "Route error", kinds: ["RERR"], what: "a link on the way is broken", dark: "#ff5c38", light: "#c93a0a", shape: "cross" },
-  { id: "join", title: "Joining", kinds: ["LBP", "BEACON"], what: "bootstrapping: EAP-PSK, keys, short address", dark: "#e58fc4", light: "#a8447f", shape: "hexagon" },
-  { id: "session", title: "Association", kinds: ["AARQ", "AARE", "RLRQ"], what: "DLMS association opened and released", dark: "#f3e24b", light: "#857400", shape: "square" },
-  { id: "request", title: "Request", kinds: ["GET", "SET", "ACTION"], what: "the concentrator asks a meter", dark: "#7f8cff", light: "#3a3fd0", shape: "arrow" },
-  { id: "response", title: "Response", kinds: ["RESPONSE"], what: "the meter answers", dark: "#1fd3a0", light: "#008a63", shape: "disc" },
+  { id: "rreq", title: "Route request", kinds: ["RREQ", "PREQ"], what: "LOADng asks the street for a way", dark: "#f18300", light: "#c17d11", shape: "ring" },
+  { id: "rrep", title: "Route reply", kinds: ["RREP", "PREP"], what: "the way comes back, hop by hop", dark: "#5dadff", light: "#1275d6", shape: "diamond" },
+  { id: "rerr", title: "Route error", kinds: ["RERR"], what: "a link on the way is broken", dark: "#e0283c", light: "#ab2c00", shape: "cross" },
+  { id: "join", title: "Joining", kinds: ["LBP", "BEACON"], what: "bootstrapping: EAP-PSK, keys, short address", dark: "#f298ca", light: "#843e87", shape: "hexagon" },
+  { id: "session", title: "Association", kinds: ["AARQ", "AARE", "RLRQ"], what: "DLMS association opened and released", dark: "#eed96c", light: "#8c8e47", shape: "square" },
+  { id: "request", title: "Request", kinds: ["GET", "SET", "ACTION"], what: "the concentrator asks a meter", dark: "#776eff", light: "#2c3ccd", shape: "arrow" },
+  { id: "response", title: "Response", kinds: ["RESPONSE"], what: "the meter answers", dark: "#09f5a8", light: "#00a070", shape: "disc" },
   { id: "push", title: "Push", kinds: ["PUSH"], what: "a meter speaks up by itself: alarms", dark: "#ffffff", light: "#1d2433", shape: "star" },
-  { id: "other", title: "ACK, data", kinds: ["ACK", "DATA"], what: "acknowledgements and what is not told apart", dark: "#8795ad", light: "#75819a", shape: "dot" },
+  { id: "other", title: "ACK, data", kinds: ["ACK", "DATA"], what: "acknowledgements and what is not told apart", dark: "#717a78", light: "#788f98", shape: "dot" },
 ];
 
 /** The group of each kind, by the kind's number. */

@@ -108,16 +108,20 @@ function mapPlan(index: Index): Plan {
   return plan;
 }
 
+/** The usual distance from a node to the nearest other one. */
 function spacingOf(plan: Plan, index: Index): number {
-  const lengths: number[] = [];
-  for (let e = 0; e < plan.cables; e++) {
-    const d = Math.hypot(plan.x[plan.from[e]!]! - plan.x[plan.to[e]!]!, plan.y[plan.from[e]!]! - plan.y[plan.to[e]!]!);
-    if (d > 0) lengths.push(d);
+  const places = index.street.nodes.map((_, at) => plan.from[plan.cables + at]!);
+  const nearest: number[] = [];
+  for (let i = 0; i < places.length; i += Math.ceil(places.length / 300)) {
+    let least = Infinity;
+    for (const other of places) {
+      const d = Math.hypot(plan.x[other]! - plan.x[places[i]!]!, plan.y[other]! - plan.y[places[i]!]!);
+      if (d > 0 && d < least) least = d;
+    }
+    if (least < Infinity) nearest.push(least);
   }
-  lengths.sort((a, b) => a - b);
-  const [x0, y0, x1, y1] = bounds(plan, plan.junctions);
-  const even = Math.sqrt(((x1 - x0) * (y1 - y0) || 1) / Math.max(1, index.street.nodes.length));
-  return Math.max(0.001, Math.min(lengths[lengths.length >> 1] ?? even, even * 1.5));
+  nearest.sort((a, b) => a - b);
+  return Math.max(0.001, nearest[nearest.length >> 1] ?? 1);
 }
 
 export function bounds(plan: Plan, vertices = plan.x.length): [number, number, number, number] {

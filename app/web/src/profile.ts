@@ -6,10 +6,9 @@ export interface Profile { unit: string; name: string; rows: [number, number][] 
 
 /** Bars of a profile: [times, values], what they mean. A register's rows become differences. */
 export function barsOf(rows: [number, number][]): { times: number[]; values: number[]; differences: boolean } {
-  const grows = rows.length > 2 && rows.every(([, value], i) => i === 0 || value >= rows[i - 1]![1]);
-  const first = rows[0]?.[1] ?? 0, last = rows.at(-1)?.[1] ?? 0;
-  // energies of intervals may rise by chance, too: a register's first value is far above what it grows by
-  if (!grows || first <= (last - first) / Math.max(1, rows.length - 1)) return { times: rows.map((r) => r[0]), values: rows.map((r) => r[1]), differences: false };
+  // energies of intervals may rise for a while by chance, but not all day
+  const grows = rows.length > 5 && rows.every(([, value], i) => i === 0 || value >= rows[i - 1]![1]);
+  if (!grows) return { times: rows.map((r) => r[0]), values: rows.map((r) => r[1]), differences: false };
   return { times: rows.slice(1).map((r) => r[0]), values: rows.slice(1).map((r, i) => r[1] - rows[i]![1]), differences: true };
 }
 

@@ -43,7 +43,7 @@ export const screenY = (camera: Camera, y: number): number => y * camera.k + cam
 
 /** Radius of a node on the screen. */
 export function nodeRadius(camera: Camera, plan: Plan): number {
-  return Math.min(10, Math.max(2.6, plan.spacing * camera.k * 0.26));
+  return Math.min(9, Math.max(2.6, plan.spacing * camera.k * 0.3));
 }
 
 export interface Chosen { node: number | null; cable: number | null; junction: number | null; hover: { kind: "node" | "cable" | "junction"; at: number } | null }

@@ -60,7 +60,8 @@ export async function readRecording(data: Uint8Array, sink: Sink): Promise<Block
     if (!line) return;
     lines++;
     const message = readLine(line, false);
-    if (!message) return sink.skipped();
+    if (message === null) return sink.skipped();
+    if (!message) return;
     if (message.e === "street") street = true;
     if (message.e === "end") ended = true;
     sink.message(message, at);
@@ -172,7 +173,7 @@ export class Live {
         if (!line) continue;
         const message = readLine(line, true);
         if (message) this.sink.message(message, -1);
-        else this.sink.skipped();
+        else if (message === null) this.sink.skipped();
       }
     };
     socket.onopen = () => this.sink.status({ kind: "live" });

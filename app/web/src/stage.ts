@@ -15,6 +15,8 @@ import type { State } from "./state";
 export type Thing = { kind: "node" | "cable" | "junction"; at: number } | { kind: "frame"; frame: Frame };
 
 const TURN_MS = 600;
+/** What happens to nodes is drawn this often at most while time runs: a busy street changes with every picture. */
+const STILL_MS = 120;
 /** Routes change one by one; their tree is laid anew this often at most. */
 const RELAY_MS = 900;
 
@@ -40,14 +42,16 @@ export class Stage {
   private readonly motion = new Motion();
   private labels: string[];
   private drawn = "";
+  private told = "";
+  private stillAt = 0;
   private fitted = true;
-  private turn: { x: Float64Array; y: Float64Array; toX: Float64Array; toY: Float64Array; began: number } | null = null;
+  private turn: { x: Float64Array; y: Float64Array; toX: Float64Array; toY: Float64Array; began: number; hides: boolean } | null = null;
   private relaid = { version: -1, at: 0 };
   private readonly listeners = new AbortController();
 
   constructor(private readonly recording: Recording, private readonly player: Player) {
     const { index } = recording;
-    this.layout = hasMap(index) ? "map" : "routes";
+    this.layout = hasMap(index) ? "feeder" : "routes";
     this.plan = makePlan(index, this.layout, recording.latest, 1.5);
     this.flows = new Flows(this.plan, recording.latest.cut);
     this.labels = labelsOf(recording);
@@ -65,9 +69,12 @@ export class Stage {
     this.turnOn(state, now);
     const noisy = [...state.noise.values()].some((noise) => noise.until > state.t) ? Math.floor(state.t) : 0;
     const { camera, chosen, plan } = this;
-    const key = [state.version, noisy, camera.k, camera.x, camera.y, camera.width, camera.height, chosen.node, chosen.cable, chosen.hover?.kind, chosen.hover?.at, this.routes, this.layout, this.turn ? now : 0, this.colours.back, this.relaid.at].join();
-    if (key !== this.drawn) {
+    const told = `${state.version}|${noisy}`;
+    const key = [camera.k, camera.x, camera.y, camera.width, camera.height, chosen.node, chosen.cable, chosen.hover?.kind, chosen.hover?.at, this.routes, this.layout, this.turn ? now : 0, this.colours.back, this.relaid.at].join();
+    if (key !== this.drawn || (told !== this.told && (now - this.stillAt > STILL_MS || !this.player.moving))) {
       this.drawn = key;
+      this.told = told;
+      this.stillAt = now;
       this.flows.setCut(state.cut);
       const join = GROUPS[3]!;
       drawStill(this.stillContext, { plan, state, camera, colours: this.colours, chosen, routes: this.routes, labels: this.labels, joinColour: this.colours.dark ? join.dark : join.light });
@@ -75,8 +82,8 @@ export class Stage {
     const { frames, maxAir } = this.recording;
     const { t, rate } = this.player;
     const last = this.recording.framesUntil(t);
-    const first = this.turn ? last : this.recording.framesUntil(t - maxAir - afterglow(rate));
-    this.motion.draw(this.movingContext, frames, first, last, this.flows, plan, camera, this.colours, { t, rate, hidden: this.hidden, selected: this.turn ? null : this.frame, still: calm.matches });
+    const first = this.turn?.hides ? last : this.recording.framesUntil(t - maxAir - afterglow(rate));
+    this.motion.draw(this.movingContext, frames, first, last, this.flows, plan, camera, this.colours, { t, rate, hidden: this.hidden, selected: this.turn?.hides ? null : this.frame, still: calm.matches });
     this.costs.push(performance.now() - began);
     if (this.costs.length > 600) this.costs.splice(0, 300);
   }
@@ -84,7 +91,7 @@ export class Stage {
   setLayout(layout: Layout, state: State): void {
     if (layout !== "routes" && !hasMap(this.recording.index)) return;
     this.layout = layout;
-    this.replan(makePlan(this.recording.index, layout, state, this.aspect), true);
+    this.replan(makePlan(this.recording.index, layout, state, this.aspect), true, true);
   }
 
   recolour(): void {
@@ -155,7 +162,8 @@ export class Stage {
     return (this.camera.width - 150) / Math.max(1, this.camera.height - 110);
   }
 
-  private replan(plan: Plan, fit: boolean): void {
+  /** hides: frames are not drawn while everything is on its way to another place. */
+  private replan(plan: Plan, fit: boolean, hides: boolean): void {
     const old = this.plan;
     const toX = plan.x.slice(), toY = plan.y.slice();
     this.plan = plan;
@@ -166,7 +174,7 @@ export class Stage {
       const x = toX.slice(), y = toY.slice();
       x.set(old.x.subarray(0, common));
       y.set(old.y.subarray(0, common));
-      this.turn = { x, y, toX, toY, began: performance.now() };
+      this.turn = { x, y, toX, toY, began: performance.now(), hides };
       if (fit) {
         // the camera jumps to its new place; the old picture is put where it was on the screen
         const { k, x: cx, y: cy } = this.camera;
@@ -183,7 +191,7 @@ export class Stage {
     if (this.layout === "routes" && !this.turn && state.version !== this.relaid.version && now - this.relaid.at > RELAY_MS) {
       this.relaid = { version: state.version, at: now };
       const plan = makePlan(this.recording.index, "routes", state, this.aspect);
-      if (plan.from.some((v, e) => v !== this.plan.from[e])) this.replan(plan, this.fitted);
+      if (plan.from.some((v, e) => v !== this.plan.from[e])) this.replan(plan, this.fitted, false);
     }
     const { turn, plan } = this;
     if (!turn) return;

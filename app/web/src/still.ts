@@ -5,6 +5,9 @@ import { nodeRadius, screenX, screenY, type Camera, type Chosen, type Colours } 
 import { JOINED, type State } from "./state";
 import { FEEDER, RING, stretch, type Plan } from "./plan";
 
+/** Cables in a path: long paths are slow to draw where no GPU helps. */
+const SHORT = 60;
+
 export interface StillOptions { plan: Plan; state: State; camera: Camera; colours: Colours; chosen: Chosen; routes: boolean; labels: string[]; joinColour: string }
 
 export function drawStill(context: CanvasRenderingContext2D, o: StillOptions): void {
@@ -35,17 +38,24 @@ function drawCables(context: CanvasRenderingContext2D, o: StillOptions): void {
   let most = 1;
   for (const load of plan.load) most = Math.max(most, load);
   const scale = Math.min(1.4, Math.max(0.7, nodeRadius(camera, plan) / 6));
+  if (plan.from.length > 600) context.lineCap = "butt";
   for (let weight = 0; weight < 4; weight++) {
+    context.strokeStyle = weight > 1 ? colours.trunk : colours.cable;
+    context.lineWidth = Math.max(1, [1.2, 1.8, 2.6, 3.6][weight]! * scale);
     context.beginPath();
+    let held = 0;
     for (let edge = 0; edge < plan.from.length; edge++) {
       const cable = plan.cable[edge]!;
       if (cable >= 0 && state.cut[cable]) continue;
-      if (Math.min(3, Math.floor(4 * Math.sqrt(plan.load[edge]! / most))) === weight) line(edge);
+      if (Math.min(3, Math.floor(4 * Math.sqrt(plan.load[edge]! / most))) !== weight) continue;
+      line(edge);
+      if (++held % SHORT) continue;
+      context.stroke();
+      context.beginPath();
     }
-    context.strokeStyle = weight > 1 ? colours.trunk : colours.cable;
-    context.lineWidth = Math.max(1, [1.2, 1.8, 2.6, 3.6][weight]! * scale);
     context.stroke();
   }
+  context.lineCap = "round";
   const lit = chosen.cable ?? (chosen.hover?.kind === "cable" ? chosen.hover.at : null);
   const cut = new Set<number>();
   for (let edge = 0; edge < plan.from.length; edge++) {

@@ -10,7 +10,7 @@ import { TestStreet, type Line, type StreetOptions } from "./street";
 
 export const PAGE = fileURLToPath(new URL("../../../dcu/web/page/index.html", import.meta.url));
 
-export interface LiveOptions extends StreetOptions { factor?: number; can?: string[]; why?: string; deny?: boolean; withhold?: boolean }
+export interface LiveOptions extends StreetOptions { lines?: Line[]; factor?: number; can?: string[]; why?: string; password?: string; withhold?: boolean }
 
 export class LiveServer {
   readonly commands: Line[] = [];
@@ -25,13 +25,13 @@ export class LiveServer {
   private factor: number;
   private paused = false;
   private now = 0;
-  deny: boolean;
+  private deny: boolean;
 
   constructor(private readonly options: LiveOptions) {
     this.street = new TestStreet(options);
-    this.lines = this.street.night();
+    this.lines = options.lines ? (options.lines.values() as Generator<Line>) : this.street.night();
     this.factor = options.factor ?? 1;
-    this.deny = options.deny ?? false;
+    this.deny = options.password !== undefined;
     this.sockets = new WebSocketServer({ noServer: true });
     this.web.on("upgrade", (request, socket, head) => {
       if (request.url !== "/api/live" || this.deny) return socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n");
@@ -72,6 +72,12 @@ export class LiveServer {
     this.run();
   }
 
+  /** The session ends. */
+  signOut(): void {
+    this.deny = true;
+    this.drop();
+  }
+
   emit(line: Line): void {
     if (line["e"] === "frame") {
       this.layers.set(line["id"] as number, line);
@@ -105,11 +111,18 @@ export class LiveServer {
       response.end();
     } else if (method === "GET" && url?.startsWith("/api/frames/")) {
       response.end(JSON.stringify(this.layers.get(Number(url.slice(12))) ?? {}));
-    } else if (method === "POST" && url === "/api/command") {
+    } else if (method === "GET" && url === "/api/session") {
+      response.end(JSON.stringify({ user: this.deny || !this.options.password ? null : "anna", login: this.deny }));
+    } else if (method === "POST") {
       let body = "";
       request.on("data", (part) => (body += part));
       request.on("end", () => {
         const what = JSON.parse(body) as Line;
+        if (url === "/api/login") {
+          this.deny = what["password"] !== this.options.password;
+          response.statusCode = this.deny ? 401 : 200;
+          return response.end(JSON.stringify(this.deny ? { error: "the name or the password is wrong" } : { user: what["name"], login: false }));
+        }
         if (this.options.can && !this.options.can.includes(what["do"] as string)) {
           response.statusCode = 403;
           return response.end(JSON.stringify({ error: "not for you" }));

@@ -3,7 +3,7 @@
  * without being a simulation of the line. Deterministic in its seed. Never part of the page.
  */
 
-export interface StreetOptions { meters: number; seed?: number; cutAt?: number | null; layers?: boolean; join?: boolean; silent?: boolean }
+export interface StreetOptions { meters: number; seed?: number; cutAt?: number | null; layers?: boolean; join?: boolean; routed?: boolean; sessions?: number }
 export type Line = Record<string, unknown>;
 
 interface Place { x: number; y: number; parent: number; depth: number }
@@ -52,6 +52,7 @@ export class TestStreet {
     const order = this.homes.map((_, id) => id).slice(1).sort((a, b) => this.places[this.homes[a]!]!.depth - this.places[this.homes[b]!]!.depth);
     if (this.options.join !== false) for (const id of order) yield* this.join(id);
     yield* this.progress();
+    order.length = Math.min(order.length, this.options.sessions ?? Infinity);
     const cutAt = this.options.cutAt === undefined ? Math.floor(order.length * 0.45) : this.options.cutAt;
     let broken = 0;
     for (const [turn, id] of order.entries()) {
@@ -198,7 +199,7 @@ export class TestStreet {
     const blocked = dst >= 0 && this.db(src, dst) >= REACH_DB;
     const lost = dst >= 0 && !got.length ? (blocked ? "cut" : noisy(dst) ? "noise" : this.random() < 0.5 ? "collision" : "noise") : null;
     this.air[kind] = (this.air[kind] ?? 0) + air;
-    if (!this.options.silent) {
+    {
       const bytes = hexOf(src * 7919 + this.frame, Math.min(size, 24));
       yield {
         t: this.round(this.t), e: "frame", id: ++this.frame, src, dst, kind, d: this.round(air), mod: dst < 0 ? "ROBO" : mod, n: size, got,
@@ -209,7 +210,7 @@ export class TestStreet {
     this.t += air + 0.012;
     if (dst >= 0 && got.length) {
       this.air["ACK"] = (this.air["ACK"] ?? 0) + 0.015;
-      if (!this.options.silent) yield { t: this.round(this.t), e: "frame", id: ++this.frame, src: dst, dst: src, kind: "ACK", d: 0.015, mod: "ROBO", n: 5, got: [src], att: [Math.round(this.db(src, dst))], lost: null, orig: null, final: null };
+      yield { t: this.round(this.t), e: "frame", id: ++this.frame, src: dst, dst: src, kind: "ACK", d: 0.015, mod: "ROBO", n: 5, got: [src], att: [Math.round(this.db(src, dst))], lost: null, orig: null, final: null };
       this.t += 0.02 + this.random() * 0.01;
     }
     return got.length > 0;
@@ -230,6 +231,7 @@ export class TestStreet {
     }
     yield state("joined", id);
     const hop = this.hops[id];
+    if (this.options.routed) this.flooded.add(id);
     if (hop) yield { t: this.round(this.t), e: "route", node: id, to: 0, ...hop };
     if (hop) yield { t: this.round(this.t), e: "route", node: 0, to: id, next: way.at(-2) ?? id, cost: hop.cost, hops: hop.hops };
   }
