@@ -52,7 +52,8 @@ export class Stage {
   constructor(private readonly recording: Recording, private readonly player: Player) {
     const { index } = recording;
     this.layout = hasMap(index) ? "feeder" : "routes";
-    this.plan = makePlan(index, this.layout, recording.latest, 1.5);
+    Object.assign(this.camera, { width: this.moving.clientWidth, height: this.moving.clientHeight });
+    this.plan = makePlan(index, this.layout, recording.latest, this.aspect);
     this.flows = new Flows(this.plan, recording.latest.cut);
     this.labels = labelsOf(recording);
     this.listen();
@@ -159,7 +160,7 @@ export class Stage {
   }
 
   private get aspect(): number {
-    return (this.camera.width - 150) / Math.max(1, this.camera.height - 110);
+    return Math.max(0.3, (this.camera.width - 150) / Math.max(1, this.camera.height - 110));
   }
 
   /** hides: frames are not drawn while everything is on its way to another place. */
@@ -220,6 +221,12 @@ export class Stage {
       camera.y += (height - camera.height) / 2;
     }
     Object.assign(camera, { width, height, ratio });
+    // a tree fills the picture: of another shape it is laid anew
+    if (this.plan.layout !== "map" && Math.abs(Math.log(this.aspect / this.plan.aspect)) > 0.15) {
+      this.plan = makePlan(this.recording.index, this.layout, this.recording.latest, this.aspect);
+      this.flows = new Flows(this.plan, this.recording.latest.cut);
+      this.turn = null;
+    }
     if (fitted) this.fit();
     this.drawn = "";
   }

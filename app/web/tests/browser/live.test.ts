@@ -37,9 +37,9 @@ async function clickAt(p: Page, [x, y]: readonly [number, number]): Promise<void
 
 describe.skipIf(missing)("a live street", () => {
   test("a cable is cut by a click; meters behind it lose their route, and heal around it", async () => {
-    const p = await live({ meters: 24, factor: 3, cutAt: null, routed: true });
-    await there(p);
+    const p = await live({ meters: 24, factor: 0, cutAt: null, routed: true });
     server!.jump(joinedAt(24));
+    await there(p);
     await until(p, (app) => app.parts!.recording.latest.census().joined === 24, null);
     const cable = server!.street.heaviestCable();
     await p.getByRole("button", { name: "Cut a cable" }).click();
@@ -47,6 +47,7 @@ describe.skipIf(missing)("a live street", () => {
     await expect.poll(() => server!.commands).toContainEqual({ do: "cut", cable });
     await expect.poll(() => p.locator("#toast").textContent()).toContain(`Cable ${cable} is cut`);
     await expect.poll(() => peek(p, (app) => app.parts!.recording.latest.cut.includes(1), null)).toBe(true);
+    server!.pace(4);
     // later: a frame is lost at the cut, a route is lost, and the same meter has a new one
     const healed = async () => peek(p, (app) => {
       const { recording } = app.parts!;

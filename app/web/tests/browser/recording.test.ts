@@ -183,12 +183,12 @@ describe.skipIf(missing)("a recording of 48 meters", () => {
     expect(nameless).toEqual([]);
     expect(await page.evaluate(() => [...document.querySelectorAll("[id]")].map((e) => e.id).filter((id, at, all) => all.indexOf(id) !== at))).toEqual([]);
     const reached: string[] = [];
-    await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
+    await page.locator(".skip").focus();
     for (let i = 0; i < 14; i++) {
       await page.keyboard.press("Tab");
       reached.push(await page.evaluate(() => document.activeElement?.id || document.activeElement?.textContent?.trim().slice(0, 12) || ""));
     }
-    expect(reached[0]).toBe("Skip to the ");
+    expect(reached[0]).toBe("Map");
     expect(new Set(reached).size).toBe(reached.length);
   });
 

@@ -72,6 +72,11 @@ export class LiveServer {
     this.run();
   }
 
+  /** Let the street's time run so many times as fast as ours; 0: it stands. */
+  pace(factor: number): void {
+    this.factor = factor;
+  }
+
   /** The session ends. */
   signOut(): void {
     this.deny = true;
