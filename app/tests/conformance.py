@@ -1,6 +1,6 @@
 """docs/conformance.md, made of what tests prove: which association, protection and service works with which peer.
 
-A test says what it proves with a mark; `where` may be computed from its parameters:
+A test says what it proves with a mark; row and link may be computed from its parameters (None: no claim):
 
     @pytest.mark.conforms("Association", "HLS 6 SHA-256", peer="gurux-dlms client", link="wrapper")
     @pytest.mark.conforms("Association", lambda context: NAMES[context], peer="ours")
@@ -54,15 +54,18 @@ def claims(item: pytest.Item) -> Iterator[Claim]:
     """Raises ValueError for a section or a peer that the page does not know."""
     params = item.callspec.params if hasattr(item, "callspec") else {}
     for mark in item.iter_markers(MARK):
-        section, row = mark.args
-        if callable(row):
-            row = row(*(params[name] for name in inspect.signature(row).parameters))
-        if row is None:
+        section, row, more = *(_computed(each, params) for each in mark.args), dict(mark.kwargs)
+        more["link"] = _computed(more.get("link", "APDU"), params)
+        if row is None or more["link"] is None:
             continue
-        claim = Claim(section, row, **mark.kwargs)
+        claim = Claim(section, row, **more)
         if claim.section not in SECTIONS or claim.peer not in PEERS:
             raise ValueError(f"{item.nodeid}: section is one of {SECTIONS}, peer one of {PEERS}, not {claim}")
         yield claim
+
+
+def _computed(given: object, params: dict[str, object]) -> object:
+    return given(*(params[name] for name in inspect.signature(given).parameters)) if callable(given) else given
 
 
 class Page:

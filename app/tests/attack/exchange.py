@@ -7,13 +7,14 @@ challenges), so that the same attack gives the same frames.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from dcu.cosem import axdr, data, general, security
 from dcu.cosem.association import (
     AUTHENTICATED_ENCRYPTED,
     SUPPORTED,
+    SUPPORTED_SHORT,
     Association,
     Authentication,
     MemoryFloors,
@@ -24,6 +25,7 @@ from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import Exchange
 from dcu.cosem.security import Framing
 from dcu.cosem.server import ServerSession
+from dcu.cosem.short import ShortSession
 from dcu.errors import DcuError, LinkTimeout
 from tests.cosem.small_meter import (
     CLIENT,
@@ -38,11 +40,14 @@ from tests.cosem.small_meter import (
     association,
     server_terms,
 )
+from tests.cosem.test_short import NAMES
 
 NEW_LIMIT = axdr.encode(data.u32(2500))
 PARAMETER = axdr.encode(data.i8(0))
 COMMANDS = [(LIMIT, NEW_LIMIT), (DISCONNECT, PARAMETER)]
 AGREED = Negotiated(SUPPORTED, 0xFFFF, METER_TITLE)
+AGREED_SHORT = replace(AGREED, conformance=SUPPORTED_SHORT)
+SHORT = "short names, "
 REQUESTS = ("AARQ", "HLS request", "GET request", "SET request", "ACTION request", "RLRQ")
 ANSWERS = ("AARE", "HLS response", "GET response", "SET response", "ACTION response", "RLRE")
 FRAMES = tuple(name for pair in zip(REQUESTS, ANSWERS, strict=True) for name in pair)  # in order of the line
@@ -70,7 +75,6 @@ class Outcome:
 
 
 EXPECTED = {
-    "AARQ": AGREED,
     "GET request": ENERGY_NOW,
     "SET request": None,
     "ACTION request": PARAMETER,
@@ -91,7 +95,13 @@ class Line:
         context: str = "",
         client_context: str = "",
     ) -> None:
-        """context: one of small_meter's, instead of HLS 5 in suite 0; client_context: another for the client."""
+        """context: one of small_meter's, instead of HLS 5 in suite 0; client_context: another for the client.
+
+        Behind SHORT it is by short names, which go over streams only.
+        """
+        client_context = client_context or context
+        short, client_short = context.startswith(SHORT), client_context.startswith(SHORT)
+        context, client_context = context.removeprefix(SHORT), client_context.removeprefix(SHORT)
         self.meter = SmallMeter(rows=0)
         self._form = form_of(context)
         numbers = count(start)
@@ -102,7 +112,7 @@ class Line:
         terms = ServerAssociation(Authentication.GMAC, KEYS, CLIENT_TITLE, AUTHENTICATED_ENCRYPTED)
         self.server = ServerSession(
             self.meter,
-            {CLIENT: server_terms(context) if context else terms},
+            {CLIENT: replace(server_terms(context) if context else terms, names=NAMES if short else None)},
             counter=count(start + 5000).__next__,
             floors=floors,
             lossy=lossy,
@@ -112,8 +122,14 @@ class Line:
             CLIENT, 1, Authentication.GMAC, KEYS, CLIENT_TITLE, AUTHENTICATED_ENCRYPTED, dedicated=dedicated
         )
         if context:
-            settings = association(client_context or context)
-        self.client = ClientSession(settings, counter=count(start).__next__, lossy=lossy, random=random)
+            settings = replace(association(client_context), short=client_short)
+        counter = count(start).__next__
+        self.client = (
+            ShortSession(settings, counter=counter, random=random, names=NAMES)
+            if client_short
+            else ClientSession(settings, counter=counter, lossy=lossy, random=random)
+        )
+        self._agreed = AGREED_SHORT if short else AGREED
         self._waiting: deque[bytes] = deque()
 
     def run(self, attack: Attack = honest) -> Outcome:
@@ -163,7 +179,7 @@ class Line:
     def _judge(self, outcome: Outcome) -> None:
         """What the attack achieved that it must not."""
         for step, result in outcome.results.items():
-            if result != EXPECTED.get(step):
+            if result != (self._agreed if step == "AARQ" else EXPECTED.get(step)):
                 outcome.breaches.append(f"{step} delivered {result!r}")
         if self.meter.done != COMMANDS[: len(self.meter.done)]:
             outcome.breaches.append(f"the meter executed {self.meter.done}")

@@ -1,7 +1,7 @@
 """jDLMS (org.openmuc:jdlms, GPL-3.0) over HDLC, both ways: our client at its server, its client at our street.
 
-HDLC goes over TCP: jDLMS has no server on a serial line. Where a test meets a defect of jDLMS's own, it says so:
-"(jDLMS)".
+Its client comes over the wrapper, too. HDLC goes over TCP: jDLMS has no server on a serial line. Where a test
+meets a defect of jDLMS's own, it says so: "(jDLMS)".
 """
 
 import os
@@ -106,10 +106,23 @@ async def test_its_server_falls_over_an_snrm_without_parameters(port: int) -> No
         await open_hdlc(stream, bare)
 
 
-@pytest.mark.conforms("Link", "HDLC", peer="jDLMS client", link="TCP")
+@pytest.mark.conforms("Link", "HDLC", peer="jDLMS client", link=lambda hdlc: "TCP" if hdlc else None)
+@pytest.mark.conforms(
+    "Association",
+    lambda secured: "HLS 5 GMAC" if secured else "without authentication",
+    peer="jDLMS client",
+    link=lambda hdlc: "HDLC" if hdlc else "wrapper",
+)
+@pytest.mark.conforms(
+    "Protection",
+    lambda secured: "glo-, suite 0" if secured else "none",
+    peer="jDLMS client",
+    link=lambda hdlc: "HDLC" if hdlc else "wrapper",
+)
+@pytest.mark.parametrize("hdlc", [True, False], ids=["hdlc", "wrapper"])
 @pytest.mark.parametrize("secured", [False, True], ids=["none", "gmac, authenticated and encrypted"])
-def test_its_client_reads_a_meter_of_ours_over_hdlc(built: None, tmp_path: object, secured: bool) -> None:
-    street = Street(tmp_path, place=Addressing("127.0.0.1", 0, hdlc=True))
+def test_its_client_reads_a_meter_of_ours(built: None, tmp_path: object, secured: bool, hdlc: bool) -> None:
+    street = Street(tmp_path, place=Addressing("127.0.0.1", 0, hdlc=hdlc))
     try:
         meter = street.meter
         meter.given = None
@@ -117,7 +130,8 @@ def test_its_client_reads_a_meter_of_ours_over_hdlc(built: None, tmp_path: objec
         secrets = [keys.guek.reveal().hex(), keys.gak.reveal().hex()] if secured else []
         wanted = ["1,0.0.42.0.0.255,2", *(["3,1.0.1.8.0.255,2"] if secured else [])]
         place = street.fleet.place(meter)
-        command = ["java", "-cp", CLASSES, "interop.JdlmsReader", str(place.tcp), "17", str(meter.heard.highest + 1)]
+        way = "17" if hdlc else "wrapper"
+        command = ["java", "-cp", CLASSES, "interop.JdlmsReader", str(place.tcp), way, str(meter.heard.highest + 1)]
         done = subprocess.run([*command, *secrets, *wanted], capture_output=True, text=True, timeout=60)
         lines = done.stdout.split()
         assert lines[:1] == [meter.device_name.encode().hex()], done.stdout + done.stderr

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// jDLMS as a client over HDLC (TCP): reads attributes of a meter of ours, prints each value in a line.
+// jDLMS as a client over TCP, HDLC or the wrapper: reads attributes of a meter of ours, prints each value in a line.
 //
-// Usage: JdlmsReader PORT PHYSICAL COUNTER [GUEK GAK] ATTRIBUTE...    an ATTRIBUTE is CLASS,OBIS,NUMBER, OBIS in dots.
+// Usage: JdlmsReader PORT PHYSICAL|wrapper COUNTER [GUEK GAK] ATTRIBUTE...    an ATTRIBUTE is CLASS,OBIS,NUMBER, OBIS in dots.
 // Client 16 without security, or client 1 with HLS 5 GMAC, authenticated and encrypted, where the keys are given.
 package interop;
 
@@ -20,11 +20,14 @@ public final class JdlmsReader {
         boolean secured = !args[3].contains(",");
         TcpConnectionBuilder builder = new TcpConnectionBuilder(InetAddress.getLoopbackAddress())
                 .setPort(Integer.parseInt(args[0]))
-                .useHdlc()
                 .setLogicalDeviceId(1)
-                .setPhysicalDeviceAddress(Integer.parseInt(args[1]))
                 .setClientId(secured ? 1 : 16)
                 .setResponseTimeout(10_000);
+        if (args[1].equals("wrapper")) {
+            builder.useWrapper();
+        } else {
+            builder.useHdlc().setPhysicalDeviceAddress(Integer.parseInt(args[1]));
+        }
         if (secured) {
             builder.setSystemTitle("GRX", 1L)
                     .setFrameCounter(Long.parseLong(args[2]))
