@@ -140,9 +140,15 @@ class Adaptation:
         else:
             message.done(status)
 
-    def _send_message(self, destination: int, message: Message, done: Callable[[Status], None] | None) -> None:
+    def _send_message(
+        self,
+        destination: int,
+        message: Message,
+        done: Callable[[Status], None] | None,
+        still: Callable[[], bool] | None = None,
+    ) -> None:
         tag = Tag(self.mac.number, None, messages.kind(message).name, b"")
-        self.mac.send(Msdu(destination, LOADNG + messages.encode(message), done, tag))
+        self.mac.send(Msdu(destination, LOADNG + messages.encode(message), done, tag, still=still))
 
     # -- receiving
 

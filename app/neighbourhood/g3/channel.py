@@ -22,6 +22,7 @@ from neighbourhood.g3.phy import Modulation
 BROADCAST = 0xFFFF
 EVERYBODY = -1  # a transmission's `target`
 NEVER = 1e-7  # a chance too small to be drawn for
+HOPELESS = 1 - 1e-6
 FCH_SHARE = 0.05  # of 100 bytes: what an acknowledgement, all of it header, has to survive
 
 
@@ -41,7 +42,7 @@ class Station(Protocol):
 class Link:
     """One direction between two devices. Its SNR (dB a group) is that of `version`, the receiver's noise."""
 
-    __slots__ = ("_errors", "colour", "loss", "lqi", "receiver", "sender", "snr", "version")
+    __slots__ = ("_errors", "colour", "loss", "lqi", "receiver", "robust", "sender", "snr", "version")
 
     def __init__(self, sender: int, receiver: int, loss: float, colour: tuple[float, ...]) -> None:
         self.sender = sender
@@ -51,6 +52,7 @@ class Link:
         self.version = -1
         self.snr: tuple[float, ...] = ()
         self.lqi = 0
+        self.robust = 1.0
         self._errors: dict[tuple[int, int], float] = {}
 
     def update(self, noise: Noise) -> None:
@@ -59,6 +61,7 @@ class Link:
         self.snr = tuple([left - colour for colour in self.colour])
         self.lqi = phy.lqi(phy.over(self.snr, phy.ALL_TONES))
         self._errors.clear()
+        self.robust = self.error(Modulation.ROBO, phy.ALL_TONES)
 
     def error(self, modulation: int, tones: int) -> float:
         """The probability that 100 bytes are lost to noise."""
@@ -152,6 +155,7 @@ class Channel:
         self.reach = [feeder.reach(number) for number in range(len(feeder.places))]
         self._sensed = [self._who_senses(number) for number in range(len(feeder.places))]
         self._links: dict[tuple[int, int], Link] = {}
+        self._fans: dict[int, list[Link]] = {}  # the links from a sender, for its broadcasts
         self._addresses: dict[tuple[int, Address], list[int]] = {}
         self._active: list[Transmission] = []
         self.reports: list[Report] = []
@@ -180,6 +184,7 @@ class Channel:
         for number in near | {other for this in near for other in self.reach[this]}:
             self.reach[number] = self.feeder.reach(number)
             self._sensed[number] = self._who_senses(number)
+        self._fans.clear()
         self._links = {pair: link for pair, link in self._links.items() if pair[0] not in near and pair[1] not in near}
 
     def link(self, sender: int, receiver: int) -> Link | None:
@@ -284,13 +289,35 @@ class Channel:
             station.confirmed(sent, acknowledged)
 
     def _broadcast(self, sent: Transmission) -> None:
-        got = [number for number in self.reach[sent.sender] if self._fate(sent, number) is None]
+        got = self._hearers(sent)
         if self.reports:
-            self._report(sent, got, None if got else "noise")
-        for number in got:
-            station = self.stations[number]
+            self._report(sent, [link.receiver for link in got], None if got else "noise")
+        for link in got:
+            station = self.stations[link.receiver]
             if station is not None:
-                station.heard(sent, self._links[sent.sender, number].lqi)
+                station.heard(sent, link.lqi)
+
+    def _hearers(self, sent: Transmission) -> list[Link]:
+        """The links over which a broadcast (always in ROBO) got through: `_fate`, for all at once."""
+        links = self._fans.get(sent.sender)
+        if links is None:
+            found = (self.link(sent.sender, number) for number in self.reach[sent.sender])
+            links = self._fans[sent.sender] = [link for link in found if link is not None]
+        got, versions, noise, share = [], self.noise.versions, self.noise, sent.length / 100
+        for link in links:
+            if link.version != versions[link.receiver]:
+                link.update(noise)
+            error = link.robust
+            if error > HOPELESS or (error > NEVER and self._chance() > (1 - error) ** share):
+                continue
+            station = self.stations[link.receiver]
+            if station is None or not station.up:
+                continue
+            if sent.overlaps is not None and self._jammed(sent, link.receiver, link):
+                self.collisions += 1
+            else:
+                got.append(link)
+        return got
 
     def _fate(self, sent: Transmission, receiver: int) -> str | None:
         """What keeps a transmission from a receiver, "noise" or "collision"; None: it gets there."""

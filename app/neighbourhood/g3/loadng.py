@@ -2,11 +2,11 @@
 
 A RREQ floods outward and leaves routes back to its originator; the destination waits for the better copies and answers
 the best with a RREP, which leaves routes to the destination. A node passes on a RREQ once it has waited (the dearer the
-link, the longer, so that the cheap copies run ahead), and once more for each copy that is better, at most
-`MOST_COPIES` times; one that hears enough neighbours pass it on as cheaply keeps silent, save where the flood is a
-repair or looks for a neighbour of its own. Routes carry the sequence number of the device they lead to: what is older
-never replaces what is newer, and of one number only what is better does: fewer weak links, lower cost, fewer hops. A
-broken route keeps its number.
+link and the thicker the crowd, the longer, so that the cheap copies run ahead), and once more for each copy that is
+better, at most `MOST_COPIES` times; one that hears enough neighbours pass it on as cheaply keeps silent (less soon in a
+repair), unless it has the sought one for a neighbour. Routes carry the sequence number of the device they lead to:
+what is older never replaces what is newer, and of one number only what is better does: fewer weak links, lower cost,
+fewer hops. A broken route keeps its number.
 
 Sans-IO: messages in, messages out through `send`; time and chance are given.
 Source: ITU-T G.9903, annex D; draft-clausen-lln-loadng (processing rules). Delays are [K].
@@ -19,7 +19,7 @@ from random import Random
 from neighbourhood.g3 import cost
 from neighbourhood.g3.events import Scheduler, Timer
 from neighbourhood.g3.messages import Message, Prep, Preq, Rerr, Rlc, Rreq
-from neighbourhood.g3.pathfinder import Pathfinder
+from neighbourhood.g3.pathfinder import Pathfinder, Send
 from neighbourhood.g3.tables import BROADCAST, NOT_JOINED, Neighbour, Route, Status
 
 MAX_HOPS = 8
@@ -31,11 +31,12 @@ BLACKLIST_TTL = 600.0
 MOST_ROUTES = 2048
 MOST_COPIES = 3
 ENOUGH = 4  # copies from neighbours that reached as cheaply: the flood needs no more here
-DELAY = 0.6  # s that a RREQ waits over the dearest link
-JITTER = 0.4  # s of chance on top
-
-Send = Callable[[int, Message, Callable[[Status], None] | None], None]
-"""destination (a neighbour, or BROADCAST), the message, and who is told whether a unicast was acknowledged."""
+ENOUGH_OF_A_REPAIR = 12  # of a flood after one that found nothing …
+STUBBORN = 0.25  # … in which some speak all the same: any of them may be the only bridge to somewhere
+DELAY = 0.6  # s that a RREQ waits over the dearest link, among CROWD neighbours; longer among more
+JITTER = 0.4  # s of chance on top, the same
+CROWD = 12
+WIDEST = 5.0  # times that a crowd may stretch the wait
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class _Flood:
     passed: int = 0
     covered: int = 0
     answered: bool = False
+    stubborn: bool = False
 
 
 @dataclass(slots=True)
@@ -73,7 +75,6 @@ class Loadng:
         self.suppress = True
         self.ask_reverse = False  # adpRLCEnabled
         self.sequence = random.randrange(0x10000)
-        self.floods_passed = 0
         self.on_route: Callable[[int, Route | None], None] | None = None
         self.on_lost: Callable[[int, int], None] | None = None
         self.paths = Pathfinder(self, scheduler)
@@ -190,9 +191,11 @@ class Loadng:
         if flood is None or flood.sequence != came.sequence:
             if flood is not None:
                 self.scheduler.cancel(flood.waiting)
-            flood = self._floods[came.originator] = _Flood(came.sequence, here)
+            stubborn = came.repair and self._random.random() < STUBBORN
+            flood = self._floods[came.originator] = _Flood(came.sequence, here, stubborn=stubborn)
         elif rank(here) < rank(flood.best):
             flood.best = here
+            flood.covered = 0
         else:
             flood.covered += came.weak <= flood.best.weak and came.cost <= flood.best.cost
             return
@@ -203,7 +206,8 @@ class Loadng:
                 self.scheduler.after(RREP_WAIT, self._answer, came.originator, came.sequence)
         elif here.hops < came.hops + came.hop_limit and flood.waiting is None and flood.passed < MOST_COPIES:
             share = min(1.0, (here.cost - came.cost) / (self.weights.kq + self.weights.kh))
-            delay = share * DELAY + self._random.random() * JITTER
+            crowd = min(WIDEST, max(1.0, len(self._neighbours) / CROWD))
+            delay = (share * DELAY + self._random.random() * JITTER) * crowd
             flood.waiting = self.scheduler.after(delay, self._pass_on, flood)
 
     def _through(self, came: Rreq, sender: int) -> Rreq | None:
@@ -221,14 +225,23 @@ class Loadng:
 
     def _pass_on(self, flood: _Flood) -> None:
         flood.waiting = None
-        needed = flood.best.repair or flood.best.destination in self._neighbours or flood.covered < ENOUGH
-        if self.suppress and not needed:
-            return
-        flood.passed += 1
-        flood.covered = 0
-        if flood.best.hop_limit:
-            self.floods_passed += 1
-            self.send(BROADCAST, flood.best, None)
+        message = flood.best
+
+        def still() -> bool:
+            """Asked once the line is free: others may have spoken meanwhile, or something better come."""
+            if flood.best is not message:
+                flood.passed -= 1
+            current = self._floods.get(message.originator) is flood
+            return current and flood.best is message and self._needed(flood)
+
+        if message.hop_limit and self._needed(flood):
+            flood.passed += 1
+            self.send(BROADCAST, message, None, still)
+
+    def _needed(self, flood: _Flood) -> bool:
+        if flood.best.destination in self._neighbours or not self.suppress:
+            return True
+        return flood.covered < (ENOUGH_OF_A_REPAIR if flood.best.repair else ENOUGH) or flood.stubborn
 
     def _answer(self, originator: int, sequence: int) -> None:
         flood = self._floods.get(originator)

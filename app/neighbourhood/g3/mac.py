@@ -133,8 +133,10 @@ class Mac:
                 self._finish(sending, Status.CHANNEL_ACCESS_FAILURE)
             else:
                 self._contend(sending)
-            return
-        self._transmit(sending)
+        elif sending.msdu.still is not None and not sending.msdu.still():
+            self._finish(sending, Status.OK)
+        else:
+            self._transmit(sending)
 
     def _transmit(self, sending: Sending) -> None:
         msdu = sending.msdu

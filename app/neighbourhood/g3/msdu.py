@@ -38,13 +38,14 @@ class Counters:
 
 
 class Msdu:
-    """What is to be sent. destination: short, EUI-64 or BROADCAST."""
+    """What is to be sent. destination: short, EUI-64 or BROADCAST. still: asked once the line is free."""
 
-    __slots__ = ("destination", "done", "kind", "payload", "priority", "secured", "tag")
+    __slots__ = ("destination", "done", "kind", "payload", "priority", "secured", "still", "tag")
 
     def __init__(
         self, destination: Address, payload: bytes, done: Callable[[Status], None] | None, tag: Any, *,
         secured: bool = True, priority: bool = False, kind: Kind = Kind.DATA,
+        still: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
         self.destination = destination
         self.payload = payload
@@ -53,6 +54,7 @@ class Msdu:
         self.secured = secured
         self.priority = priority
         self.kind = kind
+        self.still = still
 
 
 class Arrived:

@@ -17,11 +17,24 @@ PATH_WAIT = 40.0  # s
 BACK = 0x01  # a hop's flag: it belongs to the way back
 
 
+class Send(Protocol):
+    """How messages leave: to a neighbour or BROADCAST; `done` hears whether a unicast was acknowledged."""
+
+    def __call__(
+        self,
+        destination: int,
+        message: Message,
+        done: Callable[[Status], None] | None,
+        still: Callable[[], bool] | None = None,
+    ) -> None:
+        """still: asked when the line is free whether the message is still to be sent."""
+
+
 class Router(Protocol):
     """What path discovery needs of LOADng."""
 
     short: int
-    send: Callable[[int, Message, Callable[[Status], None] | None], None]
+    send: Send
 
     def next_hop(self, destination: int) -> int | None:
         """The neighbour that leads there."""

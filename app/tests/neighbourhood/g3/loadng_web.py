@@ -58,7 +58,7 @@ class Web:
                 for other in edge if other != node}  # fmt: skip
 
     def _node(self, number: int, seed: int) -> Loadng:
-        def send(destination, message, done):
+        def send(destination, message, done, still=None):
             self.sent.append((number, destination, message))
             self.scheduler.after(HOP, self._arrive, number, destination, messages.encode(message), done)
 
