@@ -37,7 +37,8 @@ LBP = b"\x40\x02"
 
 
 class Mac:
-    """A station on the channel. `on_data` gets each MSDU, `on_beacon` each beacon while somebody scans."""
+    """A station on the channel. `on_data` gets each MSDU, `on_beacon` each beacon while somebody scans, `on_refused`
+    each secured frame that was not taken, and why."""
 
     def __init__(self, channel: Channel, number: int, eui64: bytes, random: Random) -> None:
         self.channel = channel
@@ -55,6 +56,7 @@ class Mac:
         self.counters = Counters()
         self.on_data: Callable[[Arrived], None] = lambda arrived: None
         self.on_beacon: Callable[[Beacon], None] | None = None
+        self.on_refused: Callable[[Frame, Status], None] = lambda frame, status: None
         self.tone_map_ttl = TONE_MAP_TTL
         self._random = random
         self._sequence = random.randrange(256)
@@ -219,10 +221,12 @@ class Mac:
         key = self.keys.get(frame.key)
         if key is None:
             self.counters.unknown_key += 1
+            self.on_refused(frame, Status.UNAVAILABLE_KEY)
             return None
         payload = sent.opened(key)
         if payload is None:
             self.counters.bad_mic += 1
+            self.on_refused(frame, Status.SECURITY_ERROR)
             return None
         assert frame.source is not None
         who = (frame.source, frame.key)
@@ -232,6 +236,7 @@ class Mac:
                 self.counters.duplicate += 1  # our acknowledgement was lost
             else:
                 self.counters.replayed += 1
+                self.on_refused(frame, Status.COUNTER_ERROR)
             return None
         self._heard_counters[who] = frame.counter
         return payload

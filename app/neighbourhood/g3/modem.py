@@ -15,10 +15,11 @@ from random import Random
 from typing import Any
 
 from dcu.errors import DecodeError
-from neighbourhood.g3 import adp, adp_codec, pib, usi
+from neighbourhood.g3 import adp, adp_codec, frames, pib, usi
 from neighbourhood.g3.adp import Verdict
 from neighbourhood.g3.device_mode import DeviceMode
 from neighbourhood.g3.events import Scheduler, Timer
+from neighbourhood.g3.frames import Frame
 from neighbourhood.g3.lbs import Server
 from neighbourhood.g3.node import Node
 from neighbourhood.g3.tables import BROADCAST, NOT_JOINED, Beacon, Path, Status
@@ -136,6 +137,8 @@ class Modem:
         self._epoch += 1
         self.scheduler.cancel(self._opening)
         self._opened = False
+        self.node.mac.on_refused = lambda frame, status: None
+        self.node.loadng.paths.on_request = lambda: None
         if self.server is not None:
             self.server.close()
         if self.device is not None:
@@ -153,6 +156,8 @@ class Modem:
         self._mac = pib.medium_access(node, scheduler)
         node.on_ipv6 = self._came
         node.network_status = self._unreachable
+        node.mac.on_refused = self._refused
+        node.loadng.paths.on_request = lambda: self._report(adp.PathRequestIndication())
         if coordinator:
             self.server = server = Server(node, scheduler, self._random)
             server.set_gmk(0, pib.FACTORY_KEY)
@@ -318,8 +323,15 @@ class Modem:
 
     def _unreachable(self, destination: int, reporter: int) -> None:
         """A RERR came: the route to `destination` ends at `reporter`."""
+        if not self._opened:
+            return
         nowhere = NOT_JOINED
         self._report(adp.RouteNotFound(self.node.short, destination, reporter, nowhere, 0xFFFF, 0, 0, 1, 0, b""))
+
+    def _refused(self, frame: Frame, status: int) -> None:
+        """A secured frame that is not taken: no such key, a MIC that does not hold, a counter that was used."""
+        key, source = frame.key or 0, frame.source if frame.source is not None else NOT_JOINED
+        self._report(adp.NetworkStatus(frame.pan, source, frame.destination, status, frames.LEVEL, key, 0))
 
     # --- bootstrapping
 

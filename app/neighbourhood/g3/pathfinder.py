@@ -45,6 +45,7 @@ class Router(Protocol):
 
 class Pathfinder:
     def __init__(self, router: Router, scheduler: Scheduler) -> None:
+        self.on_request: Callable[[], None] = lambda: None  # a path that ends here was asked for
         self._router = router
         self._scheduler = scheduler
         self._wanted: dict[int, tuple[int, Callable[[Path], None], Timer]] = {}
@@ -83,6 +84,7 @@ class Pathfinder:
         if message.destination != router.short and onward is not None and onward != sender:
             router.send(onward, replace(message, hops=hops), None)
         elif (following := router.next_hop(message.originator)) is not None:
+            self.on_request()
             answer = Prep(message.originator, message.destination, router.short, hops, message.metric)
             router.send(following, answer, None)
 

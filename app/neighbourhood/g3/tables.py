@@ -23,8 +23,11 @@ class Status(IntEnum):
     TIMEOUT = 0xA6
     BUSY = 0xB3
     NO_BUFFERS = 0xB4
+    COUNTER_ERROR = 0xDB  # not above the last
     CHANNEL_ACCESS_FAILURE = 0xE1
+    SECURITY_ERROR = 0xE4
     NO_ACK = 0xE9
+    UNAVAILABLE_KEY = 0xF3
 
 
 class Beacon(NamedTuple):

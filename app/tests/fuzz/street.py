@@ -87,6 +87,8 @@ def modem(data):
     """A modem that is open hears payloads of commands, one after another: a byte says how long each is."""
     line = Line(1, 1, quiet=True)
     target = Modem(line.nodes[0], line.scheduler, Random(1))
+    told = []
+    target.uart.say = told.append
     target.feed(usi.encode(usi.ADP, b"\x0a\x00\x01"))
     line.scheduler.run_until(OPENING + 0.1)
     at = 0
@@ -95,7 +97,7 @@ def modem(data):
         target.feed(usi.encode(usi.ADP, data[at + 1 : at + 1 + size]))
         at += 1 + size
     line.scheduler.run_until(2.0)
-    return target.counts.refused, target.node.short
+    return target.counts.refused > 0, target.server is None, target.node.short == 0, len(told) > 3
 
 
 def eap(data):
@@ -147,7 +149,7 @@ def sides(data):
     for side in (server, joining, joined):
         for source in (0, _EUI):
             side.heard(source, data)
-    return server.node.said, joining.node.said, joined.node.said
+    return tuple(side.node.said > 0 for side in (server, joining, joined)), joined.node.short == 1
 
 
 def mac(data):
@@ -171,7 +173,7 @@ def reassembly(data):
         at += 1 + data[at]
         with suppress(DecodeError):
             whole += piece != b"" and joiner.feed(Mesh(8, 1, 0, None, piece), _PAN, 0.0) is not None
-    return whole
+    return whole > 0
 
 
 def routing(data):

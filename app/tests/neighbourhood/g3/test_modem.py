@@ -245,6 +245,28 @@ def test_a_modem_opened_as_a_device_joins_through_the_agent_that_its_host_chose(
     assert meter.reports[-1] == adp.LeaveIndication()
 
 
+def test_the_host_is_told_of_frames_that_are_not_taken_and_of_a_path_that_somebody_asks_for():
+    street = Street(2, intruders=(1,)).join()
+    host, (first, *_) = street.host, street.devices
+    first.node.send_ipv6(0, datagram(1, 0, b"!"), lambda status: None)
+    host.run(30)
+    first.node.frame_counter = 0
+    first.node.send_ipv6(0, datagram(1, 0, b"!"), lambda status: None)
+    host.run(30)
+    assert {(told.source, told.status) for told in host.of(adp.NetworkStatus)} == {(1, 0xDB)}
+    first.node.keys[0] = bytes(16)
+    first.node.frame_counter = 1000
+    first.node.send_ipv6(0, datagram(1, 0, b"!"), lambda status: None)
+    host.run(30)
+    assert host.of(adp.NetworkStatus)[-1] == adp.NetworkStatus(PAN, 1, 0, 0xE4, 5, 0, 0)
+    first.node.keys[0] = GMK
+    first.node.discover_route(0, 8, lambda status: None)
+    host.run(30)
+    first.node.path(0, 15, lambda path: None)
+    host.run(30)
+    assert host.of(adp.PathRequestIndication) == [adp.PathRequestIndication()]
+
+
 async def asked(stream, request):
     """The first report."""
     receiver = usi.Receiver()
