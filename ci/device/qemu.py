@@ -29,6 +29,7 @@ GREETING = b"DCU-BENCH-SHELL\n"
 POWER_FAIL = 3  # the pin of the PL061 that dcu-qemu.dtsi makes the power-fail line
 LINE = "dcu.meters"  # /dev/virtio-ports/… in the guest
 KEPT = "QEMU_KEEP"  # set: the directories of the machines stay for a look
+PATIENCE = float(os.environ.get("QEMU_PATIENCE", "1"))  # waits so many times as long, on a host with much else to do
 
 
 class Timeout(AssertionError):
@@ -106,7 +107,7 @@ class Device:
         """Wait until the device has switched itself off."""
         assert self._process
         try:
-            self._process.wait(timeout)
+            self._process.wait(timeout * PATIENCE)
         except subprocess.TimeoutExpired:
             raise Timeout(f"still on after {timeout} s") from None
         self.cut()
@@ -130,7 +131,7 @@ class Device:
 
     def expect(self, pattern: str, timeout: float) -> "re.Match[str]":
         """Wait for `pattern` on the serial line, after what was expected before. Raises Timeout."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while True:
             if found := re.compile(pattern).search(self.serial(), self._seen):
                 self._seen = found.end()
@@ -152,7 +153,7 @@ class Device:
 
     def booted(self, timeout: float = 120.0) -> None:
         """Wait for the bench's shell of a boot (again after each reset)."""
-        self._read_until(GREETING, time.monotonic() + timeout, "the bench's shell")
+        self._read_until(GREETING, time.monotonic() + timeout * PATIENCE, "the bench's shell")
 
     def shell(self, command: str, timeout: float = 60.0, *, check: bool = True) -> str:
         """Run `command` as root, return what it printed. Raises AssertionError when it fails and `check` holds."""
@@ -161,7 +162,7 @@ class Device:
         self._shell.sendall(
             b"{ " + command.encode() + b"\n} </dev/null 2>&1; code=$?; echo; echo " + mark + b" $code\n"
         )
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         output = self._read_until(b"\n" + mark + b" ", end, repr(command))
         code = int(self._read_until(b"\n", end, repr(command)))
         text = output.decode(errors="replace").removesuffix("\n")

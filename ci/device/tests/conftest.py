@@ -49,7 +49,9 @@ def device(good: Path, firmware: Path) -> Switch:
     """Make a device, switched off: the bank for each slot (the good one if not given), the environment's variables."""
 
     def make(a: Path | None = None, b: Path | None = None, extra: Sequence[str] = (), **variables: Any) -> Device:
-        made = Device(firmware, disk.build(a or good, b or good), extra=extra)
+        image = deployed.folder() if not (a or b) else None
+        disks = (deployed.disks(image) if image else None) or disk.build(a or good, b or good)
+        made = Device(firmware, disks, extra=extra)
         if variables:
             texts = {name: str(value) for name, value in variables.items()}
             disk.write_environment(

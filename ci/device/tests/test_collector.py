@@ -3,6 +3,7 @@
 import json
 import time
 
+from device.qemu import PATIENCE
 from device.street import Street
 
 # Stops process 1, which takes no SIGSTOP, as a tracer that never lets it go on
@@ -12,7 +13,7 @@ ptrace = ctypes.CDLL(None).ptrace
 assert not ptrace(0x4206, 1, 0, 0) and not ptrace(0x4207, 1, 0, 0)  # PTRACE_SEIZE, PTRACE_INTERRUPT
 time.sleep(600)
 """
-READY = 240  # seconds from power-on to a confirmed good boot on a loaded host
+READY = 240 * PATIENCE  # seconds from power-on to a confirmed good boot on a loaded host
 
 
 def ready(dut, timeout=READY):
