@@ -1,4 +1,4 @@
-"""From captured frames to plain APDUs: deciphered and checked, get-blocks put together, values decoded.
+"""From captured frames to plain APDUs: deciphered and checked, blocks put together, values decoded.
 
 A capture of a session is followed as it goes: the AARQ and AARE tell the system titles, the AARQ the dedicated key.
 What a tag does not prove is said in a note. Nothing secret leaves here: neither a password nor a dedicated key is in
@@ -11,7 +11,7 @@ from typing import Any
 
 from dcu.cli.capture import Captured
 from dcu.cli.repair import salvage
-from dcu.cosem import acse, apdu, axdr, pushed, security
+from dcu.cosem import acse, apdu, axdr, gbt, pushed, security
 from dcu.cosem.acse import Aare, Aarq, Acse, Mechanism
 from dcu.cosem.apdu import (
     Apdu,
@@ -23,6 +23,7 @@ from dcu.cosem.apdu import (
     InitiateRequest,
     service_name,
 )
+from dcu.cosem.gbt import Received
 from dcu.cosem.security import Cipher, Ciphered, Framing, Opened, Protection
 from dcu.credentials import Secret
 from dcu.errors import DecodeError, KeysError
@@ -61,6 +62,7 @@ class _Exchange:
     listed: bool = False  # the last GET was with-list
     blocks: int = 0
     joined: bytearray = field(default_factory=bytearray)
+    received: Received | None = None  # general blocks, of whoever sends them: never both at a time
 
 
 def is_whole(raw: bytes) -> bool:
@@ -68,6 +70,8 @@ def is_whole(raw: bytes) -> bool:
     try:
         if security.is_ciphered(raw):
             security.parse(raw)
+        elif raw[0] == gbt.TAG:
+            gbt.decode(raw)
         elif 0x60 <= raw[0] <= 0x63:
             acse.decode(raw)
         else:
@@ -89,7 +93,10 @@ class Decoder:
         if not captured.apdu:
             return Decoded(captured)
         exchange = self._exchange(captured)
-        plain, opened = captured.apdu, None
+        whole, opened = _whole(captured.apdu, exchange), None
+        if whole is None:
+            return None
+        plain = whole
         notes: tuple[str, ...] = ()
         if security.is_ciphered(plain):
             opened = self._open(plain, exchange)
@@ -106,6 +113,10 @@ class Decoder:
     def finish(self) -> None:
         """Raises DecodeError where a transfer in blocks has not come to its end."""
         for exchange in self._exchanges.values():
+            if exchange.received and exchange.received.begun:
+                raise DecodeError(
+                    f"the general-block-transfer breaks off: {exchange.received.arrived} blocks are there without a gap"
+                )
             if exchange.blocks:
                 raise DecodeError(f"the get-response ends after {exchange.blocks} blocks, the last one is missing")
 
@@ -212,6 +223,25 @@ class Decoder:
         if secret:
             notes = (*notes, "its dedicated key is not shown")
         return Decoded(captured, found, None, apdu.encode(found), notes=notes)
+
+
+def _whole(raw: bytes, exchange: _Exchange) -> bytes | None:
+    """`raw`, or what it and the general blocks before it add up to; None while some are missing. Raises DecodeError.
+
+    A block without data only confirms what the other side sent, unless it ends the blocks.
+    """
+    if raw[0] != gbt.TAG:
+        return raw
+    block, received = gbt.decode(raw), exchange.received
+    if received is None or received.another(block):
+        received = exchange.received = Received(MAX_VALUE)
+    if block.data or (block.last and block.number == received.arrived + 1 > 1):
+        received.keep(block)
+    if (whole := received.whole) is not None:
+        exchange.received = None
+        if not whole:
+            raise DecodeError("general blocks without an APDU")
+    return whole
 
 
 def _joined(block: GetResponseBlock, exchange: _Exchange) -> Apdu | None:

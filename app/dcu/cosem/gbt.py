@@ -55,6 +55,50 @@ def decode(raw: bytes) -> GeneralBlock:
     return GeneralBlock(bool(control & _LAST), bool(control & _STREAMING), control & WINDOW, number, received, data)
 
 
+class Received:
+    """The blocks of one APDU as they come, in any order. limit: bytes that they may add up to."""
+
+    __slots__ = ("_end", "_held", "_limit", "_taken", "arrived")
+
+    def __init__(self, limit: int) -> None:
+        self.arrived = 0  # the number of the last one that came without a gap
+        self._end = 0  # the number of the last one with data, 0: not known
+        self._held: dict[int, bytes] = {}
+        self._limit = limit
+        self._taken = 0
+
+    @property
+    def begun(self) -> bool:
+        return bool(self._held)
+
+    @property
+    def whole(self) -> bytes | None:
+        """What the blocks add up to; None while one is missing."""
+        if not self._end or self.arrived < self._end:
+            return None
+        return b"".join(self._held[number] for number in range(1, self._end + 1))
+
+    def another(self, block: GeneralBlock) -> bool:
+        """Whether a block is the first of another APDU than this one."""
+        return block.number == 1 and bool(block.data) and self._held.get(1) != block.data
+
+    def keep(self, block: GeneralBlock) -> None:
+        """Raises DecodeError for a block that cannot be of this APDU."""
+        number = block.number
+        if not self.arrived < number <= self.arrived + WINDOW or number in self._held:
+            return  # once more, or further than anybody may be ahead
+        if self._end and number > self._end and block.data:
+            raise DecodeError(f"block {number} has data behind the last one, {self._end}", 2)
+        self._taken += len(block.data)
+        if self._taken > self._limit:
+            raise DecodeError(f"more than {self._limit} bytes in blocks", 2)
+        self._held[number] = block.data
+        if block.last and (block.data or number == self.arrived + 1) and not self._end:
+            self._end = number
+        while self.arrived + 1 in self._held:
+            self.arrived += 1
+
+
 class Transfer:
     """One side of a transfer. size: bytes of data that a block to the other side may carry; limit: what we take in all.
 
@@ -62,10 +106,7 @@ class Transfer:
     nothing to say in blocks, and only confirm.
     """
 
-    __slots__ = (
-        *("_arrived", "_blocks", "_confirmed", "_end", "_held", "_limit", "_said", "_sent", "_size", "_taken", "_told"),
-        *("theirs", "window"),
-    )
+    __slots__ = (*("_blocks", "_confirmed", "_received", "_said", "_sent", "_size", "_told", "theirs", "window"),)
 
     def __init__(self, size: int, *, limit: int, window: int = 8, theirs: int = 1, silent: bool = False) -> None:
         if size < 1:
@@ -73,16 +114,12 @@ class Transfer:
         self.window = window
         self.theirs = theirs
         self._size = size
-        self._limit = limit
+        self._received = Received(limit)
         self._blocks: list[bytes] = []  # ours, in order; one without data only confirms
         self._said = 0 if silent else _NUMBERS + 1  # the number of our last one with data
         self._sent = 0
         self._confirmed = 0
-        self._held: dict[int, bytes] = {}  # theirs, by number
-        self._taken = 0  # bytes of theirs
         self._told = False  # that theirs is whole
-        self._arrived = 0  # of theirs, without a gap
-        self._end = 0  # the number of their last one with data, 0: not known
 
     def say(self, raw: bytes) -> tuple[bytes, ...]:
         """Begin to send `raw`; return the first turn's blocks."""
@@ -101,31 +138,22 @@ class Transfer:
             raise DecodeError(f"block {block.received} is confirmed, which was not sent", 4)
         self._confirmed = max(self._confirmed, block.received)
         self.theirs = max(1, block.window)
-        self._keep(block)
+        self._received.keep(block)
         if block.streaming:
             return None, ()
-        if not self._told and (whole := self.whole):
+        if not self._told and (whole := self._received.whole):
             self._told = True
             return whole, ()
         return None, self.turn()
 
     def begins_anew(self, block: GeneralBlock) -> bool:
         """Whether a block is the first of another APDU than the one that we take, or have taken."""
-        if block.number != 1 or not block.data:
-            return False
-        return not self._held or self._held.get(1) != block.data
+        return self._received.another(block)
 
     @property
     def begun(self) -> bool:
         """Whether blocks are under way: then a turn may be said once more, which costs nothing but the blocks."""
-        return bool(self._sent or self._held)
-
-    @property
-    def whole(self) -> bytes | None:
-        """What their blocks add up to; None while one is missing."""
-        if not self._end or self._arrived < self._end:
-            return None
-        return b"".join(self._held[number] for number in range(1, self._end + 1))
+        return bool(self._sent or self._received.begun)
 
     def turn(self) -> tuple[bytes, ...]:
         """Our blocks of one turn: those not confirmed, as many as the other side takes; else one that confirms."""
@@ -142,24 +170,9 @@ class Transfer:
                     number != final,
                     self.window,
                     number,
-                    self._arrived,
+                    self._received.arrived,
                     self._blocks[number - 1],
                 )
             )
             for number in range(self._confirmed + 1, final + 1)
         )
-
-    def _keep(self, block: GeneralBlock) -> None:
-        number = block.number
-        if not self._arrived < number <= self._arrived + WINDOW or number in self._held:
-            return  # once more, or further than anybody may be ahead
-        if self._end and number > self._end and block.data:
-            raise DecodeError(f"block {number} has data behind the last one, {self._end}", 2)
-        self._taken += len(block.data)
-        if self._taken > self._limit:
-            raise DecodeError(f"more than {self._limit} bytes in blocks", 2)
-        self._held[number] = block.data
-        if block.last and (block.data or number == self._arrived + 1) and not self._end:
-            self._end = number
-        while self._arrived + 1 in self._held:
-            self._arrived += 1

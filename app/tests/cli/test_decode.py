@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dcu.cli import capture, main
 from dcu.cli.decoding import Decoder, is_whole
-from dcu.cosem import acse, apdu, axdr, security
+from dcu.cosem import acse, apdu, axdr, gbt, security
 from dcu.cosem.acse import Aare, Aarq, ApplicationContext, AssociationResult, Mechanism, UserDiagnostic
 from dcu.cosem.apdu import (
     Conformance,
@@ -439,6 +439,41 @@ def test_a_missing_block_is_said(decode):
     code, _, err = decode(b"".join(frames[:-1]).hex())
     assert code == 8
     assert "the last one is missing" in err
+
+
+def general_blocks(raw: bytes, *, confirmed: bool = True) -> list[bytes]:
+    """An APDU in windows of three blocks, each confirmed by an empty block of the other side."""
+    sender, receiver = gbt.Transfer(200, limit=0, theirs=3), gbt.Transfer(200, limit=1 << 20, window=3, silent=True)
+    frames, turn, whole = [], sender.say(raw), None
+    while whole is None:
+        for frame in turn:
+            frames.append(frame)
+            whole, answer = receiver.take(gbt.decode(frame))
+        turn = ()
+        for frame in answer if whole is None else ():
+            frames += [frame] if confirmed else []
+            _, turn = sender.take(gbt.decode(frame))
+    return frames
+
+
+@pytest.mark.parametrize("confirmed", [True, False], ids=["both directions", "one direction"])
+@pytest.mark.parametrize("wrapped", [True, False], ids=["wrapper", "bare"])
+def test_general_blocks_are_put_together_and_deciphered(decode_json, session_keys, confirmed, wrapped):
+    plain = apdu.GetResponseNormal(0x81, ROWS)
+    frames = general_blocks(sealed(plain, METER, 9), confirmed=confirmed)
+    assert len(frames) > 5
+    text = "\n".join((wrapper.encode(16, 1, each) if wrapped else each).hex() for each in frames)
+    (shown,) = decode_json(text, "--keys", session_keys)
+    assert [row["value"][0]["value"] for row in shown["apdu"]["result"]["value"]] == list(range(40))
+    assert shown["security"]
+
+
+def test_a_missing_general_block_is_said(decode, session_keys):
+    frames = general_blocks(sealed(apdu.GetResponseNormal(0x81, ROWS), METER, 9))
+    del frames[4]
+    code, _, err = decode("\n".join(each.hex() for each in frames), "--keys", session_keys)
+    assert code == 8
+    assert "the general-block-transfer breaks off" in err
 
 
 def hdlc_frames(raw: bytes, size: int) -> list[bytes]:

@@ -1,5 +1,6 @@
 """General block transfer: the blocks byte by byte, windows and lost blocks, and whole sessions over it."""
 
+from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 
@@ -8,10 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcu.cosem import axdr, data, gbt
-from dcu.cosem.apdu import AccessAction, Accessed, AccessGet, ActionResult, Conformance, DataAccessResult
+from dcu.cosem.apdu import (
+    AccessAction,
+    Accessed,
+    AccessGet,
+    ActionResult,
+    Conformance,
+    DataAccessResult,
+    DataNotification,
+)
 from dcu.cosem.association import SUPPORTED
-from dcu.cosem.gbt import OVERHEAD, GeneralBlock, Transfer
-from dcu.errors import DecodeError, TagMismatch
+from dcu.cosem.gbt import OVERHEAD, GeneralBlock, Received, Transfer
+from dcu.errors import CounterReplayed, DecodeError, TagMismatch
+from dcu.streams import each as turn_of
 
 from .small_meter import CLIENT, CONTEXTS, DISCONNECT, ENERGY, ENERGY_NOW, LIMIT, PROFILE, Pair
 from .strategies_apdu import mutated
@@ -104,11 +114,11 @@ def test_lost_blocks_are_sent_again(raw, answer, lost):
 def test_canary_a_receiver_that_ignores_gaps_is_found_out(monkeypatch):
     def careless(self, block):
         self._held[block.number] = block.data
-        self._arrived = max(self._arrived, block.number)
+        self.arrived = max(self.arrived, block.number)
         if block.last and block.data:
             self._end = block.number
 
-    monkeypatch.setattr(Transfer, "_keep", careless)
+    monkeypatch.setattr(Received, "keep", careless)
     with pytest.raises((AssertionError, KeyError)):
         assert carried(bytes(range(200)), b"x", lost={4}) == (bytes(range(200)), b"x")
 
@@ -221,3 +231,35 @@ def test_a_client_that_begins_anew_is_heard():
         pair.answer(frame)
     pair.run(pair.client.set(LIMIT, text(900)))
     assert pair.meter.done == [(LIMIT, text(900))]
+
+
+def pushed_into(pair):
+    """Read the profile while the meter pushes behind every second frame; what the client is given."""
+    exchange = pair.client.get(PROFILE)
+    waiting = deque(turn_of(pair.answer(next(exchange))))
+    try:
+        for turn in range(100):
+            pushes = pair.server.notification(CLIENT, PUSHED) if turn % 3 == 1 else waiting.popleft()
+            for sent in turn_of(exchange.send(pushes)):
+                waiting.extend(turn_of(pair.answer(sent)))
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("no end")
+
+
+PUSHED = DataNotification(0x40000001, b"", ENERGY_NOW)
+
+
+def test_a_notification_between_two_blocks_is_kept_and_the_answer_still_comes():
+    pair = general("none")
+    assert pushed_into(pair) == pair.meter.values[PROFILE]
+    assert len(pair.client.notifications) > 1
+    assert {told.notification for told in pair.client.notifications} == {PUSHED}
+
+
+def test_a_ciphered_one_makes_the_answer_that_was_sealed_before_it_a_replay():
+    """The blocks of an answer add up to its frame only when the last is there: by then its counter is passed."""
+    pair = general()
+    with pytest.raises(CounterReplayed):
+        pushed_into(pair)
+    assert pair.client.notifications

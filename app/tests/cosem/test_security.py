@@ -116,6 +116,25 @@ def test_gcm_is_byte_exact_with_test_case_4_of_the_gcm_specification():
     assert cipher.seal(SecurityControl(Protection.ENCRYPTED), nonce, text) == sealed[:-12]
 
 
+def test_gcm_of_suite_2_is_byte_exact_with_test_case_16_of_the_gcm_specification():
+    """McGrew and Viega, test case 16: AES-256, its tag cut to 12 bytes."""
+    key = Secret(bytes.fromhex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"))
+    cipher = _Vector(key, Secret(bytes(32)), suite=2)
+    nonce = bytes.fromhex("cafebabefacedbaddecaf888")
+    text = bytes.fromhex(
+        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+        "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
+    )
+    sealed = bytes.fromhex(
+        "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
+        "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+        "76fc6ece0f4e1768cddf8853"
+    )
+    both = SecurityControl(Protection.BOTH, suite=2)
+    assert cipher.seal(both, nonce, text) == sealed
+    assert cipher.open(both, nonce, sealed) == text
+
+
 # A Kamstrup Omnipower's push (without its HDLC frame), published with its keys by esphome-libs/dlms_parser (Apache-2.0)
 KAMSTRUP = bytes.fromhex(
     "DB084B414D45013490838201D030010F60A4AC4B6048A68093068D24FBC9225EA9AA8FE3441E02F54DBDA3D9ED58425A2FA099985243FDEF"
