@@ -10,14 +10,17 @@ known, are counted and left out. `g3.lua`, beside this file, dissects what G3 ad
 Sources: pcapng (IETF draft-ietf-opsawg-pcapng), IEEE 802.15.4-2006, 7.2.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from struct import pack
-from typing import IO, Any
+from typing import IO
 
 from dcu.errors import DecodeError
 from neighbourhood.g3 import frames
+from neighbourhood.g3.channel import Transmission
 from neighbourhood.g3.frames import Address, Frame, Kind
+from neighbourhood.g3.line import Line
 
 DISSECTOR = Path(__file__).with_name("g3.lua")
 DLT = 230  # IEEE802_15_4_NOFCS
@@ -56,8 +59,7 @@ def _option(code: int, value: bytes = b"") -> bytes:
 
 
 class Capture:
-    """A sink of the trace (`Trace.listen(capture)`; the trace has `bytes` set). keys: every GMK known, whose index
-    does not matter: which one fits shows."""
+    """What passes on a line, into a file. keys: every GMK that may fit; under which index it stands does not matter."""
 
     def __init__(self, file: IO[bytes], keys: Callable[[], Iterable[bytes]], start: float = 0.0) -> None:
         self.written = 0
@@ -67,11 +69,11 @@ class Capture:
         self._keys = keys
         self._open: dict[Address, tuple[int, int, bytes]] = {}  # sender → sequence, next segment, so far
 
-    def __call__(self, event: dict[str, Any]) -> None:
-        if event["e"] == "frame" and event.get("bytes"):
-            raw = bytes.fromhex(event["bytes"])
-            outcome = f"lost: {event['lost']}" if event.get("lost") else f"received by {len(event['got'])}"
-            self.frame(event["t"], raw, f"{event['kind']}, {event['mod']}, {outcome}")
+    def passed(self, sent: Transmission, got: list[int], attenuation: list[float], lost: str | None) -> None:
+        """The channel's report of a frame that ended. Acknowledgements have no bytes."""
+        if sent.raw:
+            outcome = f"lost: {lost}" if lost else f"received by {len(got)}"
+            self.frame(sent.start, sent.raw, f"{sent.tag.kind or 'DATA'}, {sent.modulation.name}, {outcome}")
 
     def frame(self, t: float, raw: bytes, comment: str = "") -> None:
         """A frame as it is on the line, from segment control to FCS."""
@@ -120,6 +122,24 @@ class Capture:
             return so_far + payload
         self._open[source] = sequence, expected + 1, so_far + payload
         return None
+
+
+@contextmanager
+def recording(path: Path, line: Line) -> Iterator[Capture]:
+    """Capture what passes on a line from now on, deciphered by the keys that the coordinator has, or had. OSError."""
+    coordinator, known = line.nodes[0], dict[bytes, None]()
+
+    def keys() -> Iterable[bytes]:
+        known.update(dict.fromkeys(coordinator.keys.values()))
+        return known
+
+    with path.open("wb") as file:
+        capture = Capture(file, keys, line.start)
+        line.channel.reports.append(capture.passed)
+        try:
+            yield capture
+        finally:
+            line.channel.reports.remove(capture.passed)
 
 
 def plain(frame: Frame, payload: bytes) -> bytes:

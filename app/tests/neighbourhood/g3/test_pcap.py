@@ -11,7 +11,6 @@ import pytest
 from neighbourhood.g3 import adp, frames, pcap
 from neighbourhood.g3.frames import Frame, Kind, Segment
 from neighbourhood.g3.line import PAN
-from neighbourhood.g3.trace import Trace
 
 from .host import GMK, Street, datagram
 
@@ -26,11 +25,10 @@ CIPHERED = (
 
 def recorded(path, *, homes=24):
     """A street that joins; then a question and a long answer, a ciphered APDU, a path discovery, a route error."""
-    trace = Trace(bytes_too=True)
-    with path.open("wb") as file:
-        capture = pcap.Capture(file, lambda: [GMK], start=1_700_000_000)
-        trace.listen(capture)
-        street = Street(homes, trace=trace).join(1200)
+    street = Street(homes)
+    street.line.start = 1_700_000_000
+    with pcap.recording(path, street.line) as capture:
+        street.join(1200)
         for device in street.devices:
             long = RESPONSE[:6] + (500).to_bytes(2, "big") + RESPONSE[8:12] + bytes(496)
             device.node.on_ipv6 = lambda packet, lqi, node=device.node, long=long: node.send_ipv6(
