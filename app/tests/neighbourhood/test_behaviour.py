@@ -3,20 +3,26 @@
 Each is set up by a client of the product over an association, and asked afterwards: nothing runs in between but time.
 """
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcu.cosem import axdr, data
+from dcu.cosem.application import Denied
+from dcu.cosem.data import Data, Tag
 from dcu.errors import AccessDenied
 from dcu.model import AttributeRef, MethodRef, Obis
 from neighbourhood import truth
+from neighbourhood.device import Device
+from neighbourhood.equipment import THINGS
 from neighbourhood.meter import CONCENTRATOR, MANAGEMENT, Event, Relay
 from neighbourhood.patterns import Saving
 from neighbourhood.tokens import token
+from tests.cosem.strategies_axdr import values
 from tests.neighbourhood.conversation import NOW, Street
 
 ANY_DAY = b"\xff" * 5
@@ -407,3 +413,66 @@ def test_a_relay_follows_its_control_mode(mode):
     if mode not in (2, 4):
         assert house.meter.press()
         assert house.get("70,0-0:96.3.10*255,3") == Relay.CONNECTED
+
+
+WRITABLE = [(thing, each) for thing in THINGS for each in thing.attributes if each.put is not None and each.get]
+_WIDTHS = {Tag.UNSIGNED: 8, Tag.LONG_UNSIGNED: 16, Tag.DOUBLE_LONG_UNSIGNED: 32, Tag.ENUM: 8}
+
+
+@st.composite
+def bent(draw, value):
+    """A value of the same shape with other contents, as far as its types allow; or any other value."""
+    if draw(st.integers(0, 19)) == 0:
+        return draw(values)
+    if isinstance(value.value, bool):
+        return data.boolean(draw(st.booleans()))
+    if isinstance(value.value, int):
+        width = _WIDTHS.get(value.tag)
+        low, high = (0, (1 << width) - 1) if width else (-128, 127)
+        return Data(value.tag, draw(st.integers(low, high) | st.integers(0, 4)))
+    if isinstance(value.value, bytes):
+        size = len(value.value)
+        part = st.sampled_from([0, 1, 2, 12, 23, 59, 0xFD, 0xFE, 0xFF])
+        edges = st.lists(part, min_size=size, max_size=size).map(bytes)
+        return Data(value.tag, draw(st.just(value.value) | edges | st.binary(max_size=14)))
+    if isinstance(value.value, tuple):
+        items = [draw(bent(item)) for item in value.value]
+        if value.tag is Tag.ARRAY and items:
+            items = draw(st.lists(st.sampled_from(items), max_size=4))
+        return Data(value.tag, tuple(items))
+    return value
+
+
+def lived_in():
+    """A house whose meter has something in every table."""
+    house = House()
+    works = house.meter.works
+    works.tariffs.passive = works.tariffs.active
+    works.tariffs.special[1] = (b"\xff\xff\x0b\x15\xff", 1)
+    works.limiter.groups, works.limiter.normal = (1,), 300
+    works.monitor.thresholds = (200, 500)
+    works.monitor.actions = ((works.limiter.over, works.limiter.under),) * 2
+    for schedule in works.schedules.values():
+        schedule.times = ((b"\x0d\0\0\0", ANY_DAY),)
+    return house
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.data())
+def test_whatever_is_written_or_called_the_meter_goes_on(draw):
+    """Taken or denied; and what comes of it neither stops time nor makes another value unreadable."""
+    house = lived_in()
+    device = Device(house.meter)
+    for thing, each in draw.draw(st.lists(st.sampled_from(WRITABLE), min_size=1, max_size=8)):
+        with suppress(Denied):
+            value = draw.draw(bent(axdr.decode(each.get(house.meter, MANAGEMENT))))
+            device.set(MANAGEMENT, AttributeRef(thing.class_id, thing.obis, each.number), None, axdr.encode(value))
+    thing = draw.draw(st.sampled_from([each for each in THINGS if each.methods]))
+    with suppress(Denied):
+        method = draw.draw(st.sampled_from(thing.methods)).number
+        device.action(MANAGEMENT, MethodRef(thing.class_id, thing.obis, method), axdr.encode(draw.draw(values)))
+    house.wait(draw.draw(st.integers(0, 100_000)))
+    for thing in THINGS:
+        for each in thing.attributes:
+            if each.get is not None and each.read:
+                axdr.decode(device.get(MANAGEMENT, AttributeRef(thing.class_id, thing.obis, each.number), None))
