@@ -253,7 +253,7 @@ PUSHED = DataNotification(0x40000001, b"", ENERGY_NOW)
 def test_a_notification_between_two_blocks_is_kept_and_the_answer_still_comes():
     pair = general("none")
     assert pushed_into(pair) == pair.meter.values[PROFILE]
-    assert len(pair.client.notifications) > 1
+    assert pair.client.notifications
     assert {told.notification for told in pair.client.notifications} == {PUSHED}
 
 
