@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
 
+from dcu.credentials import KeyPair, Secret
 from dcu.errors import AuthenticationFailed, DecodeError
 from dcu.suites import SUITES, Suite
 
@@ -129,6 +130,16 @@ def public_of(raw: bytes, title: bytes, purpose: Purpose, suite: int) -> bytes:
     certificate = parse(raw)
     certificate.require(title, purpose, suite)
     return certificate.public
+
+
+def pair_of(private: Secret, raw: bytes, title: bytes, purpose: Purpose, suite: int, own: bytes = b"") -> KeyPair:
+    """Our private key, and the public one (see `public_of`) of who has `title`; `own`: our certificate.
+
+    Raises ValueError for a private key that is none, DecodeError, AuthenticationFailed.
+    """
+    SUITES[suite].check_private(private)
+    public = public_of(raw, title, purpose, suite)
+    return KeyPair(private, public, b"" if raw == public else raw, own)
 
 
 def der(certificate: "x509.Certificate") -> bytes:

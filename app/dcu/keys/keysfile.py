@@ -136,8 +136,7 @@ def _pair(path: Path, raw: _Raw, purpose: Purpose, title: bytes | None) -> KeyPa
         raise ConfigError(f"{path}: key {ours if private is None else theirs} is missing: the other one is there")
     try:
         given = bytes.fromhex(text[:_MAX_PUBLIC])
-        public = certificates.public_of(given, title or b"", purpose, raw.suite)
-        return KeyPair(private, public, b"" if given == public else given)
+        return certificates.pair_of(private, given, title or b"", purpose, raw.suite)
     except (ValueError, DecodeError, AuthenticationFailed) as error:
         width = 2 * SUITES[raw.suite].width
         why = f": {error}" if isinstance(error, DecodeError | AuthenticationFailed) else ""

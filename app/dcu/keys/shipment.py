@@ -231,11 +231,9 @@ def _pair(meter: ShippedMeter, kind: KeyType, private: Secret | None) -> KeyPair
         return None
     given, own = meter.public[kind]
     try:
-        SUITES[meter.suite].check_private(private)
-        public = certificates.public_of(given, meter.system_title, _PAIRS[kind], meter.suite)
+        return certificates.pair_of(private, given, meter.system_title, _PAIRS[kind], meter.suite, own)
     except (ValueError, DecodeError, AuthenticationFailed) as error:
         raise KeysError(f"meter {meter.name}: key {kind}: {error}") from None
-    return KeyPair(private, public, b"" if given == public else given, own)
 
 
 def load_transport_key(path: Path) -> Secret:

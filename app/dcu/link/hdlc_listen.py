@@ -9,7 +9,8 @@ from typing import cast
 from dcu.errors import LinkClosed
 from dcu.link.hdlc_server import Handler, Station, Terms
 from dcu.link.listen import CONNECTIONS, GRACE, IDLE, HandlerFactory
-from dcu.link.tcp import name_of, tune
+from dcu.link.tcp import tune
+from dcu.link.tcp_peer import TcpPeer
 from dcu.streams import ByteStream
 
 _FULL = 1 << 16  # bytes of answers that a client does not take before it is not read any more
@@ -90,38 +91,22 @@ async def serve_hdlc_tcp(
     return server
 
 
-class _Line(asyncio.Protocol):
+class _Line(TcpPeer, asyncio.Protocol):
     """One TCP client of an HdlcServer. A `listen.Peer`."""
 
     def __init__(self, server: HdlcServer) -> None:
+        super().__init__()
         self._server = server
         self._station: Station | None = None
-        self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
         self._loop = asyncio.get_running_loop()
         self.gone: asyncio.Future[None] = self._loop.create_future()
 
-    @property
-    def local(self) -> tuple[str, int]:
-        return name_of(self._transport, "sockname")
-
-    @property
-    def remote(self) -> tuple[str, int]:
-        return name_of(self._transport, "peername")
-
     def push(self, server_sap: int, client_sap: int, apdu: bytes) -> None:
-        if self._transport is None or self._station is None or self._transport.is_closing():
+        if self._station is None:
             raise LinkClosed("the client is gone")
-        self._transport.write(self._station.push(server_sap, client_sap, apdu))
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        self._say(self._station.push(server_sap, client_sap, apdu))
 
     # what the event loop calls
 

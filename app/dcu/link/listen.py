@@ -14,6 +14,7 @@ from typing import Protocol, cast
 from dcu.errors import DecodeError, LinkClosed
 from dcu.link import wrapper
 from dcu.link.tcp import name_of, tune
+from dcu.link.tcp_peer import TcpPeer
 from dcu.streams import ByteStream, Datagram, Sent, each
 
 Handler = Callable[[int, int, bytes], Sent]
@@ -146,40 +147,22 @@ async def serve_datagram(datagram: Datagram, handler: Handler) -> None:
         pass
 
 
-class _Connection(asyncio.BufferedProtocol):
+class _Connection(TcpPeer, asyncio.BufferedProtocol):
     """One TCP client of a Server."""
 
-    __slots__ = ("_decoder", "_full", "_handler", "_heard", "_server", "_timer", "_transport")
+    __slots__ = ("_decoder", "_full", "_handler", "_heard", "_server", "_timer")
 
     def __init__(self, server: Server) -> None:
+        super().__init__()
         self._server = server
         self._decoder = wrapper.Decoder()
         self._handler: Handler | None = None
-        self._transport: asyncio.Transport | None = None
         self._heard = 0.0
         self._full = False  # the client does not take its answers
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def local(self) -> tuple[str, int]:
-        return name_of(self._transport, "sockname")
-
-    @property
-    def remote(self) -> tuple[str, int]:
-        return name_of(self._transport, "peername")
-
     def push(self, server_sap: int, client_sap: int, apdu: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
-            raise LinkClosed("the client is gone")
-        self._transport.write(wrapper.encode(server_sap, client_sap, apdu))
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        self._say(wrapper.encode(server_sap, client_sap, apdu))
 
     # what the event loop calls
 
