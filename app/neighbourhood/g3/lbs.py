@@ -25,6 +25,7 @@ SLOTS = 5  # devices that may be under way at a time
 TIMEOUT = 300.0  # seconds until a message is said again, as the firmware has it
 ATTEMPTS = 2
 STALE = 20.0  # seconds (a device's own limit) after which one that begins anew is believed to have given up
+ABANDONED = 30.0  # seconds without a move after which another device may have the slot
 SIZES = {0: (8, 34), 2: (16,), 3: (16,), 4: (16,), 6: (2,)}  # of what may be set
 UNSUPPORTED, WRONG_INDEX, WRONG_LENGTH = 2, 3, 4
 RETIRE = 3600.0  # seconds that the key before the active one is still understood
@@ -40,10 +41,11 @@ class Step(Enum):
 class Slot:
     """A device under way. `agent`: through whom it speaks, None: itself, one hop away."""
 
-    __slots__ = ("agent", "attempts", "eap", "eui64", "message", "rekeying", "short", "since", "step", "timer")
+    __slots__ = ("agent", "attempts", "begun", "eap", "eui64", "message", "moved", "rekeying", "short", "step", "timer")
 
-    def __init__(self, eui64: bytes, agent: int | None, since: float) -> None:
-        self.eui64, self.agent, self.since = eui64, agent, since
+    def __init__(self, eui64: bytes, agent: int | None, now: float) -> None:
+        self.eui64, self.agent = eui64, agent
+        self.begun = self.moved = now
         self.short = DECLINED
         self.step = Step.ASKED
         self.rekeying = False
@@ -121,7 +123,7 @@ class Server:
     def rekey(self, short: int, eui64: bytes, distribute: bool) -> None:
         """Give a joined device the new key, or have it use it."""
         slot = self.slots.get(eui64)
-        if slot is None and len(self.slots) >= self.limit:
+        if slot is None and len(self.slots) >= self.limit and not self._make_room():
             self.ignored += 1
             return
         if slot is not None:
@@ -178,17 +180,25 @@ class Server:
 
     def _begins(self, eui64: bytes, agent: int | None) -> None:
         slot = self.slots.get(eui64)
-        if slot is not None and (slot.step is not Step.ACCEPTED and self.scheduler.now - slot.since < STALE):
+        if slot is not None and (slot.step is not Step.ACCEPTED and self.scheduler.now - slot.begun < STALE):
             self.ignored += 1
             return
         if slot is not None:
             self._end(slot)
-        if len(self.slots) >= self.limit:
+        if len(self.slots) >= self.limit and not self._make_room():
             self.ignored += 1
             return
         slot = self.slots[eui64] = Slot(eui64, agent, self.scheduler.now)
         slot.timer = self.scheduler.after(self.timeout, self._end, slot)
         self.join_request(eui64)
+
+    def _make_room(self) -> bool:
+        """Give up one that has not moved for long: its device has, too."""
+        oldest = min(self.slots.values(), key=lambda slot: slot.moved)
+        if self.scheduler.now - oldest.moved < ABANDONED:
+            return False
+        self._end(oldest)
+        return True
 
     def _answered(self, message: lbp.Message) -> None:
         slot = self.slots.get(message.eui64)
@@ -239,6 +249,7 @@ class Server:
         self._send(slot)
 
     def _send(self, slot: Slot) -> None:
+        slot.moved = self.scheduler.now
         self.scheduler.cancel(slot.timer)
         slot.timer = self.scheduler.after(self.timeout, self._overdue, slot)
         slot.attempts += 1

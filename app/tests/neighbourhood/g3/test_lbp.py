@@ -246,6 +246,20 @@ def test_only_so_many_join_at_a_time_and_the_rest_come_later():
     assert {device.node.short for device in street.devices} == set(range(1, 9))
 
 
+def test_a_device_that_gave_up_does_not_keep_others_out():
+    street = Street(0)
+    street.server.limit = 1
+    street.allowed[eui(1)] = 1
+    street.server.heard(eui(7), lbp.Message(lbp.Code.JOINING, eui(7)).encode())  # and is never heard of again
+    street.allowed[eui(7)] = 7
+    device = Device(street.air.node(eui(1), street.node), street.scheduler, Random(3), PSK)
+    device.start()
+    street.run(20)
+    assert device.node.short == NOT_JOINED
+    street.run(60)
+    assert device.node.short == 1
+
+
 parameters = st.one_of(
     st.builds(lbp.ShortAddress, st.integers(0, 65535)),
     st.builds(lbp.Gmk, st.integers(0, 255), st.binary(min_size=16, max_size=16)),
