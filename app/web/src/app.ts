@@ -7,7 +7,7 @@ import { FrameList, FramePage } from "./frames";
 import { HappeningList, tell } from "./happenings";
 import { bindKeys, toggleHelp } from "./keys";
 import { MeterPage } from "./meter";
-import { MeterTable } from "./meters";
+import { MeterTable, stateOf } from "./meters";
 import { Night } from "./night";
 import { GROUPS } from "./palette";
 import { hasMap, type Layout } from "./plan";
@@ -360,8 +360,12 @@ export class App {
     if (!thing || !this.parts) return;
     const { recording, labels } = this.parts;
     const { nodes, cables } = recording.street;
-    if (thing.kind === "node") say(tip, `${nodes[thing.at]!.name}${nodes[thing.at]!.phase ? ` · phase ${nodes[thing.at]!.phase}` : ""}`);
-    else if (thing.kind === "cable") say(tip, `Cable ${cables[thing.at]!.id} · ${cables[thing.at]!.length.toFixed(0)} m`);
+    if (thing.kind === "node") {
+      const state = recording.stateAt(this.parts.player.t);
+      const route = state.route(thing.at, recording.index.coordinator);
+      say(tip, [nodes[thing.at]!.name, nodes[thing.at]!.phase && `phase ${nodes[thing.at]!.phase}`, thing.at === recording.index.coordinator ? "" : stateOf(state, thing.at).text, route && `${route.hops} hop${route.hops === 1 ? "" : "s"}, cost ${route.cost}`].filter(Boolean).join(" · "));
+    }
+    if (thing.kind === "cable") say(tip, `Cable ${cables[thing.at]!.id} · ${cables[thing.at]!.length.toFixed(0)} m`);
     else if (thing.kind === "frame") say(tip, `${labels[thing.frame.src]} → ${thing.frame.dst < 0 ? "all" : labels[thing.frame.dst]} · ${thing.frame.size} bytes`);
     tip.style.transform = `translate(${Math.round(x + 14)}px, ${Math.round(y - 30)}px)`;
   }

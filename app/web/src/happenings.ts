@@ -2,17 +2,28 @@
 
 import { byId, clock, count, h, hex4, say } from "./dom";
 import type { Happening, Recording } from "./recording";
+import { State } from "./state";
 import { VirtualList } from "./virtual";
 
 export class HappeningList {
   onPick: (event: Happening) => void = () => {};
   private visible: Happening[] = [];
+  /** Routes that were lost, by node and destination: the next one to be learned heals. */
+  private readonly lost = new Set<number>();
+  private readonly heals = new Set<Happening>();
+  private all = false;
   private seen = 0;
   private now = 0;
   private readonly list: VirtualList;
 
   constructor(private readonly recording: Recording, private readonly labels: string[]) {
-    const root = byId("event-list");
+    const root = byId("event-list"), all = byId("events-all");
+    all.onclick = () => {
+      this.all = !this.all;
+      all.setAttribute("aria-pressed", String(this.all));
+      this.seen = Infinity;
+      this.draw(this.t);
+    };
     this.list = new VirtualList(root, 28, (row, at) => this.fill(row, at), () => h("div", { class: "row event-row", role: "option" }, h("time"), h("i"), h("span")));
     root.onclick = (event) => {
       const place = Number((event.target as Element).closest<HTMLElement>(".row")?.dataset["at"] ?? -1);
@@ -20,18 +31,36 @@ export class HappeningList {
     };
   }
 
+  private t = 0;
+
   draw(t: number): void {
+    this.t = t;
     const { happenings } = this.recording;
     if (this.seen > happenings.length) {
       this.visible = [];
+      this.lost.clear();
+      this.heals.clear();
       this.seen = 0;
     }
-    for (; this.seen < happenings.length; this.seen++) if (worthTelling(happenings[this.seen]!)) this.visible.push(happenings[this.seen]!);
+    for (; this.seen < happenings.length; this.seen++) {
+      const event = happenings[this.seen]!;
+      if (this.worthTelling(event)) this.visible.push(event);
+    }
     let now = this.visible.length;
     while (now > 0 && this.visible[now - 1]!.t > t) now--;
     this.now = now;
     this.list.update(now);
     say(byId("event-count"), `${count(now)} event${now === 1 ? "" : "s"}`);
+  }
+
+  /** Steps of the join ladder are on the meter's page, here stand beginnings and ends; of routes those that break and heal. */
+  private worthTelling(event: Happening): boolean {
+    if (event.e === "join") return !["scan", "challenge1", "challenge2", "accepted", "unknown"].includes(event.state);
+    if (event.e !== "route") return true;
+    const key = State.routeKey(event.node, event.to);
+    if (event.next === null) this.lost.add(key);
+    else if (this.lost.delete(key)) this.heals.add(event);
+    return this.all || event.next === null || this.heals.has(event);
   }
 
   private fill(row: HTMLElement, place: number): void {
@@ -42,14 +71,10 @@ export class HappeningList {
     const { text, tone } = tell(event, this.recording, this.labels);
     const [time, mark, what] = row.children as unknown as HTMLElement[];
     say(time!, clock(this.recording.street.start, event.t));
-    mark!.className = `mark ${tone}`;
-    say(what!, text);
+    const heals = this.heals.has(event);
+    mark!.className = `mark ${heals ? "good" : tone}`;
+    say(what!, heals ? `Healed: ${text}` : text);
   }
-}
-
-/** Steps of the join ladder are on the meter's page; here stand beginnings and ends. */
-function worthTelling(event: Happening): boolean {
-  return event.e !== "join" || !["scan", "challenge1", "challenge2", "accepted", "unknown"].includes(event.state);
 }
 
 export function tell(event: Happening, recording: Recording, labels: string[]): { text: string; tone: "good" | "bad" | "warn" | "" } {

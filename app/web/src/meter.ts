@@ -113,7 +113,7 @@ export class MeterPage {
         return [link, h("span", { class: "hop", title: "cost of this link" }, String(cost))];
       });
       way.replaceChildren(
-        h("div", { class: "way-chips" }, ...chips, !whole && h("span", { class: "bad" }, nodes.length > 1 ? "✕ broken here" : "no route")),
+        h("div", { class: "way-chips" }, ...chips, !whole && h("span", { class: "bad broken" }, nodes.length > 1 ? "✕ broken here" : "no route")),
         route ? h("p", { class: "hint" }, `${route.hops} hop${route.hops === 1 ? "" : "s"}, cost ${route.cost}, known since ${clock(this.recording.street.start, route.since)}.`) : h("p", { class: "hint" }, "LOADng finds a way when there is something to send."),
       );
     }

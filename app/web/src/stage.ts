@@ -336,7 +336,7 @@ export function labelsOf(recording: Recording): string[] {
   const meters = nodes.filter((node) => node.role === "meter").map((node) => node.name);
   let common = meters[0] ?? "";
   for (const name of meters) while (!name.startsWith(common)) common = common.slice(0, -1);
-  return nodes.map((node) => (node.role === "coordinator" ? "Concentrator" : node.name.slice(Math.max(0, Math.min(common.length, node.name.length - 2)))));
+  return nodes.map((node) => (node.role === "coordinator" ? "Concentrator" : node.role === "intruder" ? "intruder" : node.name.slice(Math.max(0, Math.min(common.length, node.name.length - 2)))));
 }
 
 function toSegment(x: number, y: number, [ax, ay]: [number, number], [bx, by]: [number, number]): number {

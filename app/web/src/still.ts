@@ -212,7 +212,12 @@ function drawNodes(context: CanvasRenderingContext2D, o: StillOptions): void {
     };
     const join = state.join[node]!;
     const done = state.rowsOf[node]! ? state.rows[node]! / state.rowsOf[node]! : 0;
-    if (state.off[node]) {
+    if (state.index.street.nodes[node]!.role === "intruder") {
+      paths.refused.moveTo(x, y - r * 1.3);
+      paths.refused.lineTo(x + r * 1.2, y + r * 0.8);
+      paths.refused.lineTo(x - r * 1.2, y + r * 0.8);
+      paths.refused.closePath();
+    } else if (state.off[node]) {
       const d = r * 0.8;
       paths.off.moveTo(x - d, y - d);
       paths.off.lineTo(x + d, y + d);
@@ -295,12 +300,12 @@ function drawCoordinator(context: CanvasRenderingContext2D, o: StillOptions, x: 
 function drawLabels(context: CanvasRenderingContext2D, o: StillOptions): void {
   const { plan, camera, colours, state, chosen, labels } = o;
   const r = nodeRadius(camera, plan);
-  const all = plan.spacing * camera.k > 30;
+  const beside = plan.layout === "feeder" && plan.spacing >= 12;
+  const all = plan.spacing * camera.k > (beside ? 12.5 : 30);
   context.font = "11px system-ui, sans-serif";
   context.textBaseline = "middle";
   context.lineWidth = 3;
   context.strokeStyle = colours.back;
-  const beside = plan.layout === "feeder" && plan.spacing >= 12;
   for (let node = 0; node < labels.length; node++) {
     const special = node === chosen.node || (chosen.hover?.kind === "node" && chosen.hover.at === node);
     if (!(all || special || node === state.index.coordinator)) continue;
