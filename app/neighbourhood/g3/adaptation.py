@@ -147,8 +147,9 @@ class Adaptation:
         done: Callable[[Status], None] | None,
         still: Callable[[], bool] | None = None,
     ) -> None:
-        tag = Tag(self.mac.number, None, messages.kind(message).name, b"")
-        self.mac.send(Msdu(destination, LOADNG + messages.encode(message), done, tag, still=still))
+        payload = messages.encode(message)
+        tag = Tag(self.mac.number, None, messages.kind(message).name, payload)
+        self.mac.send(Msdu(destination, LOADNG + payload, done, tag, still=still))
 
     # -- receiving
 

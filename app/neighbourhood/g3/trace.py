@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
+from neighbourhood.g3 import explained
+
 if TYPE_CHECKING:
     from neighbourhood.g3.channel import Transmission
 
@@ -20,7 +22,8 @@ Sink = Callable[[Event], None]
 class Tag:
     """What the trace knows of a message, on all its hops. origin: a device's number; final: short address, or None.
 
-    kind None: it is an application's packet, and `kind_of` will tell. data: the packet, or what an LBP message holds.
+    kind None: it is an application's packet, and `kind_of` will tell. data: the packet, or what an LBP or
+    LOADng message holds.
     """
 
     __slots__ = ("data", "final", "kind", "layers", "origin")
@@ -36,7 +39,8 @@ class Tag:
 class Trace:
     """Hands every event to every sink. `wanted`: anybody listens; bytes, layers: frames carry their `bytes`, `layers`.
 
-    kind_of: an IPv6 packet → its kind; layers_of: an IPv6 packet → its layers; number_of: a short address → a device.
+    kind_of: an IPv6 packet → its kind; layers_of: an IPv6 packet → its layers, which follow
+    those of the line; number_of: a short address → a device.
     """
 
     __slots__ = ("_sinks", "bytes", "frames", "kind_of", "layers", "layers_of", "number_of", "wanted")
@@ -80,11 +84,17 @@ class Trace:
         }  # fmt: skip
         if self.bytes:
             event["bytes"] = sent.raw.hex()
-        if self.layers and self.layers_of is not None and sent.raw and tag.data and tag.kind != "LBP":
-            if tag.layers is None:
-                tag.layers = self.layers_of(tag.data)
-            event["layers"] = tag.layers
+        if self.layers and sent.raw:
+            event["layers"] = explained.line(sent.raw, sent.modulation, sent.end - sent.start) + self._said(tag)
         self._pass_on(event)
+
+    def _said(self, tag: Tag) -> list[Any]:
+        """The layers of what a message says; the same on all its hops."""
+        if tag.layers is None:
+            tag.layers = explained.message(tag.kind or "", tag.data)
+            if not tag.layers and tag.data and self.layers_of is not None:
+                tag.layers = self.layers_of(tag.data)
+        return tag.layers
 
     def _pass_on(self, event: Event) -> None:
         for sink in self._sinks:

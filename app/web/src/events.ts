@@ -7,7 +7,7 @@
 
 export const KINDS = [
   "RREQ", "RREP", "RERR", "PREQ", "PREP", "LBP", "BEACON", "AARQ", "AARE", "RLRQ",
-  "GET", "SET", "ACTION", "RESPONSE", "PUSH", "DATA", "ACK",
+  "GET", "SET", "ACTION", "RESPONSE", "PUSH", "DATA", "ACK", "TMR",
 ] as const;
 export type Kind = (typeof KINDS)[number];
 export const KIND_NUMBER: ReadonlyMap<string, number> = new Map(KINDS.map((kind, index) => [kind, index]));

@@ -13,6 +13,8 @@ export class Night {
   private readonly rows: Row[];
   private readonly arc = svg("path", { class: "gauge-arc", d: arcPath(0) });
   private readonly percent = svg("text", { class: "gauge-number", x: 80, y: 74, "text-anchor": "middle" });
+  /** A device sees no frames and knows no limit. */
+  private frameless = false;
   private readonly stats = new Map<string, HTMLElement>();
 
   constructor() {
@@ -28,7 +30,7 @@ export class Night {
       const bar = h("i", { class: `bar pattern-${group.id}` });
       const share = h("b"), air = h("small");
       const button = h("button", { type: "button", class: `kind kind-${group.id}`, "aria-pressed": "true", title: `${group.kinds.join(", ")}: ${group.what}. Click to hide or show.`, onClick: () => this.onToggle(number) },
-        glyph(group), h("span", { class: "kind-title" }, group.title, group.kinds.length < 3 ? h("small", {}, group.kinds.join(" ")) : null), share, h("span", { class: "track" }, bar), air);
+        glyph(group), h("span", { class: "kind-title" }, group.title, group.kinds.length < 4 ? h("small", {}, group.kinds.join(" ")) : null), share, h("span", { class: "track" }, bar), air);
       list.append(h("li", {}, button));
       return { group, button, bar, share, air };
     });
@@ -60,6 +62,7 @@ export class Night {
     this.stats.get("lost")!.title = Object.entries(state.lost).map(([why, n]) => `${why}: ${n}`).join(", ");
     say(this.stats.get("elapsed")!, recording.begin === Infinity ? "–" : duration(t - recording.begin));
     say(this.stats.get("floor")!, state.floor === null ? "–" : duration(state.floor));
+    this.frameless = state.frames === 0;
     this.drawGauge(state.share);
     const total = state.air.reduce((sum, air) => sum + air, 0);
     for (const row of this.rows) {
@@ -72,6 +75,7 @@ export class Night {
   }
 
   private drawGauge(share: number | null): void {
+    byId("gauge").parentElement!.hidden = share === null && this.frameless;
     this.arc.setAttribute("d", arcPath(Math.min(1, Math.max(0, share ?? 0))));
     say(this.percent, share === null ? "–" : percent(share));
     say(byId("gauge-text"), share === null ? "Not known yet" : `${percent(share)} of the physical limit`);

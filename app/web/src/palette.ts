@@ -26,7 +26,7 @@ export const GROUPS: readonly Group[] = [
   { id: "request", title: "Request", kinds: ["GET", "SET", "ACTION"], what: "the concentrator asks a meter", dark: "#776eff", light: "#2c3ccd", shape: "arrow" },
   { id: "response", title: "Response", kinds: ["RESPONSE"], what: "the meter answers", dark: "#09f5a8", light: "#00a070", shape: "disc" },
   { id: "push", title: "Push", kinds: ["PUSH"], what: "a meter speaks up by itself: alarms", dark: "#ffffff", light: "#1d2433", shape: "star" },
-  { id: "other", title: "ACK, data", kinds: ["ACK", "DATA"], what: "acknowledgements and what is not told apart", dark: "#717a78", light: "#788f98", shape: "dot" },
+  { id: "other", title: "Link", kinds: ["ACK", "TMR", "DATA"], what: "acknowledgements, tone maps, and what is not told apart", dark: "#717a78", light: "#788f98", shape: "dot" },
 ];
 
 /** The group of each kind, by the kind's number. */

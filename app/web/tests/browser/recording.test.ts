@@ -88,10 +88,10 @@ describe.skipIf(missing)("a recording of 48 meters", () => {
     const kind = await page.locator(".frame-row.selected b").first().textContent();
     await page.locator("#frame-page h3", { hasText: kind! }).waitFor();
     const all = await page.locator("#frame-count").textContent();
-    await page.locator("#kinds button", { hasText: "ACK" }).click();
+    await page.locator("#kinds button", { hasText: "Link" }).click();
     await expect.poll(() => page.locator("#frame-count").textContent()).not.toBe(all);
     expect(await page.locator(".frame-row:not([hidden]) b", { hasText: "ACK" }).count()).toBe(0);
-    await page.locator("#kinds button", { hasText: "ACK" }).click();
+    await page.locator("#kinds button", { hasText: "Link" }).click();
   });
 
   test("a packet on a cable is clicked while time stands", async () => {
