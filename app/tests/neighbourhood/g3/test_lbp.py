@@ -249,9 +249,10 @@ def test_only_so_many_join_at_a_time_and_the_rest_come_later():
 def test_a_device_that_gave_up_does_not_keep_others_out():
     street = Street(0)
     street.server.limit = 1
-    street.allowed[eui(1)] = 1
-    street.server.heard(eui(7), lbp.Message(lbp.Code.JOINING, eui(7)).encode())  # and is never heard of again
-    street.allowed[eui(7)] = 7
+    street.allowed |= {eui(1): 1, eui(7): 7}
+    mute = street.air.node(eui(7), street.node)
+    mute.pan = PAN
+    street.server.heard(eui(7), lbp.Message(lbp.Code.JOINING, eui(7)).encode())  # and it never says anything else
     device = Device(street.air.node(eui(1), street.node), street.scheduler, Random(3), PSK)
     device.start()
     street.run(20)
