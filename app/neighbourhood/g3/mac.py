@@ -121,9 +121,9 @@ class Mac:
         """Wait for the line to be free, and for a slot drawn in the window of this priority."""
         now, free = self.scheduler.now, self.channel.busy_until(self.number)
         if sending.msdu.priority:
-            wait = int(self._random.random() * phy.PRIORITY_SLOTS) * phy.SLOT
+            wait = phy.CFS + int(self._random.random() * phy.PRIORITY_SLOTS) * phy.SLOT
         else:
-            wait = phy.HPCW + (1 + int(self._random.random() * (1 << sending.exponent))) * phy.SLOT
+            wait = phy.CFS + phy.HPCW + int(self._random.random() * (1 << sending.exponent)) * phy.SLOT
         self._timer = self.scheduler.at((free if free > now else now) + phy.CIFS + wait, self._attempt, sending)
 
     def _attempt(self, sending: Sending) -> None:
@@ -257,7 +257,7 @@ class Mac:
                 return None
             payload = self._opened(sent, frame) if frame.key is not None else None
             if payload is not None:
-                self._command(frame, payload)
+                self._command(frame, payload, lqi)
             return None
         if frame.pan != self.pan or frame.source is None:
             return None
@@ -277,12 +277,7 @@ class Mac:
         assert source is not None
         broadcast = frame.destination == BROADCAST
         if isinstance(source, int):
-            neighbour = self.neighbours.get(source)
-            if neighbour is None:
-                neighbour = self.neighbours[source] = Neighbour(source, lqi, self.scheduler.now)
-            else:
-                neighbour.lqi = lqi
-                neighbour.heard = self.scheduler.now
+            neighbour = self._neighbour(source, lqi)
             if frame.segment.tone_map and not broadcast:
                 self._answer_tone_map(sent.sender, neighbour)
         if broadcast:
@@ -295,6 +290,16 @@ class Mac:
         if not broadcast:
             self.counters.rx_data += 1
         self.on_data(Arrived(source, payload, lqi, frame.key is not None, broadcast, frame.segment.priority, sent.tag))
+
+    def _neighbour(self, short: int, lqi: int) -> Neighbour:
+        """The row of a device that was just heard."""
+        neighbour = self.neighbours.get(short)
+        if neighbour is None:
+            neighbour = self.neighbours[short] = Neighbour(short, lqi, self.scheduler.now)
+        else:
+            neighbour.lqi = lqi
+            neighbour.heard = self.scheduler.now
+        return neighbour
 
     def _join(self, frame: Frame, payload: bytes) -> bytes | None:
         """The whole MSDU once its last segment is there; a gap costs the MSDU."""
@@ -356,12 +361,12 @@ class Mac:
                 )
             )
 
-    def _command(self, frame: Frame, payload: bytes) -> None:
+    def _command(self, frame: Frame, payload: bytes, lqi: int) -> None:
         self.counters.rx_command += 1
         if len(payload) < 4 or payload[0] != Command.TONE_MAP_RESPONSE or not isinstance(frame.source, int):
             return
         modulation, tones = payload[1] & 7, payload[2] & ALL_TONES
-        neighbour = self.neighbours.get(frame.source)
-        if neighbour is not None and modulation in Modulation.__members__.values() and tones:
+        neighbour = self._neighbour(frame.source, lqi)
+        if modulation in Modulation.__members__.values() and tones:
             neighbour.modulation, neighbour.tones, neighbour.reverse_lqi = modulation, tones, payload[3]
             neighbour.tones_until = self.scheduler.now + self.tone_map_ttl

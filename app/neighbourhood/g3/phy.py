@@ -27,13 +27,14 @@ CIFS = 8 * SYMBOL
 RIFS = 10 * SYMBOL
 PRIORITY_SLOTS = 7
 HPCW = PRIORITY_SLOTS * SLOT
+CFS = SLOT  # where a segment that follows another begins: nobody else contends for it
 MIN_BE = 3
 MAX_BE = 8
-MEAN_BACKOFF = (1 + (1 << MIN_BE)) / 2 * SLOT  # slots are drawn from 1 to 2^BE
+MEAN_BACKOFF = ((1 << MIN_BE) - 1) / 2 * SLOT  # slots are drawn from 0 to 2^BE - 1
 
 ACK = PREAMBLE + FCH_SYMBOLS * SYMBOL  # an acknowledgement is a frame without data: all of it is in the FCH
 AFTER = RIFS + ACK  # what an acknowledged frame reserves behind itself
-BEFORE = CIFS + HPCW + MEAN_BACKOFF
+BEFORE = CIFS + CFS + HPCW + MEAN_BACKOFF
 
 STEEPNESS = 0.35  # dB, [K]
 MARGIN = 3.0  # dB above its threshold that a modulation must have to be asked for, [K]
