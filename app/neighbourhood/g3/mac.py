@@ -30,6 +30,7 @@ MAX_RETRIES = 5
 MAX_BACKOFFS = 50
 ROBO_AFTER = 2  # retries, [K]
 TONE_MAP_TTL = 7200.0  # s; macTMRTTL is minutes in real devices: a utility that reads at night sets it longer, [K]
+LAST_COUNTER = 0xFFFFFF00  # what is queued may still be sent: a counter that ran out needs a new key
 MOST_QUEUED = 24  # MSDUs; a modem has fewer buffers towards its host
 MOST_REASSEMBLED = 8  # MSDUs in pieces, each from a sender of its own
 BEACON_WINDOW = 6.0  # s over which the answers to a beacon request are spread, [K]
@@ -101,12 +102,15 @@ class Mac:
         return len(self._queue) + len(self._urgent) + (self._sending is not None)
 
     def send(self, msdu: Msdu) -> None:
-        """Queue an MSDU. done(NO_BUFFERS) at once where there is no room. Raises ValueError over 400 bytes."""
+        """Queue an MSDU; done(NO_BUFFERS or NOT_PERMITTED) where no room or no key is. Raises ValueError over 400."""
         if len(msdu.payload) > frames.LONGEST_MSDU:
             raise ValueError(f"MSDU of {len(msdu.payload)} bytes, at most {frames.LONGEST_MSDU}")
-        if self.queued >= MOST_QUEUED or not self.up:
+        refused = Status.NO_BUFFERS if self.queued >= MOST_QUEUED or not self.up else None
+        if msdu.secured and (self.active_key not in self.keys or self.frame_counter > LAST_COUNTER):
+            refused = Status.NOT_PERMITTED
+        if refused is not None:
             if msdu.done is not None:
-                msdu.done(Status.NO_BUFFERS)
+                msdu.done(refused)
             return
         (self._urgent if msdu.priority else self._queue).append(msdu)
         if self._sending is None:

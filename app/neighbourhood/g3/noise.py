@@ -18,9 +18,9 @@ from neighbourhood.g3.phy import GROUPS
 SIGNAL = 120.0  # dBµV of a transmitter
 FLOOR = 76.0  # dBµV at a receiver, middle of the band, mean of the day
 COLOUR = tuple(4.0 - 1.6 * group for group in range(GROUPS))  # more at low frequencies
-DAY = (-4, -5, -5, -5, -4, -3, 0, 2, 1, 0, 0, 1, 2, 1, 0, 0, 1, 3, 4, 5, 5, 3, 0, -2)  # dB by the hour
+DAY = (-4, -5, -5, -5, -4, -3, 0, 2, 1, 0, 0, 1, 2, 1, 0, 0, 1, 2, 3, 4, 4, 2, 0, -2)  # dB by the hour
 QUARTER = 900.0
-STRENGTH = (4.0, 14.0)  # dB over the floor that an appliance adds in its own home
+STRENGTH = (3.0, 12.0)  # dB over the floor that an appliance adds in its own home
 SWITCHED = 3.0  # times an hour that a home switches one on, by day
 LASTS = (120.0, 2400.0)  # s that it runs
 HEARD = 20.0  # dB of cable beyond which an appliance disturbs nobody

@@ -144,6 +144,14 @@ def test_a_full_queue_says_so_at_once():
     assert ended.count(Status.OK) + ended.count(Status.NO_BUFFERS) == 60
 
 
+@pytest.mark.parametrize(("keys", "counter"), [({}, 0), ({0: KEY}, 0xFFFFFFFF)])
+def test_without_a_key_or_a_counter_nothing_is_sent(keys, counter):
+    pair = Pair()
+    pair.one.keys, pair.one.frame_counter = keys, counter
+    assert pair.send(b"?") is Status.NOT_PERMITTED
+    assert pair.data() == []
+
+
 def test_an_msdu_over_400_bytes_is_refused():
     with pytest.raises(ValueError, match="at most 400"):
         Pair().one.send(Msdu(1, bytes(401), None, TAG))
