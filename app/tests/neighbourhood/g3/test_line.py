@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import pairwise
+from random import Random
 
 import pytest
 
@@ -396,3 +397,45 @@ def test_the_trace_tells_what_pictures_need():
     assert {(event["orig"], event["final"]) for event in data} == {(0, 24)}
     assert all(len(event["got"]) == len(event["att"]) for event in rest)
     assert any(event["kind"] == "ACK" for event in rest)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_people_click_nothing_is_invented_and_every_request_ends(seed):
+    """Cuts, mends, bursts, devices off and on, blackouts, at random over a busy street."""
+    random = Random(seed)
+    line = settled(20, seed + 1, quiet=False)
+    asked, ended, sent, strange = 0, [], set(), []
+
+    def arrived(whole: bytes, lqi: int) -> None:
+        if whole not in sent:
+            strange.append(whole)
+
+    for node in line.nodes:
+        node.on_ipv6 = arrived
+    clicks = (
+        lambda: line.cut(random.randrange(len(line.feeder.cables))),
+        lambda: line.mend(random.randrange(len(line.feeder.cables))),
+        lambda: line.burst(random.randrange(len(line.feeder.junctions)), random.uniform(5, 50), random.uniform(1, 60)),
+        lambda: line.off(random.randrange(1, 21)),
+        lambda: line.on(random.randrange(1, 21)),
+        lambda: line.reboot(random.randrange(1, 21)),
+        lambda: random.random() < 0.1 and (line.blackout(), line.restore()),
+    )
+    for _ in range(150):
+        if random.random() < 0.4:
+            random.choice(clicks)()
+        for node in line.nodes[1:]:
+            if node.up and node.short == 0xFFFF:  # it comes back as it was, without bootstrapping
+                node.keys = {0: KEY}
+                node.pan, node.short = PAN, node.number
+        origin, final = random.sample(range(21), 2)
+        whole = packet(origin, final, random.randbytes(random.randrange(900)))
+        if line.nodes[origin].up:
+            sent.add(whole)
+            asked += 1
+            line.nodes[origin].send_ipv6(final, whole, ended.append, priority=random.random() < 0.2)
+        line.scheduler.run_until(line.scheduler.now + random.uniform(0, 4))
+    line.scheduler.run_until(line.scheduler.now + 300)
+    assert strange == []
+    assert asked - 25 < len(ended) <= asked  # what a device held when its power went is gone with it
+    assert ended.count(Status.OK) > asked / 4
