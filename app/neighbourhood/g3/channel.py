@@ -42,7 +42,19 @@ class Station(Protocol):
 class Link:
     """One direction between two devices. Its SNR (dB a group) is that of `version`, the receiver's noise."""
 
-    __slots__ = ("_errors", "colour", "loss", "lqi", "receiver", "robust", "sender", "snr", "version")
+    __slots__ = (
+        "_errors",
+        "colour",
+        "flat",
+        "loss",
+        "lqi",
+        "power",
+        "receiver",
+        "robust",
+        "sender",
+        "snr",
+        "version",
+    )  # fmt: skip
 
     def __init__(self, sender: int, receiver: int, loss: float, colour: tuple[float, ...]) -> None:
         self.sender = sender
@@ -52,14 +64,17 @@ class Link:
         self.version = -1
         self.snr: tuple[float, ...] = ()
         self.lqi = 0
-        self.robust = 1.0
+        self.flat = self.power = 0.0  # mean SNR of all tones: dB, and as a ratio
+        self.robust = 1.0  # the probability that 100 bytes in ROBO are lost
         self._errors: dict[tuple[int, int], float] = {}
 
     def update(self, noise: Noise) -> None:
         self.version = noise.versions[self.receiver]
         left = SIGNAL - self.loss - noise.at(self.receiver)
         self.snr = tuple([left - colour for colour in self.colour])
-        self.lqi = phy.lqi(phy.over(self.snr, phy.ALL_TONES))
+        self.flat = phy.over(self.snr, phy.ALL_TONES)
+        self.power = float(10 ** (self.flat / 10))
+        self.lqi = phy.lqi(self.flat)
         self._errors.clear()
         self.robust = self.error(Modulation.ROBO, phy.ALL_TONES)
 
@@ -304,6 +319,7 @@ class Channel:
             found = (self.link(sent.sender, number) for number in self.reach[sent.sender])
             links = self._fans[sent.sender] = [link for link in found if link is not None]
         got, versions, noise, share = [], self.noise.versions, self.noise, sent.length / 100
+        beside = self._beside(sent)
         for link in links:
             if link.version != versions[link.receiver]:
                 link.update(noise)
@@ -313,7 +329,7 @@ class Channel:
             station = self.stations[link.receiver]
             if station is None or not station.up:
                 continue
-            if sent.overlaps is not None and self._jammed(sent, link.receiver, link):
+            if beside and self._jammed(sent, link.receiver, link, beside):
                 self.collisions += 1
             else:
                 got.append(link)
@@ -330,21 +346,28 @@ class Channel:
         error = link.error(sent.modulation, sent.tones)
         if error > NEVER and self._chance() > (1 - error) ** (sent.length / 100 or FCH_SHARE):
             return "noise"
-        if sent.overlaps is not None and self._jammed(sent, receiver, link):
+        if sent.overlaps is not None and self._jammed(sent, receiver, link, self._beside(sent)):
             self.collisions += 1
             return "collision"
         return None
 
-    def _jammed(self, sent: Transmission, receiver: int, link: Link) -> bool:
+    def _beside(self, sent: Transmission) -> list[Transmission]:
+        """What else was on the air meanwhile."""
+        return [other for other in sent.overlaps or () if other.end > sent.start and other.start < sent.end]
+
+    def _jammed(self, sent: Transmission, receiver: int, link: Link, beside: list[Transmission]) -> bool:
         """Whether others on the air drown it at this receiver."""
-        snr = phy.over(link.snr, sent.tones)
-        for other in sent.overlaps or ():
-            if other.end > sent.start and other.start < sent.end:
-                if other.sender == receiver:
-                    return True
-                beside = self.link(other.sender, receiver)
-                if beside is not None:
-                    snr = phy.beside(snr, phy.over(beside.snr, phy.ALL_TONES))
+        drowned = 0.0
+        for other in beside:
+            if other.sender == receiver:
+                return True
+            if receiver in self.reach[other.sender]:
+                between = self.link(other.sender, receiver)
+                if between is not None:
+                    drowned += between.power
+        if not drowned:
+            return False
+        snr = phy.beside(link.flat if sent.tones == phy.ALL_TONES else phy.over(link.snr, sent.tones), drowned)
         error = phy.error_100(snr, sent.modulation)
         return error > NEVER and self._chance() > (1 - error) ** (sent.length / 100 or FCH_SHARE)
 

@@ -121,5 +121,5 @@ def over(snr: tuple[float, ...], tones: int) -> float:
 
 
 def beside(snr: float, interference: float) -> float:
-    """What is left of `snr` beside an interferer that itself stands `interference` dB over the noise."""
-    return snr - 10 * log10(1 + float(10 ** (interference / 10)))
+    """What is left of `snr` (dB) beside interferers of so much power, as a ratio to the noise."""
+    return snr - 10 * log10(1 + interference)
