@@ -111,7 +111,7 @@ layer-manifest: .venv-layers/ready ## Take new digests of changed payload files 
 .PHONY: layer-check
 layer-check: .venv-layers/ready ## Ask BitBake itself, given the upstream layers (docs/yocto.md; PARTS=…, USER_FOR_BITBAKE=name where root runs it)
 	cd ci && PYTHONPATH=$(CURDIR):$(CURDIR)/ci $(LAYERS) check --work $(KAS_WORK_DIR) $(addprefix --user ,$(USER_FOR_BITBAKE)) \
-	  $(addprefix --kernel ,$(KERNEL_SOURCE)) $(addprefix --uboot ,$(UBOOT_SOURCE)) $(PARTS)
+	  $(addprefix --kernel ,$(KERNEL_SOURCE)) $(addprefix --uboot ,$(UBOOT_SOURCE)) $(addprefix --world ,$(WORLD)) $(PARTS)
 
 # Fragments of a build: kas.yml:layers/kas/board-$(BOARD).yml:layers/kas/OPTION.yml…
 BOARD ?= qemuarm64
@@ -126,7 +126,7 @@ layer-build: .venv-layers/ready ## Build image, disk and update with BitBake (BO
 	$(if $(VERSION),DCU_VERSION=$(VERSION:v%=%)) .venv-layers/bin/kas build $(KAS_FILES)
 
 .PHONY: layer-upstream-check
-layer-upstream-check: ## Run yocto-check-layer over both layers (an hour and more)
+layer-upstream-check: ## Run yocto-check-layer over both layers (hours; WORLD=needed: with a smaller world)
 	$(MAKE) layer-check PARTS=upstream
 
 .PHONY: clean

@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checking.add_argument("--user", default="", help="run BitBake as this user (it refuses root)")
     for name in ("kernel", "uboot"):
         checking.add_argument(f"--{name}", type=Path, help="its sources, of the release's version (part kconfig)")
+    checking.add_argument("--world", choices=("core", "needed"), default="core", help="what part upstream compares")
     checking.add_argument("parts", nargs="*", help=f"some of: {' '.join(check.PARTS)}")
     options = parser.parse_args(arguments)
     if options.command == "lint":
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{payload.refresh()} digests changed")  # noqa: T201 -- a command
         return 0
     sources = [path and path.resolve() for path in (options.kernel, options.uboot)]
-    workspace = Workspace(options.work.resolve(), options.user, *sources)
+    workspace = Workspace(options.work.resolve(), options.user, *sources, options.world == "needed")
     return check.main(workspace, options.parts or list(check.PARTS))
 
 

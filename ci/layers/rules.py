@@ -42,6 +42,7 @@ def faults() -> Iterator[str]:
     yield from _boards()
     yield from _environment()
     yield from _description()
+    yield from _glossary()
 
 
 def _of_recipe(recipe: Recipe) -> Iterator[str]:
@@ -149,6 +150,17 @@ def _description() -> Iterator[str]:
     for name in sorted(set(re.findall(r"@@(\w+)@@", template))):
         if name not in known or name not in hashed:
             yield f"dcu-update.bb: the template asks for {name}: a value, and do_swuimage[vardeps]"
+
+
+def _glossary(page: str | None = None) -> Iterator[str]:
+    """What a build may set of ours (`?=`, `??=`, or described with [doc]) is in the glossary of docs/yocto.md."""
+    page = page or (ROOT / "docs" / "yocto.md").read_text()
+    for layer in text.LAYERS:
+        for path in sorted([*layer.rglob("*.bb*"), *layer.rglob("*.inc"), *layer.rglob("*.conf")]):
+            for line in text.logical_lines(path.read_text()):
+                found = re.match(r"(DCU_\w+|VIRTUAL-RUNTIME_wisun[\w-]+)(?:(?::[\w-]+)? \?\??=|\[doc\])", line)
+                if found and f"`{found[1]}`" not in page:
+                    yield f"{path.relative_to(ROOT)}: {found[1]} is not in the glossary of docs/yocto.md"
 
 
 def _environment() -> Iterator[str]:

@@ -53,6 +53,7 @@ class Workspace:
     user: str  # who runs BitBake; empty: whoever runs this
     kernel: Path | None = None  # sources of the release's kernel and U-Boot, where they are at hand
     uboot: Path | None = None
+    narrow: bool = False  # yocto-check-layer's world: what ours needs, and no more
 
     @property
     def upstream(self) -> Path:

@@ -153,6 +153,12 @@ def test_sources_of_another_version_are_refused(tmp_path):
             kconfig._version(tmp_path, wanted)
 
 
+def test_a_variable_that_the_glossary_does_not_tell_of_is_found():
+    page = (ROOT / "docs" / "yocto.md").read_text()
+    assert not list(rules._glossary(page))
+    assert any("DCU_VERSION_BARRIER " in each for each in rules._glossary(page.replace("`DCU_VERSION_BARRIER`", "")))
+
+
 def test_every_recipe_of_the_repository_is_seen():
     found = {recipe.path for recipe in text.recipes()}
     assert found == {path for layer in text.LAYERS for path in layer.rglob("*.bb")}
