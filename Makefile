@@ -37,8 +37,13 @@ $(VENV)/ready: app/requirements-dev.lock app/pyproject.toml app/dcu_gurux/pyproj
 	@touch $@
 
 .PHONY: demo
-demo: $(VENV)/ready ## Collect 24 h from 48 secured meters over sockets, compare with the truth (METERS=1000 works too)
-	$(BIN)/neighbourhood demo --meters $(METERS)
+demo: $(VENV)/ready ## Collect 24 h from 48 secured meters over a simulated G3-PLC line, compare with the truth; leaves out/street.html
+	@mkdir -p out
+	$(BIN)/neighbourhood demo --meters $(METERS) --recording out/street.html --pty
+
+.PHONY: demo-sockets
+demo-sockets: $(VENV)/ready ## The same over loopback sockets, in two processes (METERS=1000 works too)
+	$(BIN)/neighbourhood demo --sockets --meters $(METERS)
 
 .PHONY: test
 test: $(VENV)/ready ## Run all tests (30 s of fuzzing, the kills and the full disk included)

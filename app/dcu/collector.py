@@ -102,7 +102,7 @@ class Collector:
         air = max((t.longest_answer / t.duty for t in config.medium if t.bitrate or t.device), default=0.0)
         self.vitals = Vitals(services.store, self.polling, self.scheduler, fleet.media, air=air)
         self.notifier: Notifier | None = None
-        self._keys = keys
+        self._keys = self.keyring = keys
         self._importing = asyncio.Lock()
         beside = [Path(each).with_name("meters") for each in (config.keys.file, config.keys.twin) if each]
         self._registry = Registry(Doubly(*beside) if len(beside) == 2 else None)
@@ -217,8 +217,10 @@ class Collector:
 
     def _joined(self, name: str) -> None:
         """A meter has come into its network: poll it, it was out of reach before."""
+        meter = self.fleet.get(name)
+        self.scheduler.hurry(meter)
         if self.config.poll:
-            self.polling.poll_now([self.fleet.get(name)])
+            self.polling.poll_now([meter])
 
     async def _listen_for_pushes(self, stack: AsyncExitStack, listener: PushListener) -> None:
         push = self.config.push

@@ -317,19 +317,31 @@ def firmware(file: Path, wanted: str, size: int) -> None:
 @cli.command()
 @click.option("--meters", "count", type=COUNT, default=48, show_default=True, envvar="METERS", help="How many.")
 @SEED
-@click.option("--concurrency", type=click.IntRange(1, 1_000), default=32, show_default=True, help="Meters at a time.")
+@click.option("--sockets", is_flag=True, help="Meters on loopback sockets in place of the G3-PLC street.")
+@click.option("--concurrency", type=click.IntRange(1, 1_000), help="Meters at a time (default: 1; 32 over sockets).")
 @click.option("--wired", is_flag=True, help="All meters on one serial line (a pseudo-terminal), HDLC.")
+@click.option("--recording", type=FILE, help="Leave one html file that plays what happened on the line.")
+@click.option("--pty/--no-pty", default=False, help="Then ten meters in real time, the modem at a pseudo-terminal.")
+@click.option("--cut/--no-cut", default=True, help="Open a main cable on the way.")
 @click.option("--canary", type=click.Choice(["unit", "hour"]), help="Bend the truth: the demo must then fail.")
 @JSON
-def demo(count: int, seed: int, concurrency: int, wired: bool, canary: str | None, as_json: bool) -> int:
+def demo(count: int, seed: int, concurrency: int | None, canary: str | None, as_json: bool, **options: Any) -> int:
     """Collect the last 24 h of a street with the collector, and compare every reading with the truth.
 
-    Exit code 0 only when all are there and right.
+    The street hangs on a G3-PLC line, simulated byte for byte in virtual time: meters join, are read, a cable breaks,
+    routes heal. Exit code 0 only when every reading is there and right.
     """
+    bent = {"unit": (1, 0), "hour": (0, truth.HOUR)}.get(canary or "", (0, 0))
+    if not (options["sockets"] or options["wired"]):
+        from neighbourhood.g3 import show, stage
+        from neighbourhood.g3.street import Scene
+
+        scene = Scene(meters=count, seed=seed, concurrency=concurrency or 1)
+        played = show.Options(scene, options["cut"], options["recording"], *bent)
+        return exits.OK if stage.demo(played, pty=options["pty"], as_json=as_json) else exits.FAILED
     from neighbourhood import demo as play
 
-    bent = {"unit": (1, 0), "hour": (0, truth.HOUR)}.get(canary or "", (0, 0))
-    settings = play.Settings(count, seed, concurrency, *bent, wired=wired)
+    settings = play.Settings(count, seed, concurrency or 32, *bent, wired=options["wired"])
     if as_json:
         outcome = asyncio.run(play.run(settings, lambda _expected, _collected: None))
         click.echo(json.dumps(outcome.plain(settings), indent=1))

@@ -17,7 +17,10 @@ def measure(meters: int = METERS) -> dict[str, Any]:
     """The demo's own report. Raises RuntimeError where a reading was missing or wrong."""
     command = Path(__file__).parents[2] / ".venv" / "bin" / "neighbourhood"
     done = subprocess.run(  # noqa: S603 - our own program
-        [str(command), "demo", "--meters", str(meters), "--json"], capture_output=True, text=True, timeout=900
+        [str(command), "demo", "--sockets", "--json", "--meters", str(meters)],
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     if done.returncode:
         raise RuntimeError(f"the demo failed: {done.stdout[-2000:]} {done.stderr[-2000:]}")

@@ -104,6 +104,7 @@ class Poll(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     delay: float = 60.0
     scheduled: float = 86400.0
     history: float = 7 * 86400.0
+    verify: float = 86400.0
 
 
 class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -202,6 +203,7 @@ def check(profile: MeterProfile, where: str) -> MeterProfile:
     for index, poll in enumerate(profile.poll):
         require(poll.every >= 1, f"poll[{index}].every", "seconds, 1 or more")
         require(0 <= poll.delay < poll.every, f"poll[{index}].delay", "seconds, 0 or more, below every")
+        require(poll.verify > 0, f"poll[{index}].verify", "seconds, above 0")
         require(0 < poll.scheduled <= poll.history, f"poll[{index}].scheduled", "seconds, above 0, at most history")
     return profile
 

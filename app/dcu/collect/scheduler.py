@@ -164,6 +164,13 @@ class Scheduler:
     def number(self, state: JobState) -> int:
         return sum(job.state is state for job in self._jobs.values())
 
+    def hurry(self, meter: Meter) -> None:
+        """The meter can be reached now: what waits to try it again need not wait any longer."""
+        for job in list(self._jobs.values()):
+            if job.meter is meter and job.state is JobState.WAITING and job._wake:
+                job._wake.cancel()
+                self._queue(job)
+
     def cancel(self, number: int) -> None:
         """Raises JobError when there is no such job, or when it can no longer be withdrawn."""
         job = self._jobs.get(number)

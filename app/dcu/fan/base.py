@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from dcu.credentials import NetworkKeys, Secret
-from dcu.errors import ConfigError, LinkError
+from dcu.errors import ConfigError, LinkTimeout
 from dcu.streams import Datagram
 
 EUI64_SIZE = 8
@@ -121,8 +121,11 @@ class Event:
 Listener = Callable[[Event], None]
 
 
-class Unreachable(LinkError):
-    """The network says that it has no way to the meter now: nothing was sent, or it was given up on the way."""
+class Unreachable(LinkTimeout):
+    """The network says that it has no way to the meter now: nothing was sent, or it was given up on the way.
+
+    It is a timeout that is known early: an association is not lost by it.
+    """
 
 
 class FieldNetwork(Protocol):

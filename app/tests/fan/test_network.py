@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from dcu.errors import LinkClosed, LinkError
+from dcu.errors import LinkClosed, LinkError, LinkTimeout
 from dcu.fan.base import Change, Standing, Unreachable
 from dcu.fan.g3 import ipv6, pib, reports, requests
 from dcu.fan.g3.pib import Mac
@@ -358,10 +358,26 @@ async def test_a_network_that_is_down_says_so():
         endpoint = await street.network.datagram(eui(1))
         street.modem.dead = True
         await street.until(lambda: street.network.modem is None)
-        with pytest.raises(LinkClosed, match="down"):
+        with pytest.raises(LinkTimeout, match="down"):
             await endpoint.send(b"x")
         with pytest.raises(LinkClosed, match="down"):
             await street.network.path(eui(1))
+
+
+async def test_who_waits_for_an_answer_is_told_at_once_that_the_network_went_down():
+    async with rig() as street:
+        await street.joined(1)
+        short = street.modem.assigned[eui(1)]
+        endpoint = await street.network.datagram(eui(1))
+        await endpoint.send(b"x")
+        waiting = asyncio.ensure_future(endpoint.receive())
+        await asyncio.sleep(1)
+        await street.modem.stream.close()
+        with pytest.raises(LinkTimeout, match="went down before the answer"):
+            await asyncio.wait_for(waiting, 1)
+        await street.until(lambda: street.network.modem is not None)
+        street.modem.from_device(short, b"y")
+        assert await endpoint.receive() == b"y"
 
 
 async def test_a_new_endpoint_takes_the_place_of_the_old():

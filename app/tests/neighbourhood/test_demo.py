@@ -102,7 +102,7 @@ def test_the_hour_never_turns_for_some_meters_and_not_for_others(now, meters, sh
 
 def play(folder, *arguments: str) -> tuple[int, dict, list[str]]:
     done = subprocess.run(
-        [sys.executable, "-m", "neighbourhood", "demo", "--json", "--meters", "3", *arguments],
+        [sys.executable, "-m", "neighbourhood", "demo", "--sockets", "--json", "--meters", "3", *arguments],
         capture_output=True,
         text=True,
         timeout=100,

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 FRUITLESS = 16  # pieces of a poll that brought nothing new; the rest is for the next: no meter is asked without end
 NEAR = 8  # rows: gaps closer to each other are read as one, which costs less than another exchange
-VERIFIED_EVERY = 86400.0  # seconds: a layout is compared with the meter's
+VERIFIED_EVERY = 86400.0  # seconds: a layout is compared with the meter's, where its family says nothing else
 DOUBTED_AFTER = 3600.0  # seconds: the same, where the rows do not look like it
 LARGEST = 100_000  # rows that are asked for at once: three years of quarters of an hour
 
@@ -129,10 +129,12 @@ class Poller:
     async def _layout(self, job: Job, profile: Obis) -> ProfileLayout:
         """The layout, compared with the meter's now and then: it may be given another capture period at any time."""
         name, now = job.meter.name, _monotonic()
+        polls = (poll for poll in job.meter.profile.poll if Obis.parse(poll.profile) == profile)
+        every = next((poll.verify for poll in polls), VERIFIED_EVERY)
         verified = self._verified.setdefault(profile, {})
         if name not in verified:  # spread over the day: not a thousand meters in the hour after a start
-            verified[name] = now - VERIFIED_EVERY * self._services.random.random()
-        if now - verified[name] >= (DOUBTED_AFTER if (name, profile) in self._doubted else VERIFIED_EVERY):
+            verified[name] = now - every * self._services.random.random()
+        if now - verified[name] >= (min(every, DOUBTED_AFTER) if (name, profile) in self._doubted else every):
             return await self._verify(job, profile)
         return await profile_layout(self._services, job.meter, profile, job.priority)
 

@@ -45,7 +45,7 @@ class Device:
 class Endpoint:
     """A `streams.Datagram` to one UDP port of one meter."""
 
-    __slots__ = ("_changed", "_closed", "_limit", "_queue", "_send", "dropped", "eui64", "port")
+    __slots__ = ("_changed", "_closed", "_limit", "_lost", "_queue", "_send", "_waiting", "dropped", "eui64", "port")
 
     def __init__(self, eui64: bytes, port: int, send: Callable[[bytes, int, bytes], Awaitable[None]]) -> None:
         self.eui64 = eui64
@@ -55,6 +55,8 @@ class Endpoint:
         self._queue: deque[bytes] = deque()
         self._changed = asyncio.Event()
         self._closed = False
+        self._waiting = False
+        self._lost: LinkError | None = None
 
     @property
     def closed(self) -> bool:
@@ -73,12 +75,25 @@ class Endpoint:
             if self._closed:
                 raise LinkClosed("the datagram endpoint is closed")
             self._changed.clear()
-            await self._changed.wait()
+            self._waiting = True
+            try:
+                await self._changed.wait()
+            finally:
+                self._waiting = False
+            if self._lost is not None:
+                error, self._lost = self._lost, None
+                raise error
         return self._queue.popleft()
 
     async def close(self) -> None:
         self._closed = True
         self._changed.set()
+
+    def lose(self, error: LinkError) -> None:
+        """What somebody waits for now will not come: say so, sooner than his patience would."""
+        if self._waiting and not self._queue:
+            self._lost = error
+            self._changed.set()
 
     def arrive(self, data: bytes) -> None:
         if len(self._queue) >= QUEUE_LIMIT:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from dcu.clock import Clock, epoch_seconds
-from dcu.errors import DecodeError, LinkClosed, LinkError
+from dcu.errors import DecodeError, LinkClosed, LinkError, LinkTimeout
 from dcu.fan.base import (
     DLMS_PORT,
     Change,
@@ -143,6 +143,9 @@ class G3Network:
                 self._failed(error, quiet=True)
             except LinkError as error:
                 self._failed(error)
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # a failure at the same moment does not make up for it
+                raise asyncio.CancelledError
             pause = FIRST_PAUSE if came_up else min(2 * pause, LONGEST_PAUSE)
             await asyncio.sleep(pause)
 
@@ -211,6 +214,8 @@ class G3Network:
         self.transmitter.down()
         if was_up:
             self._down_since = asyncio.get_running_loop().time()
+            for endpoint in self._endpoints.values():
+                endpoint.lose(LinkTimeout(f"network {self.name} went down before the answer came"))
             self.tell(Change.DOWN, text=self._trouble)
 
     def _failed(self, error: LinkError, *, quiet: bool = False) -> None:

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dcu.errors import LinkClosed, LinkError
+from dcu.errors import LinkError, LinkTimeout
 from dcu.fan.base import Unreachable
 from dcu.fan.g3.message import Status, named
 from dcu.fan.g3.modem import Modem
@@ -55,9 +55,10 @@ class Transmitter:
         self._modem = None
         self._up.clear()
         self._forgotten.clear()
+        error = f"network {self._settings.name}: the modem went away with the datagram"
         for _, future in self._pending.values():
             if not future.done():
-                future.set_exception(LinkError(f"network {self._settings.name}: the modem went away with the datagram"))
+                future.set_exception(LinkTimeout(error))
 
     def confirmed(self, confirm: DataConfirm) -> None:
         waiting = self._pending.get(confirm.handle)
@@ -108,7 +109,7 @@ class Transmitter:
             async with asyncio.timeout(self._settings.down):
                 await self._up.wait()
         except TimeoutError:
-            raise LinkClosed(f"network {self._settings.name} is down: see `dcu network`") from None
+            raise LinkTimeout(f"network {self._settings.name} is down: see `dcu network`") from None
 
     async def _once(self, short: int, packet: bytes) -> int:
         if not self._buffers.is_set():
@@ -119,7 +120,7 @@ class Transmitter:
                 self._buffers.set()
         modem = self._modem
         if modem is None:
-            raise LinkClosed(f"network {self._settings.name} went down")
+            raise LinkTimeout(f"network {self._settings.name} went down")
         with self._handle(short) as (handle, future):
             await modem.send(Data(handle, discover_route=True, quality=0, packet=packet))
             try:
