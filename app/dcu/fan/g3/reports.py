@@ -6,6 +6,7 @@ Source: Microchip smartenergy_g3, ADP and LBP serialization (the same interface 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from dcu.errors import DecodeError
 from dcu.fan.g3.fields import ADDRESS, EUI64, FLAG, LONG_DATA, SHORT_DATA, U8, U16, U32, Number, cut
 from dcu.fan.g3.message import Message, Status, report
 
@@ -108,10 +109,14 @@ class _Value:
         if data[1] != Status.SUCCESS:
             return b"", len(data)
         value, end = SHORT_DATA.take(data, at)
-        return value + data[end:], len(data)
+        value += data[end:]
+        if len(value) > _LONGEST:
+            raise DecodeError(f"a value of {len(value)} bytes", end)
+        return value, len(data)
 
 
 _VALUE = _Value()
+_LONGEST = 0xFF  # bytes of a value, as its length can say
 
 
 @report(40, U8, U32, U16, _VALUE)
