@@ -86,7 +86,7 @@ fuzz: $(VENV)/ready ## Fuzz every parser with 10 million inputs each (INPUTS=N; 
 	cd app && $(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(if $(SECONDS_TO_FUZZ),--seconds $(SECONDS_TO_FUZZ)) --figures build/fuzz/figures.json
 
 .PHONY: interop
-interop: $(VENV)/ready ## Read a jDLMS meter with our client, and our meter with gurux-dlms and the Gurux Java library (needs Java and Maven)
+interop: $(VENV)/ready ## Meet foreign stacks, each as client and as server: gurux-dlms, the Gurux Java library, jDLMS (needs Java and Maven)
 	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "make interop needs Java (17 or later) and Maven: apt-get install default-jdk-headless maven" >&2; exit 1; }
 	cd app && $(BIN)/pytest tests/interop -v
 

@@ -16,23 +16,32 @@ LEAST_LEFT = 1 << 28  # counters, where nothing but the meter says what was used
 MARGIN = 4  # blocks that are skipped then
 
 
+Reserved = dict[bytes, list[range]]
+"""By key, what is reserved and not used: one block, two when it runs low."""
+
+
 class Counters:
-    """The counters of one meter, under the key that it has now (`use`)."""
+    """The counters of one meter, under the key that it has now (`use`).
 
-    __slots__ = ("_block", "_key", "_meter", "_reserved", "_store")
+    reserved: shared by all, so that several associations under one key (of one meter, or of its logical devices) send
+    rising counters whichever of them speaks.
+    """
 
-    def __init__(self, store: Store, meter: str, block: int) -> None:
+    __slots__ = ("_all", "_block", "_key", "_meter", "_reserved", "_store")
+
+    def __init__(self, store: Store, meter: str, block: int, reserved: Reserved) -> None:
         self._store = store
         self._meter = meter
         self._block = block
         self._key = b""
-        self._reserved: list[range] = []  # one block, two when it runs low
+        self._all = reserved
+        self._reserved: list[range] = []
 
     def use(self, key: bytes) -> None:
         """Go on with the counters of this key (`MeterKeys.fingerprint`): a nonce is a key and a counter."""
         if key != self._key:
             self._key = key
-            self._reserved.clear()
+            self._reserved = self._all.setdefault(key, [])
 
     async def known(self) -> bool:
         """Whether there is a floor to start from."""

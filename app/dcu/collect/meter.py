@@ -96,7 +96,7 @@ class Meter:
         self.readings = 0
         self._dial = place.dial
         self._services = services
-        self._counters = Counters(services.store, name, services.counter_block)
+        self._counters = Counters(services.store, name, services.counter_block, services.reserved)
         self._session: ClientSession | None = None
         self._channel: Channel | None = None
         self._engaged = 0

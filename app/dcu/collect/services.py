@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from dcu.clock import Clock
+from dcu.collect.counters import Reserved
 from dcu.collect.events import Events
 from dcu.collect.layout import Layouts
 from dcu.keys.base import KeyStore
@@ -42,6 +43,7 @@ class Services:
     client_title: bytes
     counter_block: int = 1_000
     layouts: Layouts = field(default_factory=Layouts)
+    reserved: Reserved = field(default_factory=dict)
     open: OpenAssociations = field(default_factory=lambda: OpenAssociations(256))
     _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
 

@@ -174,7 +174,9 @@ async def test_a_meter_behind_an_optical_head_is_signed_on_at_and_collected(fold
             await idle(client)
             assert fleet.wires.head.speed == 9600
         assert_collected(folder, fleet)
-        assert fleet.wires.head.state is State.IDLE  # the HDLC link was ended in order, and with it the sign-on
+        async with asyncio.timeout(20):  # the HDLC link was ended in order, and with it the sign-on
+            while fleet.wires.head.state is not State.IDLE:
+                await asyncio.sleep(0.05)
         async with collector(folder) as (_, client):
             (meter,) = await client.call("meters")
             assert (await client.call("read", meter=meter["name"], objects=["1-0:1.8.0*255"]))[0]["unit"] == "Wh"

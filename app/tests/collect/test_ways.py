@@ -5,13 +5,14 @@ from itertools import pairwise
 
 import pytest
 
+from dcu.collect.counters import Counters
 from dcu.cosem import gbt
 from dcu.cosem.gbt import Transfer
 from dcu.errors import ConfigError, LinkTimeout
 from dcu.model import AttributeRef, MethodRef, Priority
-from neighbourhood.meter import Habits
+from neighbourhood.meter import MANAGEMENT, Habits
 from tests.collect.rig import ANSWER, DAY, HOUR, LOSE_ANSWER, family, rig
-from tests.collect.test_profile import OBIS, expected, polled, stored
+from tests.collect.test_profile import expected, polled, stored
 
 pytestmark = pytest.mark.looptime
 
@@ -161,4 +162,57 @@ async def test_the_management_device_names_all_of_them(tmp_path):
         raw = await read(street.meter(0), SAPS)
         for meter in street.street.meters:
             assert meter.device_name.encode() in raw
-        assert OBIS
+
+
+# --- several associations of one meter
+
+
+async def managed(street):
+    """The same meter once more: as the management client, under a name of its own."""
+    meter = street.simulated()
+    profile = family(addresses={"client": MANAGEMENT}, name="management")
+    street.fleet._families._profiles["management"] = profile
+    name = f"{meter.serial}-management"
+    street.services.keys._keys[name] = meter.shipped_keys(MANAGEMENT)
+    await street.store.add_meters([(name, f"mem://{meter.serial}", "management", meter.system_title)])
+    records = await street.store.meters()
+    return street.fleet.take(next(record for record in records if record.name == name))
+
+
+async def in_turns(street):
+    """Under one key, which the meter holds against one floor: now the one client, now the other."""
+    street.simulated().given = street.simulated().shipped_keys()
+    reading, managing = street.meter(), await managed(street)
+    assert reading.lane is managing.lane
+    for _ in range(5):
+        await read(reading)
+        await read(managing)
+    assert {seen.client for seen in street.seen} == {1, MANAGEMENT, 16}
+    return street.street.status()
+
+
+async def test_associations_of_one_meter_under_one_key_send_rising_counters(tmp_path):
+    async with rig(tmp_path, delay=0.01) as street:
+        status = await in_turns(street)
+        assert status["counter_reuse"] == 0
+        assert status["refused"] == {}
+        assert [seen.client for seen in street.seen].count(16) == 2  # the counter was learnt once: AARQ, GET
+
+
+async def test_canary_counters_that_are_not_shared_fall_behind_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(Counters, "use", lambda self, key: setattr(self, "_key", key))
+    async with rig(tmp_path, delay=0.01) as street:
+        assert "CounterReplayed" in (await in_turns(street))["refused"]
+
+
+async def test_logical_devices_under_one_key_send_rising_counters(tmp_path):
+    async with rig(tmp_path, 2, delay=0.01, logical=2) as street:
+        first, second = street.street.meters
+        second.given = first.given = first.shipped_keys()
+        street.services.keys._keys[second.serial] = first.given
+        second.heard = first.heard
+        for _ in range(5):
+            await read(street.meter(0))
+            await read(street.meter(1))
+        assert street.street.status()["refused"] == {}
+        assert street.street.status()["counter_reuse"] == 0
