@@ -104,7 +104,7 @@ class Search:
     def _turn(self, fuzzer: Fuzzer, seconds: float, runs: int = 1 << 62) -> None:
         before, started = fuzzer.runs, time.monotonic()
         finding = fuzzer.run(seconds, runs)
-        fuzzer.rate = (fuzzer.runs - before) / (time.monotonic() - started)
+        fuzzer.rate = max(1, fuzzer.runs - before) / (time.monotonic() - started)
         self.figures.add(fuzzer.target.name, fuzzer.runs - before)
         if finding is not None:
             self.found += 1
