@@ -10,6 +10,8 @@ import json
 import re
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -54,7 +56,32 @@ asyncio.run(main(sys.argv[1], float(sys.argv[2])))
 AS_COLLECTOR = "setpriv --reuid dcu --regid dcu --clear-groups"
 
 
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """A full buffer committed. allowed, seconds: guest time; committed, left: readings."""
+
+    allowed: float
+    committed: int
+    left: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """notice, off: seconds from the failure to the forced end and to switching off; steps: seconds after the edge."""
+
+    notice: float
+    off: float
+    flushes: tuple[Flush, ...]
+    steps: tuple[tuple[float, str], ...]
+
+
 def main() -> None:
+    measured(tell)
+
+
+def measured(tell: Callable[[str], None]) -> Measured:
+    """Measure on a fresh device, telling each figure as it comes."""
     good = bank.build(system.build())
     with Device(uboot.build(), disk.build(good, good), icount=True) as dut, HeadEnd() as headend:
         dut.booted(90 * SLOW)
@@ -64,31 +91,32 @@ def main() -> None:
         notice = int(dut.shell("cat /sys/class/misc/lastgasp/deadline_ms", 60 * SLOW)) / 1000
         off = max(notice - 2.0, notice / 2)  # `off_before`, as dcu.collect.powerfail counts
         tell(f"failure to forced end {notice:.1f} s, to switching off {off:.1f} s, to commit {off / 2:.1f} s")
-        flushes(dut, (off / 2, 0.2))
+        flushes = tuple(_flushed(dut, allowed, tell) for allowed in (off / 2, 0.2))
         dut.shell("systemctl start dcu-collector.service", 200 * SLOW)
         with tempfile.TemporaryDirectory() as folder:
             told_of(dut, headend, Path(folder), SLOW)
-        outage(dut, headend)
+        return Measured(notice, off, flushes, _outage(dut, headend, tell))
 
 
-def flushes(dut: Device, allowed: tuple[float, ...]) -> None:
+def _flushed(dut: Device, allowed: float, tell: Callable[[str], None]) -> Flush:
     dut.put("/run/flush.py", FLUSH.encode())
     dut.shell("install -d -o dcu -g dcu /var/lib/dcu/measured", 60 * SLOW)
-    for seconds in allowed:
-        command = f"{AS_COLLECTOR} {PYTHON} /run/flush.py /var/lib/dcu/measured/store {seconds}"
-        done = json.loads(dut.shell(command, 120 * SLOW).splitlines()[-1])
-        tell(
-            f"1,000 meters, {done['rows'] + done['left']} readings in RAM, {seconds:.1f} s allowed: "
-            f"{done['rows']} committed in {done['seconds']:.3f} s, {done['left']} left"
-        )
+    command = f"{AS_COLLECTOR} {PYTHON} /run/flush.py /var/lib/dcu/measured/store {allowed}"
+    done = json.loads(dut.shell(command, 120 * SLOW).splitlines()[-1])
+    flush = Flush(allowed, done["rows"], done["left"], done["seconds"])
+    tell(
+        f"1,000 meters, {flush.committed + flush.left} readings in RAM, {allowed:.1f} s allowed: "
+        f"{flush.committed} committed in {flush.seconds:.3f} s, {flush.left} left"
+    )
+    return flush
 
 
 def tell(text: str) -> None:
     print(text, flush=True)
 
 
-def outage(dut: Device, headend: HeadEnd) -> None:
-    """Print when the collector took each of its steps, in milliseconds after the line's edge."""
+def _outage(dut: Device, headend: HeadEnd, tell: Callable[[str], None]) -> tuple[tuple[float, str], ...]:
+    """Return when the collector took each of its steps, in seconds after the line's edge."""
     dut.shell("sleep 5", 60 * SLOW)
     dut.mains(present=False)
     headend.hear(30 * SLOW)
@@ -98,10 +126,13 @@ def outage(dut: Device, headend: HeadEnd) -> None:
     edge = re.search(r"the mains failed at (\S+),", said)
     assert edge, said
     began = datetime.fromisoformat(edge[1]).replace(tzinfo=None)
+    steps = []
     for line in said[edge.start() - 60 :].splitlines():
         if found := re.match(r"(\S+ \S+),(\d+) \w+ [\w.]+: (power failure: .*|last gasp: .*|the mains .*)", line):
             at = datetime.fromisoformat(found[1]) + timedelta(milliseconds=int(found[2]))
-            tell(f"{(at - began) / timedelta(milliseconds=1):8.0f} ms  {found[3]}")
+            steps.append(((at - began).total_seconds(), found[3]))
+            tell(f"{steps[-1][0] * 1000:8.0f} ms  {found[3]}")
+    return tuple(steps)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def _boot(boot: Boot, home: Path, used: dict[str, int]) -> None:
         boot.wrong.append(f"store: {checked}")
     if used and checked.get("meters", 0) < len(used):
         boot.wrong.append(f"{checked.get('meters')} meters are registered, {len(used)} were read")
-    if not persist.get("ok", False) and persist.get("update") not in ("installing", "install failed"):
+    if not persist.get("ok", False) and persist.get("phase") not in ("installing", "install failed"):
         boot.wrong.append(f"status: {persist}")
 
 
