@@ -19,7 +19,7 @@ define packages
 @command -v apt-get >/dev/null || { echo "make $@ needs a Debian host with apt-get" >&2; exit 1; }
 @test "$$(id -u)" = 0 || { echo "make $@ installs packages: run it as root" >&2; exit 1; }
 @packages=$$(grep -v '^#' $(1)); \
-if test -n "$$(apt-get indextargets 'Created-By: Packages')" && dpkg-query -W $$packages >/dev/null 2>&1; then echo "all there"; \
+if test -n "$$(apt-get indextargets 'Created-By: Packages')" && ! dpkg-query -W -f '$${db:Status-Status}\n' $$packages 2>&1 | grep -qv '^installed$$'; then echo "all there"; \
 else apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$packages; fi
 endef
 
