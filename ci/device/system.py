@@ -10,7 +10,7 @@ from pathlib import Path
 
 from device import application, kernel, keys, rootfs
 from device.cache import Run, built, content, tool
-from device.paths import BASE_FILES, DCU_FILES, MODULE_FILES, ROOT, SWUPDATE_FILES, UBOOT_FILES
+from device.paths import BANK_FILES, BASE_FILES, DCU_FILES, MODULE_FILES, ROOT, SWUPDATE_FILES, UBOOT_FILES
 
 GUEST = ROOT / "ci" / "device" / "guest"  # what only the bench has
 UNITS = ("service", "socket", "timer", "target", "mount", "automount", "path")
@@ -46,6 +46,12 @@ PLACES: tuple[tuple[str, str], ...] = (
     *((f"*.{kind}", f"{SYSTEMD}/system/") for kind in UNITS),
 )
 EXPLAINED = tuple(ROOT / "docs" / name for name in ("collector.toml", "gateway.toml"))  # configurations, key by key
+SORTED = BANK_FILES / "rootfs.sort"
+# As BitBake's (dcu-image.inc), without times. No fragments: a small file that changes takes no other's block with it
+SQUASH = (
+    *("-comp", "zstd", "-Xcompression-level", "15", "-no-exports", "-no-fragments", "-sort", str(SORTED)),
+    *("-noappend", "-no-progress", "-all-time", "0", "-mkfs-time", "0"),
+)
 SWITCHED_OFF = ("swupdate.service", "swupdate.socket", "swupdate-progress.service", "swupdate-usb@.service")
 REMOVED = ("var/lib/apt/lists", "var/cache", "var/log", "usr/share/zoneinfo/right", "usr/share/zoneinfo/posix", "boot")
 
@@ -64,7 +70,8 @@ def build(version: str = VERSION, extra: Mapping[str, str] | None = None) -> Pat
         version,
         repr(sorted(more.items())),
         repr(PLACES),
-        "recipe 2",
+        SORTED,
+        "recipe 3",
     ]
     authority = keys.update() / "update-ca.crt"
     inputs += [authority, *EXPLAINED]
@@ -88,8 +95,7 @@ def build(version: str = VERSION, extra: Mapping[str, str] | None = None) -> Pat
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
         _configure(root, run, version)
-        squash = ("-comp", "zstd", "-Xcompression-level", "15", "-noappend", "-no-progress", "-all-time", "0")
-        run("mksquashfs", root, home / "rootfs.squashfs", *squash, "-mkfs-time", "0", "-no-exports")
+        run("mksquashfs", root, home / "rootfs.squashfs", *SQUASH)
         run("rm", "-rf", root)
 
     return built("system", inputs, make) / "rootfs.squashfs"

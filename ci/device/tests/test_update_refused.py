@@ -7,7 +7,7 @@ import pytest
 
 from device import disk, keys, swu
 from device.cache import Run
-from device.tests.updating import BANK_B, MINUTES, NEWER, SLOW, environment, offered, status
+from device.tests.updating import BANK_B, MINUTES, NEWER, SLOW, changed, environment, offered, status
 from ota import archive
 
 pytestmark = [pytest.mark.long, MINUTES]
@@ -89,11 +89,6 @@ def on_trial(dut):
     dut.shell(raw, SLOW)
     assert changed(before, environment(dut)) == {}
     dut.shell("fw_setenv upgrade_available 0")
-
-
-def changed(before, after):
-    """What became another; SWUpdate notes that an installation failed once the description held."""
-    return {name: after.get(name) for name in before if after.get(name) != before[name] and name != "ustate"}
 
 
 def bank(dut):

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +110,16 @@ def status(dut: Device) -> dict[str, object]:
 def environment(dut: Device) -> dict[str, str]:
     """U-Boot's environment as Linux reads it."""
     return dict(line.split("=", 1) for line in dut.shell("fw_printenv").splitlines() if "=" in line)
+
+
+def changed(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
+    """What a refused update changed in U-Boot's environment: nothing.
+
+    Not looked at: `ustate` (SWUpdate notes that an installation failed once the description held), and `boot_failures`,
+    which the health check sets back when this boot has gone well, whatever else goes on.
+    """
+    others = ("ustate", "boot_failures")
+    return {name: after.get(name) for name in before if after.get(name) != before[name] and name not in others}
 
 
 def rebooted(dut: Device) -> None:
