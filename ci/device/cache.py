@@ -57,21 +57,27 @@ def built(step: str, inputs: Iterable[Input], make: Callable[[Path, Run], None])
     """Return the directory with the outcome of `step`, made by `make(directory, run)` if these inputs are new."""
     digest = content(inputs)
     home = OUT / step / digest
-    with _locked(step):
-        if not (home / ".seconds").exists():
-            shutil.rmtree(home, ignore_errors=True)
-            home.mkdir(parents=True)
-            log = OUT / "log" / f"{step}.log"
-            log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_bytes(b"")
-            tell(f"{step}: building (log: {log})")
-            began = time.monotonic()
-            make(home, Run(log))
-            (home / ".seconds").write_text(f"{time.monotonic() - began:.1f}\n")
-            tell(f"{step}: {time.monotonic() - began:.0f} s")
-            _prune(home.parent)
-        (home / ".used").touch()
+    whole = home / ".seconds"
+    if not whole.exists():
+        with _locked(step):
+            if not whole.exists():
+                _make(step, home, make)
+    (home / ".used").touch()
     return home
+
+
+def _make(step: str, home: Path, make: Callable[[Path, Run], None]) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    log = OUT / "log" / f"{step}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    tell(f"{step}: building (log: {log})")
+    began = time.monotonic()
+    make(home, Run(log))
+    (home / ".seconds").write_text(f"{time.monotonic() - began:.1f}\n")
+    tell(f"{step}: {time.monotonic() - began:.0f} s")
+    _prune(home.parent)
 
 
 def content(inputs: Iterable[Input]) -> str:
