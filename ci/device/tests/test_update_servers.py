@@ -27,12 +27,18 @@ def authority(tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("utility"))
 
 
+def trusts(dut, authority):
+    """Have the device trust this authority, as soon as its /etc can be written: the bench's shell is there before."""
+    dut.shell("systemctl start etc.mount", SLOW)
+    dut.put("/etc/dcu/servers.pem", authority.pem.read_bytes())
+
+
 def test_hawkbit_hears_of_an_update_that_gave_way_and_of_one_that_was_confirmed(settled, authority, tmp_path):
     with hawkbit.serve(authority, tmp_path) as server, settled.on() as dut:
         server.configure(authentication__targettoken__enabled=True, pollingTime=f"00:00:{POLL}")
         server.target("dcu-1", TOKEN)
         bad = server.assign("dcu-1", server.release(NEWER, swu.release(NEWER, arguments=CRASHES)))
-        dut.put("/etc/dcu/servers.pem", authority.pem.read_bytes())
+        trusts(dut, authority)
         dut.put("/etc/dcu/hawkbit.toml", SERVER.format(url=server.url(GUEST), token=TOKEN, poll=POLL).encode())
         dut.shell("systemctl start dcu-hawkbit.service")
 
@@ -71,7 +77,7 @@ def test_a_delta_of_three_changed_modules_is_fetched_in_parts_and_confirmed(
         chunks = swu.packed(delta, NEWER, sealed, chunks=server.url("/1.1.0", GUEST))
         server.site.files |= {f"/1.1.0/{path.name}": path for path in chunks}
         server.site.files["/delta.swu"] = delta
-        dut.put("/etc/dcu/servers.pem", authority.pem.read_bytes())
+        trusts(dut, authority)
         said = dut.shell(f"dcu device update {server.url('/delta.swu', GUEST)}", 2 * SLOW)
         assert "installed into bank b" in said
         fetched, whole = server.site.sent, full.stat().st_size
