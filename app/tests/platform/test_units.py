@@ -109,19 +109,21 @@ def test_the_trial_script_tells_a_trial_from_everything_else(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("trial", "ended", "given_way", "reset"),
+    ("trial", "result", "ended", "given_way", "reset"),
     [
-        (True, "exited:1", True, True),
-        (True, "exited:3", True, True),  # the new software does not take this device's configuration
-        (False, "exited:1", False, True),
-        (False, "killed:6", False, True),
-        (False, "killed:3", False, True),
-        (False, "exited:3", False, False),  # no reset makes a configuration right
-        (False, ":", False, True),
+        (True, "exit-code", "exited:1", True, True),
+        (True, "exit-code", "exited:3", True, True),  # the new software does not take this device's configuration
+        (False, "exit-code", "exited:1", False, True),
+        (False, "signal", "killed:6", False, True),
+        (False, "signal", "killed:3", False, True),
+        (False, "start-limit-hit", ":", False, True),
+        (False, "exit-code", "exited:3", False, False),  # no reset makes a configuration right
+        (False, "success", ":", False, False),  # it never began: persist is lost, say
+        (True, "", ":", False, False),
     ],
 )
 def test_a_collector_that_failed_for_good_gives_way_on_trial_and_else_has_the_device_reset(
-    tmp_path, trial, ended, given_way, reset
+    tmp_path, trial, result, ended, given_way, reset
 ):
     """The script's exit decides over a reset; what confirms or rolls back is a command that notes that it was asked."""
     script = (LAYER / "recipes-metering/dcu/files/collector-failed").read_text()
@@ -130,7 +132,8 @@ def test_a_collector_that_failed_for_good_gives_way_on_trial_and_else_has_the_de
     tool.chmod(0o755)
     text = script.replace("/usr/lib/dcu/on-trial", "true" if trial else "false").replace("/usr/bin/dcu", str(tool))
     code, _, status = ended.partition(":")
-    environment = {"PATH": "/usr/bin:/bin", "MONITOR_EXIT_CODE": code, "MONITOR_EXIT_STATUS": status}
+    monitored = {"SERVICE_RESULT": result, "EXIT_CODE": code, "EXIT_STATUS": status}
+    environment = {"PATH": "/usr/bin:/bin", **{f"MONITOR_{name}": text for name, text in monitored.items() if text}}
     assert (subprocess.run(["sh", "-c", text], env=environment).returncode != 0) is reset
     assert asked.exists() is given_way
     assert not given_way or asked.read_text() == "device confirm --or-roll-back\n"
