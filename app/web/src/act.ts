@@ -22,6 +22,7 @@ export interface Access { live: boolean; can: string[] | null; why: string }
 
 export class Acts {
   tool: Tool = "look";
+  onTool: (tool: Tool) => void = () => {};
   access: Access = { live: false, can: null, why: "" };
   private readonly card = byId("card");
   private readonly buttons = new Map<Tool, HTMLButtonElement>();
@@ -59,6 +60,7 @@ export class Acts {
     const no = tool.needs && this.refusal(tool.needs);
     if (no) return toast(no, "warn");
     this.tool = this.tool === id ? "look" : id;
+    this.onTool(this.tool);
     this.refresh();
     if (this.tool !== "look") toast(tool.hint, "");
   }

@@ -52,6 +52,7 @@ export class App {
   run(): void {
     this.bindButtons();
     bindKeys(shortcuts(this));
+    this.acts.onTool = (tool) => this.parts && (this.parts.stage.wanted = tool === "cut" ? "cable" : tool === "off" ? "node" : null);
     this.night.onToggle = (group) => this.toggleKind(group);
     this.tabs.onChange = () => (this.stale = true);
     const recording = embedded();
@@ -163,6 +164,7 @@ export class App {
       meterPage.onPoll = (node) => void this.acts.order({ do: "poll", node: recording.street.nodes[node]!.id }).then((done) => done && toast("It is being read.", "good"));
     }
     happenings.onPick = (event) => this.pickHappening(event);
+    this.acts.onTool(this.acts.tool);
     say(byId("title"), recording.street.title);
     document.title = `${recording.street.title} · Grid DCU`;
     say(byId("now-zone"), recording.street.start === null ? "from the start" : "UTC");
@@ -256,6 +258,11 @@ export class App {
   notice(title: string, text: string): void {
     byId("notice").replaceChildren(h("h2", {}, title), h("p", {}, text));
     byId("notice").hidden = false;
+  }
+
+  /** Fill the lists with the next picture, also while time stands. */
+  refresh(): void {
+    this.stale = true;
   }
 
   seek(t: number): void {

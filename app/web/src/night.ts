@@ -30,7 +30,7 @@ export class Night {
       const bar = h("i", { class: `bar pattern-${group.id}` });
       const share = h("b"), air = h("small");
       const button = h("button", { type: "button", class: `kind kind-${group.id}`, "aria-pressed": "true", title: `${group.kinds.join(", ")}: ${group.what}. Click to hide or show.`, onClick: () => this.onToggle(number) },
-        glyph(group), h("span", { class: "kind-title" }, group.title, group.kinds.length < 4 ? h("small", {}, group.kinds.join(" ")) : null), share, h("span", { class: "track" }, bar), air);
+        glyph(group), h("span", { class: "kind-title" }, group.title, group.title.length + group.kinds.join(" ").length < 22 ? h("small", {}, group.kinds.join(" ")) : null), share, h("span", { class: "track" }, bar), air);
       list.append(h("li", {}, button));
       return { group, button, bar, share, air };
     });

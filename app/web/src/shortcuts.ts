@@ -48,7 +48,10 @@ export function shortcuts(app: App): Record<string, Shortcut[]> {
       ...layouts.map(([key, layout, what]) => ({ keys: [key], shown: key, what, run: () => app.setLayout(layout) })),
       { keys: ["r"], shown: "R", what: "all routes", run: () => app.toggleRoutes() },
       { keys: ["t"], shown: "T", what: "dark, light", run: () => app.toggleTheme() },
-      { keys: ["f"], shown: "F", what: "time that drawing takes", run: () => (byId("cost").hidden = !byId("cost").hidden) },
+      { keys: ["f"], shown: "F", what: "time that drawing takes", run: () => {
+        byId("cost").hidden = !byId("cost").hidden;
+        app.refresh();
+      } },
     ],
     Street: [
       ...TOOLS.map((tool) => ({ keys: [tool.key], shown: tool.key.toUpperCase(), what: `${tool.title[0]!.toLowerCase()}${tool.title.slice(1)}`, run: () => app.acts.choose(tool.id) })),

@@ -23,6 +23,8 @@ const RELAY_MS = 900;
 export class Stage {
   readonly chosen: Chosen = { node: null, cable: null, junction: null, hover: null };
   routes = false;
+  /** What a click is for, where a tool is in hand. */
+  wanted: "cable" | "node" | null = null;
   hidden = new Set<number>();
   frame: Frame | null = null;
   layout: Layout;
@@ -112,7 +114,7 @@ export class Stage {
   fit(): void {
     const { camera, plan } = this;
     const [x0, y0, x1, y1] = bounds(this.turn ? { ...plan, x: this.turn.toX, y: this.turn.toY } : plan);
-    const left = 56, right = plan.layout === "feeder" && plan.spacing >= 12 ? 96 : 56, top = 60, below = 48;
+    const side = Math.min(56, camera.width * 0.08), left = side, right = plan.layout === "feeder" && plan.spacing >= 12 ? side + 40 : side, top = 60, below = 48;
     const width = Math.max(x1 - x0, 1e-6), height = Math.max(y1 - y0, 1e-6);
     camera.k = Math.min((camera.width - left - right) / width, (camera.height - top - below) / height);
     if (camera.k <= 0 || !Number.isFinite(camera.k)) camera.k = 1;
@@ -160,7 +162,7 @@ export class Stage {
   }
 
   private get aspect(): number {
-    return Math.max(0.3, (this.camera.width - 150) / Math.max(1, this.camera.height - 110));
+    return Math.max(0.3, (this.camera.width - Math.min(150, this.camera.width * 0.26)) / Math.max(1, this.camera.height - 110));
   }
 
   /** hides: frames are not drawn while everything is on its way to another place. */
@@ -231,24 +233,24 @@ export class Stage {
     this.drawn = "";
   }
 
-  /** What is under a point: a node, then a frame, then a cable, then a junction. */
-  at(x: number, y: number, frames = true): Thing | null {
-    const { plan, camera } = this;
+  /** What is under a point: a node, then a frame, then a cable; with a tool in hand only what it is for. */
+  at(x: number, y: number): Thing | null {
+    const { plan, camera, wanted } = this;
     const reach = Math.max(9, nodeRadius(camera, plan) + 4);
     let best: Thing | null = null, least = reach;
-    for (let node = 0; node < this.labels.length; node++) {
+    for (let node = 0; wanted !== "cable" && node < this.labels.length; node++) {
       const [nx, ny] = this.nodeAt(node);
       const d = Math.hypot(nx - x, ny - y) - (node === this.recording.index.coordinator ? 5 : 0);
       if (d < least) [best, least] = [{ kind: "node", at: node }, d];
     }
-    if (frames) {
+    if (!wanted) {
       for (const { frame, x: fx, y: fy } of this.motion.drawn) {
         const d = Math.hypot(fx - x, fy - y) + 4;
         if (d < Math.min(least, 14)) [best, least] = [{ kind: "frame", frame }, d];
       }
     }
-    if (best || plan.layout === "routes") return best;
-    least = 7;
+    if (best || wanted === "node" || plan.layout === "routes") return best;
+    least = wanted ? 14 : 7;
     for (let e = 0; e < plan.from.length; e++) {
       if (plan.cable[e]! < 0) continue;
       const d = toSegment(x, y, this.screen(plan.from[e]!), this.screen(plan.to[e]!));
