@@ -9,6 +9,7 @@ what ours needs of OpenEmbedded-Core, too (BBMASK), for hosts with hours and not
 
 # ruff: noqa: T201  (a command)
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from device.paths import BSP, LAYER
@@ -61,10 +62,17 @@ def _narrowed(workspace: Workspace, build: Path, layer: Path) -> str:
         machine=MACHINE if layer is BSP else NEIGHBOUR,
     )
     found = set(re.findall(r'(/[^"\\]+\.bb)"\]', (build / "task-depends.dot").read_text()))
-    needed = sorted(path for path in found if path.startswith(f"{workspace.upstream}/"))
+    needed = sorted(Path(path).name for path in found if path.startswith(f"{workspace.upstream}/"))
     print(f"       {layer.name} needs {len(needed)} recipes of other layers")
-    mask = f"{workspace.upstream}/(?!.*/({'|'.join(re.escape(Path(path).name) for path in needed)})$).*\\.bb$"
-    return f'BB_DANGLINGAPPENDS_WARNONLY = "1"\nBBMASK = "{mask}"\n'
+    return f'BBMASK = "{mask(workspace.upstream, needed)}"\n'
+
+
+def mask(upstream: Path, needed: Iterable[str]) -> str:
+    """For BBMASK: every recipe of the upstream layers but those of these file names, and every append but theirs."""
+    names = [re.escape(name) for name in needed]
+    appends = [re.escape(name.removesuffix(".bb").partition("_")[0]) for name in needed]
+    kept = f"(?:{'|'.join(names)}|(?:{'|'.join(appends)})(?:_[^/]*)?\\.bbappend)"
+    return f"{upstream}/(?!.*/{kept}$).*\\.bb"
 
 
 def _judge(workspace: Workspace, build: Path, layer: Path, options: list[str]) -> None:

@@ -1,12 +1,13 @@
 """The checks catch what they are for: each breaks one thing on purpose."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from device.paths import ROOT
 
-from layers import fragments, kconfig, payload, rules, stdlib, text
+from layers import fragments, kconfig, payload, rules, stdlib, text, upstream
 from layers.workspace import CheckError
 
 RECIPE = """SUMMARY = "x"
@@ -157,6 +158,15 @@ def test_a_variable_that_the_glossary_does_not_tell_of_is_found():
     page = (ROOT / "docs" / "yocto.md").read_text()
     assert not list(rules._glossary(page))
     assert any("DCU_VERSION_BARRIER " in each for each in rules._glossary(page.replace("`DCU_VERSION_BARRIER`", "")))
+
+
+def test_the_narrowed_world_keeps_what_is_needed_with_its_appends_and_nothing_else():
+    masked = re.compile(upstream.mask(Path("/up"), ["u-boot_2026.01.bb", "python3_3.14.bb"])).search
+    for kept in ("core/u-boot/u-boot_2026.01.bb", "tpm/u-boot_%.bbappend", "tpm/python3_3.1%.bbappend", "core/x.inc"):
+        assert not masked(f"/up/{kept}"), kept
+    for gone in ("core/my-u-boot_2026.01.bb", "core/u-boot-tools_2026.01.bb", "tpm/u-boot-tools_%.bbappend"):
+        assert masked(f"/up/{gone}"), gone
+    assert not masked("/ours/dcu_0.1.0.bb")
 
 
 def test_every_recipe_of_the_repository_is_seen():
