@@ -41,6 +41,10 @@ demo: $(VENV)/ready ## Collect 24 h from 48 secured meters over a simulated G3-P
 	@mkdir -p out
 	$(BIN)/neighbourhood demo --meters $(METERS) --recording out/street.html --pty
 
+.PHONY: live
+live: $(VENV)/ready ## Keep a simulated G3-PLC street running, with the page to watch and break it, until Ctrl-C (METERS=N, PORT=8080, SPEED=5)
+	$(BIN)/neighbourhood live --meters $(METERS) --port $(or $(PORT),8080) --speed $(or $(SPEED),5)
+
 .PHONY: demo-sockets
 demo-sockets: $(VENV)/ready ## The same over loopback sockets, in two processes (METERS=1000 works too)
 	$(BIN)/neighbourhood demo --sockets --meters $(METERS)

@@ -1,6 +1,7 @@
 """The `neighbourhood` command: a simulated street, one meter of it for a foreign client, its truth, and the demo."""
 
 import asyncio
+import contextlib
 import csv
 import json
 import sys
@@ -350,6 +351,27 @@ def demo(count: int, seed: int, concurrency: int | None, canary: str | None, as_
 
         outcome = screen.demo(settings)
     return exits.OK if outcome.good else exits.FAILED
+
+
+@cli.command()
+@click.option("--meters", "count", type=COUNT, default=48, show_default=True, envvar="METERS", help="How many.")
+@SEED
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Of the page, on loopback."
+)
+@click.option("--speed", type=click.FloatRange(0.01, 200), default=5.0, show_default=True, help="Times the wall clock.")
+def live(count: int, seed: int, port: int, speed: float) -> int:
+    """Keep a G3-PLC street and its collector running until Ctrl-C, with the page to watch it and to break it."""
+    from neighbourhood.g3 import live as street
+    from neighbourhood.g3.street import Scene
+
+    def ready(url: str) -> None:
+        click.echo(f"{count} homes: {url} (Ctrl-C ends it)")
+
+    scene = Scene(meters=count, seed=seed, every=900)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(street.serve(scene, port=port, factor=speed, ready=ready))
+    return exits.OK
 
 
 def _say(text: str) -> None:

@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,14 +22,14 @@ from dcu.errors import DcuError
 from neighbourhood import truth, verdict
 from neighbourhood.demo import DemoFailed
 from neighbourhood.g3 import clockwork, floor
-from neighbourhood.g3.decoded import Layers, kind_of
+from neighbourhood.g3.decoded import kind_of
 from neighbourhood.g3.feeder import Feeder
 from neighbourhood.g3.line import Line
 from neighbourhood.g3.street import Collecting, Scene, Street, collected, collecting
 from neighbourhood.g3.trace import Event, Trace, to_file
-from neighbourhood.verdict import LOAD_PROFILE, Verdict
+from neighbourhood.g3.watched import HOURS, Watched, gathered, least_air
+from neighbourhood.verdict import Verdict
 
-HOURS = 24
 CUT_AT = 0.4  # of the readings are there when a cable is opened
 STURDY = 34.0  # dB that a link may lose and still hold through an evening's noise
 
@@ -114,15 +114,14 @@ class _Show:
         self._folder = folder
         self._tell = tell
         self._text = io.StringIO()
-        self.air: dict[str, float] = defaultdict(float)
-        self.counts: Counter[str] = Counter()
-        sinks = [self._count, *([to_file(self._text)] if options.recording else [])]
-        self._trace = Trace(*sinks, bytes_too=False, layers_too=bool(options.recording))
+        self._trace = Trace(bytes_too=False, layers_too=bool(options.recording))
+        self._watched = Watched(self._trace)
+        for sink in (self._watched.count, self._count, *([to_file(self._text)] if options.recording else [])):
+            self._trace.listen(sink)
         self._trace.kind_of = kind_of
         self.street = Street.build(options.scene, self._trace)
         self._outcome = Outcome(Verdict())
         self._cut_at = -1.0
-        self._first = -1.0
 
     def run(self) -> Outcome:
         street, outcome, scene = self.street, self._outcome, self._options.scene
@@ -135,8 +134,9 @@ class _Show:
         outcome.verdict = verdict.judge(kept, names, last - (HOURS - 1) * truth.HOUR, last, truth.HOUR, what)
         status = street.fleet.status()
         outcome.counter_reuse, outcome.refused = status["counter_reuse"], status["refused"]
-        outcome.frames, outcome.lost = self.counts["frames"], self.counts["lost"]
-        outcome.air = {kind: round(seconds, 3) for kind, seconds in sorted(self.air.items())}
+        counts, air = self._watched.counts, self._watched.air
+        outcome.frames, outcome.lost = counts["frames"], counts["lost"]
+        outcome.air = {kind: round(seconds, 3) for kind, seconds in sorted(air.items())}
         if self._options.recording:
             self._leave(self._options.recording)
         return outcome
@@ -144,45 +144,40 @@ class _Show:
     async def _play(self, loop: clockwork.VirtualLoop) -> None:
         street, outcome = self.street, self._outcome
         async with collecting(street, self._folder, loop.enter) as house:
-            self._watch(house, loop)
+            self._watched.follow(house, loop.time)
             await house.up()
             await house.register()
             loop.enter(street.wake)
 
-            def heard(expected: int, gathered: int) -> None:
+            def heard(readings: int) -> None:
                 wanted = self._options.scene.meters * HOURS
-                self._tell(loop.time(), street.joined, wanted, gathered)
-                self._progress(loop.time(), wanted, gathered)
-                if gathered and self._first < 0:
-                    self._first = loop.time()
-                if self._options.cut and outcome.cable is None and gathered >= CUT_AT * wanted:
+                self._tell(loop.time(), street.joined, wanted, readings)
+                self._watched.progress(street, loop.time(), readings)
+                if self._options.cut and outcome.cable is None and readings >= CUT_AT * wanted:
                     self._break(loop)
 
             await self._until_all(house, heard)
-            outcome.seconds = loop.time() - max(self._first, 0.0)
+            outcome.seconds = loop.time() - max(self._watched.first, 0.0)
             outcome.joining = self._joined_at
             outcome.statistics = house.network.statistics()
             self._reckon(house)
-            await self._profiles(house, loop)
-            self._progress(loop.time(), self._options.scene.meters * HOURS, self._gathered(house))
+            for name in street.names() if self._options.recording else ():
+                await self._watched.profile(house, name, loop.time())
+            self._watched.progress(street, loop.time(), gathered(house))
             self._trace.emit("end", loop.time())
             await house.collector.services.store.flush()
 
-    async def _until_all(self, house: Collecting, heard: Callable[[int, int], None]) -> None:
+    async def _until_all(self, house: Collecting, heard: Callable[[int], None]) -> None:
         """A round ends also where a meter could not be read: then the next poll is asked for, as the hour would."""
         scene = self._options.scene
         for _ in range(20):
-            await collected(house, tell=lambda expected, _: heard(expected, self._gathered(house)))
+            await collected(house, tell=lambda *_: heard(gathered(house)))
             missing = [meter for meter in house.collector.fleet if meter.readings < HOURS]
             if not missing:
                 return
             await asyncio.sleep(30)
             house.collector.polling.poll_now(missing)
-        raise TimeoutError(f"{self._gathered(house)} of {scene.meters * HOURS} readings")
-
-    @staticmethod
-    def _gathered(house: Collecting) -> int:
-        return sum(min(HOURS, meter.readings) for meter in house.collector.fleet)
+        raise TimeoutError(f"{gathered(house)} of {scene.meters * HOURS} readings")
 
     # --- what is seen
 
@@ -190,46 +185,10 @@ class _Show:
 
     def _count(self, event: Event) -> None:
         match event["e"]:
-            case "frame":
-                self.counts["frames"] += 1
-                self.counts["lost"] += event["lost"] is not None
-                self.air[event["kind"]] += event["d"]
             case "route" if event["next"] is not None and self._cut_at >= 0:
                 self._outcome.healed += 1
             case "join" if event["state"] == "joined" and self.street.joined >= self._options.scene.meters:
                 self._joined_at = self._joined_at or event["t"]
-
-    def _watch(self, house: Collecting, loop: clockwork.VirtualLoop) -> None:
-        names = self.street.names()
-        layers = Layers(self.street.fleet, house.collector.services.client_title)
-        layers.home_of = self.street.line.number_of
-        self._trace.layers_of = layers.of
-
-        def heard(topic: str, data: dict[str, Any]) -> None:
-            if topic == "reading" and data["meter"] in names:
-                meter = house.collector.fleet.get(data["meter"])
-                rows = min(HOURS, meter.readings)
-                self._trace.emit("reading", loop.time(), node=names[data["meter"]], rows=rows, of=HOURS)
-
-        house.collector.services.events.listen(heard)
-
-    def _progress(self, now: float, expected: int, gathered: int) -> None:
-        air = {kind: round(seconds, 2) for kind, seconds in self.air.items()}
-        least = self._floor(dict(self.street.homes.counts.sizes))
-        spent = now - max(self._first, 0.0)
-        share = round(min(1.0, least / spent), 3) if spent > 0 else 0.0
-        fields = {"air": air, "floor": round(least, 2), "share": share}
-        self._trace.emit("progress", now, collected=gathered, expected=expected, **fields)
-
-    def _floor(self, sizes: dict[int, tuple[int, int]]) -> float:
-        """Of the meters that have a way now."""
-        total = 0.0
-        for home, size in sizes.items():
-            try:
-                total += floor.collection(self.street.line, [(home, *size)])
-            except LookupError:
-                continue
-        return total
 
     def _break(self, loop: clockwork.VirtualLoop) -> None:
         """Open a main cable in the middle: behind it there is more to read, and another way to get at it."""
@@ -241,7 +200,7 @@ class _Show:
 
     def _reckon(self, house: Collecting) -> None:
         street, outcome = self.street, self._outcome
-        outcome.floor = self._floor(dict(street.homes.counts.sizes))
+        outcome.floor = least_air(street)
         for name, home in street.names().items():
             node = street.line.nodes[home]
             try:
@@ -251,15 +210,6 @@ class _Show:
             modulations = tuple(hop.modulation.name for hop in hops)
             readings = house.collector.fleet.get(name).readings
             outcome.ways.append(Way(name, len(hops), modulations, readings))
-
-    async def _profiles(self, house: Collecting, loop: clockwork.VirtualLoop) -> None:
-        """What was read, for the page's plots: active import."""
-        if not self._options.recording:
-            return
-        for name, home in self.street.names().items():
-            found = await house.collector.services.store.readings(name, LOAD_PROFILE, 0, 1 << 40)
-            rows = [[row.timestamp, row.values[0]] for row in found[-HOURS:]]
-            self._trace.emit("profile", loop.time(), node=home, unit="Wh", rows=rows)
 
     def _leave(self, path: Path) -> None:
         from dcu.web import page

@@ -9,8 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from neighbourhood.g3 import show, terminal
-from neighbourhood.g3.show import HOURS, Options, Outcome
+from neighbourhood.g3.show import Options, Outcome
 from neighbourhood.g3.street import Scene
+from neighbourhood.g3.watched import HOURS
 
 PTY_METERS = 10
 
