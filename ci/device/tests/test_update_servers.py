@@ -40,7 +40,7 @@ def test_hawkbit_hears_of_an_update_that_gave_way_and_of_one_that_was_confirmed(
         bad = server.assign("dcu-1", server.release(NEWER, swu.release(NEWER, arguments=CRASHES)))
         trusts(dut, authority)
         dut.put("/etc/dcu/hawkbit.toml", SERVER.format(url=server.url(GUEST), token=TOKEN, poll=POLL).encode())
-        dut.shell("systemctl start dcu-hawkbit.service")
+        dut.shell("systemctl start --no-block dcu-hawkbit.service", SLOW)  # it waits for the health check of this boot
 
         dut.expect("slot b, upgrade_available 1, bootcount 1", 2 * SLOW)  # fetched, installed, rebooted by itself
         dut.expect("slot a, upgrade_available 0", SLOW)
