@@ -17,7 +17,7 @@ from device.tests.updating import (
     status,
 )
 
-pytestmark = [pytest.mark.long, MINUTES]
+pytestmark = MINUTES
 
 AGAIN = "1.2.0"  # the bench's software once more, under a version that is higher than NEWER
 
@@ -42,6 +42,7 @@ def test_update_goes_to_bank_b_and_is_confirmed_by_its_health_check(settled):
         assert (found["slot"], found["upgrade_available"], found["ustate"]) == ("b", "0", "0"), found
 
 
+@pytest.mark.long
 def test_old_software_comes_back_under_a_higher_version_only_and_encrypted_under_our_key_only(settled, good, tmp_path):
     """As after NEWER was confirmed: the oldest version stands on persist, whichever bank runs."""
     from ota.signing import AesKey
