@@ -36,6 +36,13 @@ class Plan:
     script: Script
     times: tuple[tuple[CosemTime, CosemDate], ...]
 
+    def means(self, other: "Plan") -> bool:
+        """Whether both are the same to a meter, which may leave out hundredths, a second of 0 and the weekday."""
+        return self.script == other.script and self._moments() == other._moments()
+
+    def _moments(self) -> list[tuple[int | None, ...]]:
+        return [(t.hour, t.minute, t.second or 0, d.year, d.month, d.day) for t, d in self.times]
+
 
 def once(script: Script, at: int, rule: TimeZoneRule) -> Plan:
     """Execute `script` at the UTC second `at`, in the time that the meter's clock shows then."""

@@ -240,7 +240,8 @@ class Transfer:
                     await waits()
                 case ImageStatus.INITIATED if asked < ASKED:
                     asked += 1
-                    await self._ask(lambda image: image.verify())
+                    if await self._ask(lambda image: image.verify()):  # some say so here only, and not in their status
+                        return await self._verified()
                 case status:
                     raise JobError(f"the meter does not verify the image: its transfer is {status}; {_OTHER}")
 
@@ -276,7 +277,7 @@ class Transfer:
         await self._do(lambda session: schedules.write(session, obis, plan))
         with decoding("the activation's schedule"):
             found = await self._do(lambda session: schedules.read(session, obis))
-        if found != plan:
+        if not found.means(plan):
             raise JobError(f"the meter took the activation's schedule ({obis}), and holds another")
 
     async def _activate(self) -> None:
@@ -292,7 +293,8 @@ class Transfer:
                 case ImageStatus.VERIFICATION_SUCCESSFUL if self._may_ask():
                     await self._check()
                     await self._note(asked=self.order.asked + 1)
-                    await self._ask(lambda image: image.activate())
+                    if await self._ask(lambda image: image.activate()):
+                        return await self._note(phase=Phase.ACTIVE)
                 case ImageStatus.VERIFICATION_SUCCESSFUL:
                     raise JobError("the meter was asked to activate the image, and did not: read back")
                 case status:

@@ -12,37 +12,52 @@ import gurux.dlms.enums.ObjectType;
 import gurux.dlms.enums.Security;
 import gurux.dlms.enums.SourceDiagnostic;
 import gurux.dlms.internal.GXCommon;
+import gurux.dlms.objects.GXDLMSActionSchedule;
+import gurux.dlms.objects.GXDLMSActivityCalendar;
 import gurux.dlms.objects.GXDLMSAssociationLogicalName;
 import gurux.dlms.objects.GXDLMSAssociationShortName;
 import gurux.dlms.objects.GXDLMSData;
 import gurux.dlms.objects.GXDLMSDisconnectControl;
+import gurux.dlms.objects.GXDLMSImageActivateInfo;
+import gurux.dlms.objects.GXDLMSImageTransfer;
+import gurux.dlms.objects.GXDLMSLimiter;
 import gurux.dlms.objects.GXDLMSObject;
 import gurux.dlms.objects.GXDLMSRegister;
+import gurux.dlms.objects.GXDLMSScriptTable;
+import gurux.dlms.objects.GXDLMSSpecialDaysTable;
+import gurux.dlms.objects.enums.ImageTransferStatus;
 import gurux.dlms.objects.enums.SecuritySuite;
 import gurux.dlms.secure.GXDLMSSecureServer2;
+import java.io.ByteArrayOutputStream;
 import java.io.DataInputStream;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.security.KeyFactory;
 import java.security.KeyPair;
+import java.security.MessageDigest;
 import java.security.SecureRandom;
 import java.security.spec.PKCS8EncodedKeySpec;
 import java.security.spec.X509EncodedKeySpec;
 import java.util.Arrays;
+import java.util.List;
 
 /**
- * A meter behind the wrapper: a register, a limit that can be written, a relay, a text that needs blocks.
+ * A meter behind the wrapper: a register, a limit that can be written, a relay, a text that needs blocks, an image
+ * transfer, and the tables by which meters act.
  *
  * <p>Arguments: authentication, ln|sn, ciphered|plain, suite, its title, the client's, GUEK, GAK, and with ECDSA its
  * private signing key (PKCS #8) and the client's public one (X.509); all keys hexadecimal. Serves one connection, then
- * says what the limit and the relay are.
+ * says what the limit and the relay are, and the digest of the blocks of an image that came, in the order in which they
+ * came.
  */
 public final class GuruxMeter extends GXDLMSSecureServer2 {
     static final byte[] PASSWORD = "12345678".getBytes();
     private final Authentication expected;
     private final GXDLMSData limit = new GXDLMSData("0.0.94.91.0.255");
     private final GXDLMSDisconnectControl relay = new GXDLMSDisconnectControl("0.0.96.3.10.255");
+    private final GXDLMSImageTransfer image = new GXDLMSImageTransfer("0.0.44.0.0.255");
+    private final ByteArrayOutputStream firmware = new ByteArrayOutputStream();
 
     private GuruxMeter(GXDLMSAssociationLogicalName association, Authentication expected) {
         super(association, InterfaceType.WRAPPER);
@@ -77,6 +92,8 @@ public final class GuruxMeter extends GXDLMSSecureServer2 {
             }
         }
         System.out.println("LIMIT " + meter.limit.getValue() + " RELAY " + meter.relay.getOutputState());
+        byte[] digest = MessageDigest.getInstance("SHA-256").digest(meter.firmware.toByteArray());
+        System.out.println("IMAGE " + meter.image.getImageTransferStatus() + " " + GXCommon.toHex(digest, false));
     }
 
     private void equip(String[] given) throws Exception {
@@ -110,7 +127,20 @@ public final class GuruxMeter extends GXDLMSSecureServer2 {
         text.setValue(letters);
         text.setDataType(2, DataType.OCTET_STRING);
         relay.setOutputState(true);
-        for (GXDLMSObject each : new GXDLMSObject[] {register, limit, text, relay}) {
+        image.setImageBlockSize(200);
+        image.setImageTransferEnabled(true);
+        for (GXDLMSObject each : new GXDLMSObject[] {
+            register,
+            limit,
+            text,
+            relay,
+            image,
+            new GXDLMSActivityCalendar("0.0.13.0.0.255"),
+            new GXDLMSActionSchedule("0.0.15.0.2.255"),
+            new GXDLMSLimiter("0.0.17.0.0.255"),
+            new GXDLMSScriptTable("0.0.10.0.107.255"),
+            new GXDLMSSpecialDaysTable("0.0.11.0.0.255"),
+        }) {
             getItems().add(each);
         }
         initialize();
@@ -171,8 +201,23 @@ public final class GuruxMeter extends GXDLMSSecureServer2 {
             if (call.getTarget() == relay) {
                 relay.setOutputState(call.getIndex() == 2);
                 call.setHandled(true);
+            } else if (call.getTarget() == image && call.getIndex() < 3) {
+                took(call.getIndex(), (List<?>) call.getParameters());
             }
         }
+    }
+
+    /** What the library leaves to its program: the blocks, and what it would activate. */
+    private void took(int method, List<?> given) {
+        if (method == 2) {
+            firmware.writeBytes((byte[]) given.get(1));
+            return;
+        }
+        GXDLMSImageActivateInfo info = new GXDLMSImageActivateInfo();
+        info.setIdentification((byte[]) given.get(0));
+        info.setSize(((Number) given.get(1)).longValue());
+        info.setSignature(new byte[0]);
+        image.setImageActivateInfo(new GXDLMSImageActivateInfo[] {info});
     }
 
     @Override
@@ -194,7 +239,16 @@ public final class GuruxMeter extends GXDLMSSecureServer2 {
     protected void onPostWrite(ValueEventArgs[] asked) {}
 
     @Override
-    protected void onPostAction(ValueEventArgs[] calls) {}
+    protected void onPostAction(ValueEventArgs[] calls) {
+        for (ValueEventArgs call : calls) {
+            if (call.getTarget() == image && call.getIndex() > 2) {
+                image.setImageTransferStatus(
+                        call.getIndex() == 3
+                                ? ImageTransferStatus.IMAGE_VERIFICATION_SUCCESSFUL
+                                : ImageTransferStatus.IMAGE_ACTIVATION_SUCCESSFUL);
+            }
+        }
+    }
 
     @Override
     protected void onConnected(GXDLMSConnectionEventArgs who) {}
