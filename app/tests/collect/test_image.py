@@ -134,6 +134,7 @@ async def carried(tmp_path, size, cuts, kills, seed=11):
     return raw, street.simulated().works.image, fate, lives, view
 
 
+@pytest.mark.timeout(600)  # ten seconds of a machine of its own
 @pytest.mark.conforms("Object", "image transfer", peer="ours")
 async def test_an_image_of_512_kb_arrives_exactly_through_50_cuts_and_10_kills(tmp_path):
     raw, meter, fate, lives, view = await carried(tmp_path, 512 * 1024, 50, 10)
