@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import collection, flash, hourly, link, multidrop, power_line, profile, session
+from bench import collection, flash, hourly, link, multidrop, night, power_line, profile, session
 from bench.report import Row, show, write
 
 GURUX, U9N = "gurux-dlms", "dlms-cosem (u9n)"
@@ -114,6 +114,53 @@ def air() -> list[Row]:
     return rows
 
 
+def nights() -> list[Row]:
+    few, alarmed, many = (
+        night.measure(48, alarms=False),
+        night.measure(48, alarms=True),
+        night.measure(1000, alarms=False),
+    )
+    rows = []
+    for found, wall in ((few, 5.0), (many, 120.0)):
+        what = f"a night of {found['meters']:,} meters over G3-PLC, joined and routed, 24 h × 4 registers"
+        spent = f"{found['cpu']:.2f} s of processor"
+        rows.append(Row(f"{what}: wall clock", spent, "", found["wall"], wall, most=True, unit=" s"))
+        spent = f"{found['seconds']:,.0f} s"
+        rows.append(
+            Row(f"{what}: collecting by floor", spent, f"{found['floor']:,.0f} s", found["ratio"], 1.3, most=True)
+        )
+    rows.append(
+        Row(f"{what}: frames a second", f"{many['frames']:,}", "", many["frames_per_second"], 5_000, unit=" /s")
+    )
+    rows.append(
+        Row(
+            f"{what}: the first collection, with associations",
+            f"{many['first']:,.0f} s",
+            "",
+            many["first_wall"],
+            unit=" s",
+        )
+    )
+    grown = (many["rss"] - many["rss_before"]) / 1e6
+    rows.append(Row(f"{what}: memory since the street stood", f"{many['rss'] / 1e6:.0f} MB", "", grown, unit=" MB"))
+    each = few["cpu"] / few["datagrams"] * 1e6
+    rows.append(
+        Row("G3-PLC: processor a datagram, driver, modem, line, collector and meter together", f"{each:,.0f} µs")
+    )
+    rows.append(
+        Row(
+            "G3-PLC: an alarm during a night, p99",
+            f"{len(alarmed['alarms'])} alarms",
+            "",
+            alarmed["p99"],
+            alarmed["alarm_limit"],
+            most=True,
+            unit=" s",
+        )
+    )
+    return rows
+
+
 def wear() -> list[Row]:
     found = flash.measure()
     if "skipped" in found:
@@ -140,6 +187,7 @@ def main() -> int:
         ("serial lines", lines),
         ("1,000 meters", street),
         ("power line", air),
+        ("nights over G3-PLC", nights),
         ("flash wear", wear),
     ):
         with console.status(f"measuring {name}"):

@@ -92,7 +92,7 @@ class Homes:
         if node.short == NOT_JOINED:
             self._scheduler.after(PUSH_AGAIN, self._push, home, datagram, tries, sent)
         else:
-            node.send_ipv6(COORDINATOR, packet(node, COORDINATOR, DLMS_PORT, DLMS_PORT, datagram), done)
+            node.send_ipv6(COORDINATOR, packet(node, COORDINATOR, DLMS_PORT, DLMS_PORT, datagram), done, priority=True)
 
     def _taker(self, home: int) -> Callable[[bytes, int], None]:
         return lambda packet, lqi: self._took(home, packet)

@@ -124,6 +124,26 @@ def test_a_modem_that_reboots_and_a_noisy_serial_line_lose_no_reading(tmp_path):
     clockwork.run(main, street.line.scheduler)
 
 
+def test_a_new_group_key_reaches_everybody_and_meters_go_on_being_read(tmp_path):
+    street = Street.build(replace(SMALL, joined=True))
+
+    async def main(loop):
+        async with collecting(street, tmp_path, loop.enter) as house:
+            await house.up()
+            await house.register()
+            await collected(house)
+            nodes = street.line.nodes
+            old = nodes[1].keys[nodes[1].active_key]
+            assert (await house.call("network.rekey", network="street")) == {"meters": 8}
+            keys = {node.keys[node.active_key] for node in nodes}
+            assert len(keys) == 1
+            assert old not in keys
+            for meter in street.fleet.meters:
+                await house.call("read", meter=meter.serial, objects=["8,0-0:1.0.0*255,2"], timeout=300.0)
+
+    clockwork.run(main, street.line.scheduler)
+
+
 async def _reboot(loop, street):
     while True:
         await asyncio.sleep(60)
