@@ -322,6 +322,7 @@ def firmware(file: Path, wanted: str, size: int) -> None:
 @click.option("--concurrency", type=click.IntRange(1, 1_000), help="Meters at a time (default: 1; 32 over sockets).")
 @click.option("--wired", is_flag=True, help="All meters on one serial line (a pseudo-terminal), HDLC.")
 @click.option("--recording", type=FILE, help="Leave one html file that plays what happened on the line.")
+@click.option("--capture", type=FILE, help="Leave a capture of the line for Wireshark and tshark (docs/g3.md).")
 @click.option("--pty/--no-pty", default=False, help="Then ten meters in real time, the modem at a pseudo-terminal.")
 @click.option("--cut/--no-cut", default=True, help="Open a main cable on the way.")
 @click.option("--canary", type=click.Choice(["unit", "hour"]), help="Bend the truth: the demo must then fail.")
@@ -338,7 +339,7 @@ def demo(count: int, seed: int, concurrency: int | None, canary: str | None, as_
         from neighbourhood.g3.street import Scene
 
         scene = Scene(meters=count, seed=seed, concurrency=concurrency or 1)
-        played = show.Options(scene, options["cut"], options["recording"], *bent)
+        played = show.Options(scene, options["cut"], options["recording"], *bent, options["capture"])
         return exits.OK if stage.demo(played, pty=options["pty"], as_json=as_json) else exits.FAILED
     from neighbourhood import demo as play
 

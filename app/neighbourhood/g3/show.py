@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from dcu.errors import DcuError
 from neighbourhood import truth, verdict
 from neighbourhood.demo import DemoFailed
-from neighbourhood.g3 import clockwork, floor
+from neighbourhood.g3 import clockwork, floor, pcap
 from neighbourhood.g3.decoded import kind_of
 from neighbourhood.g3.feeder import Feeder
 from neighbourhood.g3.line import Line
@@ -83,13 +84,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """units, seconds: by how much the truth is bent, so that a test can see the comparison fail."""
+    """units, seconds: by how much the truth is bent, so that a test can see the comparison fail. recording, capture:
+    what is left behind, for a browser and for tshark."""
 
     scene: Scene = field(default_factory=Scene)
     cut: bool = True
     recording: Path | None = None
     units: int = 0
     seconds: int = 0
+    capture: Path | None = None
 
 
 def run(options: Options, tell: Tell) -> Outcome:
@@ -125,7 +128,8 @@ class _Show:
 
     def run(self) -> Outcome:
         street, outcome, scene = self.street, self._outcome, self._options.scene
-        clockwork.run(self._play, street.line.scheduler)
+        with pcap.recording(self._options.capture, street.line) if self._options.capture else nullcontext():
+            clockwork.run(self._play, street.line.scheduler)
         last = int(scene.start.timestamp() - scene.delay) // truth.HOUR * truth.HOUR
         found = verdict.stored(self._folder / "store")
         what = verdict.truth_of(scene.seed, units=self._options.units, seconds=self._options.seconds)

@@ -23,7 +23,7 @@ from tests.fan.scripted import MemoryVault
 from .host import PSK, datagram
 from .paced import Paced
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.timeout(400)]
 
 
 class Town:

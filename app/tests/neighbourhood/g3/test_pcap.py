@@ -8,12 +8,14 @@ from collections import Counter
 
 import pytest
 
-from neighbourhood.g3 import adp, frames, pcap
+from neighbourhood.g3 import adp, frames, pcap, show
 from neighbourhood.g3.frames import Frame, Kind, Segment
 from neighbourhood.g3.line import PAN
+from neighbourhood.g3.street import Scene
 
 from .host import GMK, Street, datagram
 
+pytestmark = pytest.mark.timeout(400)  # a foreign program, on a host that may be loaded
 tshark = pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed (make test-deps)")
 LOGICAL_NAME = bytes((1, 0, 1, 8, 0, 255))
 GET = bytes.fromhex("00010010000100") + b"\x0d" + bytes.fromhex("c001c10003") + LOGICAL_NAME + b"\x02\x00"
@@ -47,7 +49,7 @@ def shown(path, *arguments):
         "tshark", "-X", f"lua_script:{pcap.DISSECTOR}", "--disable-heuristic", "classicstun_udp",
         "-o", f"6lowpan.context0:fe80::{PAN:x}:0:0:0/80", "-r", str(path), *arguments,
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert "lua" not in done.stderr.lower(), done.stderr
     return done.stdout
 
@@ -119,6 +121,18 @@ def test_comments_tell_what_the_deciphered_frame_hides(street):
     assert any("RREQ, ROBO, received by" in comment for comment in comments)
     assert any("key 0, counter" in comment for comment in comments)
     assert any("segments" in comment for comment in comments)
+
+
+@tshark
+@pytest.mark.slow
+def test_a_whole_demo_is_decoded_without_a_malformed_frame(tmp_path):
+    path = tmp_path / "demo.pcapng"
+    outcome = show.run(show.Options(Scene(meters=10, seed=3), capture=path), lambda *_: None)
+    assert outcome.good
+    rows = shown(path, "-T", "fields", "-e", "_ws.malformed", "-e", "frame.protocols").splitlines()
+    assert len(rows) > 300
+    assert not [row for row in rows if row.split("\t")[0]]
+    assert sum(row.endswith("dlms_wrapper") for row in rows) > 40
 
 
 @tshark
