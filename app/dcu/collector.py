@@ -44,7 +44,6 @@ from dcu.control.api import Api
 from dcu.control.server import ControlServer, Permitted
 from dcu.credentials import Secret
 from dcu.errors import ConfigError, StoreError
-from dcu.fan.g3.network import Opener
 from dcu.keys import shipment
 from dcu.keys.base import HEAD_END
 from dcu.link.push import PushListener
@@ -56,6 +55,7 @@ from dcu.store.records import Settings, StoreReport
 from dcu.store.store import Store
 
 if TYPE_CHECKING:
+    from dcu.fan.g3.network import Opener
     from dcu.uplink.notifier import Notifier
 
 UPKEEP_EVERY = 60.0  # seconds: commits by age, retention, quarantines that end
@@ -115,7 +115,7 @@ class Collector:
         *,
         clock: Clock | None = None,
         link: Connect | None = None,
-        modem: Callable[[str], Opener] | None = None,
+        modem: "Callable[[str], Opener] | None" = None,
         inline: bool = False,
     ) -> "Collector":
         """Open keys and store, load the meters, start listening and polling; `stack` undoes it in order.

@@ -8,7 +8,6 @@ from dcu.cosem.apdu import Conformance
 from dcu.cosem.association import SUPPORTED, Association, Authentication, Counter
 from dcu.cosem.client import ClientSession
 from dcu.cosem.security import Framing, Policy, Protection
-from dcu.cosem.short import ShortSession
 from dcu.cosem.short_names import ShortNames
 from dcu.errors import ConfigError, MalformedAnswer
 from dcu.model import AttributeRef
@@ -72,6 +71,8 @@ def session(settings: Association, counter: Counter, *, lossy: bool, names: Shor
         return ClientSession(settings, counter=counter, lossy=lossy)
     if lossy:
         raise ConfigError("short names over UDP: a late answer would pass for another: use TCP, HDLC or a serial line")
+    from dcu.cosem.short import ShortSession  # memory: few meters go by short names
+
     return ShortSession(settings, counter=counter, names=names)
 
 

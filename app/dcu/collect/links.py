@@ -18,7 +18,6 @@ from dcu.link.hdlc_client import Setup
 from dcu.link.hdlc_parameters import Parameters
 from dcu.link.line import Line, Seat
 from dcu.link.serial import Port, open_serial
-from dcu.link.sign_on import HDLC_FORMAT, enter_hdlc
 from dcu.streams import ByteStream, Channel
 
 Opener = Callable[[Port], Callable[[], Awaitable[ByteStream]]]
@@ -70,6 +69,8 @@ async def _signed_on(seat: Seat, reach: Reach, wired: _Wired, setup: Setup) -> C
 
     A meter that does not hear the sign-on may be in the HDLC of before, which nobody ended: it is tried there, too.
     """
+    from dcu.link.sign_on import HDLC_FORMAT, enter_hdlc  # memory: few lines have a head
+
     silence: LinkTimeout | None = None
     try:
         await seat.take()

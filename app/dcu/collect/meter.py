@@ -27,7 +27,6 @@ from dcu.cosem.association import Association, StaleAnswer
 from dcu.cosem.client import ClientSession
 from dcu.cosem.conversation import Told
 from dcu.cosem.exchange import Exchange
-from dcu.cosem.short import ShortSession
 from dcu.cosem.short_names import ShortNames
 from dcu.errors import (
     AssociationRefused,
@@ -328,7 +327,7 @@ class Meter:
         if self._failed_openings == SILENT_OPENINGS:
             self._doubted = True  # for the next time, should this one fail too
         await self._converse(session, session.associate(), channel, turn)
-        self._names = session.names if isinstance(session, ShortSession) else None
+        self._names = session.names
         self._failed_openings = 0
         self._doubted = False
 

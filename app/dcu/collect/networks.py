@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,12 +23,14 @@ from dcu.collect.settings import MediumTable
 from dcu.credentials import NetworkKeys, Secret
 from dcu.errors import ConfigError, DcuError, KeysError, StoreError
 from dcu.fan.base import ALARMS, Change, Event, FieldNetwork, written
-from dcu.fan.g3.network import G3Network, Opener
 from dcu.link.channel import DatagramChannel
 from dcu.link.serial import open_serial
 from dcu.model import Priority
 from dcu.store.records import MeterRecord
 from dcu.streams import Channel
+
+if TYPE_CHECKING:
+    from dcu.fan.g3.network import Opener
 
 COUNTER_END = 1 << 32
 AGAIN = 60.0  # seconds until a network that had no key, or no disk, is tried again
@@ -87,7 +89,7 @@ class Networks:
         keyring: Keyring,
         *,
         notified: Notified,
-        modem: Callable[[str], Opener] | None = None,
+        modem: "Callable[[str], Opener] | None" = None,
     ) -> None:
         self._services = services
         self._keyring = keyring
@@ -98,6 +100,8 @@ class Networks:
         for table in tables:
             if (settings := table.g3) is None:
                 continue
+            from dcu.fan.g3.network import G3Network  # memory: only where there is a modem
+
             opener = modem(table.name) if modem else _opener(table)
             network = G3Network(
                 settings,
@@ -231,6 +235,6 @@ def _mark(key: Secret) -> bytes:
     return hmac.digest(key.reveal(), b"grid-dcu frame counters 1", "sha256")[:16]
 
 
-def _opener(table: MediumTable) -> Opener:
+def _opener(table: MediumTable) -> "Opener":
     port = table.modem_port
     return lambda: open_serial(port)

@@ -14,6 +14,7 @@ from dcu.cosem.asking import Asking
 from dcu.cosem.association import Association, Authentication, Counter, Negotiated, UnfitChallenge
 from dcu.cosem.exchange import Conclusive, Exchange
 from dcu.cosem.handshake import REPLY_TO_HLS, Handshake
+from dcu.cosem.short_names import ShortNames
 from dcu.errors import AuthenticationFailed, LinkClosed
 
 _CHALLENGES = 4  # of the meter that are looked at: all of them are unfit by chance once in 18,000 times
@@ -26,7 +27,10 @@ class ClientSession(Asking):
     lossy: the channel may lose, repeat or forge frames (UDP). Where it does not, a SecurityError, a MalformedAnswer or
     an exchange that is given up unanswered ends the session, and anywhere do 15 unanswered requests: `associated` is
     False, and what follows raises LinkClosed.
+    names: the meter's short names, where it goes by them (`ShortSession`).
     """
+
+    names: ShortNames | None = None
 
     def __init__(
         self,

@@ -46,7 +46,15 @@ MODES = (
 )
 modes = pytest.mark.parametrize("mode", MODES)
 lossiness = pytest.mark.parametrize("lossy", [False, True], ids=["stream", "lossy"])
-DEAR = {"suite 2": 11, "ecdsa": 7, "one_pass": 7, "signed": 7, "static": 5}  # of these every so many bytes is tried
+DEAR = {
+    "suite 2": 11,
+    "ecdsa": 7,
+    "one_pass": 7,
+    "signed": 7,
+    "static": 5,
+    "dedicated": 3,
+    SHORT: 3,
+}  # of these every so many bytes is tried
 
 
 def honest(mode: str, lossy: bool = False, **more) -> Outcome:
