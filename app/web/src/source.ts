@@ -131,7 +131,10 @@ export function embedded(): Uint8Array | null {
   const text = document.getElementById("recording")?.textContent?.trim();
   if (!text) return null;
   try {
-    return Uint8Array.from(atob(text.replace(/\s+/g, "")), (c) => c.charCodeAt(0));
+    const packed = atob(text);
+    const data = new Uint8Array(packed.length);
+    for (let i = 0; i < data.length; i++) data[i] = packed.charCodeAt(i);
+    return data;
   } catch {
     return new Uint8Array();
   }

@@ -8,6 +8,7 @@ import type { App } from "../../src/app";
 
 export const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 export const missing = !existsSync(CHROMIUM);
+if (missing) console.warn(`no Chromium at ${CHROMIUM} (make test-deps installs it): what is clicked is not tested`);
 const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 export interface Look { colorScheme?: "dark" | "light"; reducedMotion?: "reduce" | "no-preference"; viewport?: { width: number; height: number } }
