@@ -33,7 +33,8 @@ TONE_MAP_TTL = 7200.0  # s; macTMRTTL is minutes in real devices: a utility that
 LAST_COUNTER = 0xFFFFFF00  # what is queued may still be sent: a counter that ran out needs a new key
 MOST_QUEUED = 24  # MSDUs; a modem has fewer buffers towards its host
 MOST_REASSEMBLED = 8  # MSDUs in pieces, each from a sender of its own
-BEACON_WINDOW = 6.0  # s over which the answers to a beacon request are spread, [K]
+ENOUGH_BEACONS = 5  # heard from others as near to the coordinator: who asked has a choice, and the line is for others
+BEACON_WINDOW = 4.0  # s over which the answers to a beacon request are spread, [K]
 LBP = b"\x40\x02"
 
 
@@ -69,6 +70,7 @@ class Mac:
         self._heard_unsecured: dict[Address, int] = {}
         self._pieces: dict[Address, Pieces] = {}
         self._beacon_due = False
+        self._better_beacons = 0
         channel.attach(self)
 
     # -- who it is
@@ -333,19 +335,24 @@ class Mac:
     def _asked_for_beacon(self) -> None:
         if self.short != NOT_JOINED and not self._beacon_due:
             self._beacon_due = True
+            self._better_beacons = 0
             self.scheduler.after(self._random.random() * BEACON_WINDOW, self._send_beacon)
 
     def _send_beacon(self) -> None:
-        if self._beacon_due and self.short != NOT_JOINED:
-            self._beacon_due = False
+        due, self._beacon_due = self._beacon_due, False
+        if due and self.short != NOT_JOINED and self._better_beacons < ENOUGH_BEACONS:
             payload = b"\xff\x0f\x00\x00" + self.rc_coord.to_bytes(
                 2, "little"
             )  # no superframe, no GTS, nothing pending
             self.send(Msdu(BROADCAST, payload, None, Tag(self.number, None, "BEACON"), secured=False, kind=Kind.BEACON))
 
     def _beacon_came(self, frame: Frame, lqi: int) -> None:
-        if self.on_beacon is not None and isinstance(frame.source, int) and len(frame.payload) == 6:
-            self.on_beacon(Beacon(frame.pan, frame.source, int.from_bytes(frame.payload[4:], "little"), lqi))
+        if not isinstance(frame.source, int) or len(frame.payload) != 6:
+            return
+        rc_coord = int.from_bytes(frame.payload[4:], "little")
+        self._better_beacons += frame.pan == self.pan and rc_coord <= self.rc_coord
+        if self.on_beacon is not None:
+            self.on_beacon(Beacon(frame.pan, frame.source, rc_coord, lqi))
 
     def _answer_tone_map(self, sender: int, neighbour: Neighbour) -> None:
         """Tell a sender how to speak to us: modulation, tone map, LQI."""

@@ -2,9 +2,11 @@
 
 from struct import pack
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 PAN = 0x781D
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a machine that has much to do
 
 
 def ones_complement(data: bytes) -> int:

@@ -10,7 +10,10 @@ from neighbourhood.g3.feeder import generate
 from neighbourhood.g3.noise import DAY, FLOOR, Noise
 from neighbourhood.g3.trace import Trace, to_file
 
+from .packets import patient
 
+
+@patient
 @given(st.lists(st.floats(0, 100)), st.floats(0, 100))
 def test_events_happen_in_the_order_of_their_time_then_of_their_asking(whens, until):
     scheduler, happened = Scheduler(), []

@@ -9,6 +9,8 @@ from dcu.errors import DecodeError
 from neighbourhood.g3 import frames
 from neighbourhood.g3.frames import Frame, Kind, Segment
 
+from .packets import patient
+
 KEY = bytes(range(16))
 shorts = st.integers(0, 0xFFFF)
 addresses = shorts | st.binary(min_size=8, max_size=8)
@@ -66,6 +68,7 @@ def test_a_secured_frame_has_24_bytes_beside_its_payload():
     assert wire[3:18].hex() == "6998001d78010000000d0100000000"
 
 
+@patient
 @given(secured)
 def test_a_secured_frame_is_opened_with_its_key_only(frame):
     received = frames.decode(frames.encode(frame, KEY))
@@ -74,11 +77,13 @@ def test_a_secured_frame_is_opened_with_its_key_only(frame):
     assert replace(received.frame, payload=frame.payload) == frame
 
 
+@patient
 @given(unsecured)
 def test_an_unsecured_frame_is_as_it_was(frame):
     assert frames.decode(frames.encode(frame)).frame == frame
 
 
+@patient
 @given(secured, st.data())
 def test_no_bit_of_a_secured_frame_can_be_changed(frame, data):
     wire = bytearray(frames.encode(frame, KEY)[:-2])
@@ -92,6 +97,7 @@ def test_no_bit_of_a_secured_frame_can_be_changed(frame, data):
     assert received.frame.key is None or received.opened(KEY) is None
 
 
+@patient
 @given(secured, st.data())
 def test_noise_is_seen_by_the_fcs(frame, data):
     wire = bytearray(frames.encode(frame, KEY))
@@ -101,6 +107,7 @@ def test_noise_is_seen_by_the_fcs(frame, data):
         frames.decode(bytes(wire))
 
 
+@patient
 @given(st.binary(max_size=300))
 def test_nonsense_is_a_decode_error(raw):
     for wire in (raw, raw + frames.fcs(raw)):

@@ -439,3 +439,16 @@ def test_whatever_people_click_nothing_is_invented_and_every_request_ends(seed):
     assert strange == []
     assert asked - 25 < len(ended) <= asked  # what a device held when its power went is gone with it
     assert ended.count(Status.OK) > asked / 4
+
+
+def test_a_crowd_does_not_answer_a_beacon_request_all_at_once():
+    line = joined(48)
+    for node in line.nodes[1:]:
+        node.mac.rc_coord = 4
+    stranger = line.nodes[10]
+    stranger.reset()
+    found: list[Beacon] = []
+    stranger.scan(10.0, found.extend)
+    line.scheduler.run_until(11.0)
+    assert 3 <= len(found) <= 9
+    assert len(line.channel.reach[10]) > 12

@@ -8,7 +8,7 @@ from dcu.errors import DecodeError
 from neighbourhood.g3 import iphc, lowpan, messages
 from neighbourhood.g3.lowpan import Mesh, Reassembly
 
-from .packets import PAN, address, any_packet, packet
+from .packets import PAN, address, any_packet, packet, patient
 
 shorts = st.integers(0, 0xFFFF)
 
@@ -47,19 +47,21 @@ def test_an_elided_checksum_is_worked_out():
     assert iphc.decompress(bytes.fromhex("7e77f40fdb0fdb") + b"DLMS", PAN, 0, 5) == whole
 
 
+@patient
 @given(any_packet(), shorts, shorts)
 def test_any_packet_comes_back_as_it_was(whole, origin, final):
     head, stands_for = iphc.compress(whole, PAN, origin, final)
     assert iphc.decompress(head + whole[stands_for:], PAN, origin, final) == whole
 
 
+@patient
 @given(shorts, shorts, st.binary(max_size=100))
 def test_a_device_s_own_addresses_cost_nothing(origin, final, payload):
     head, _ = iphc.compress(packet(origin, final, payload), PAN, origin, final)
     assert len(head) == 9
 
 
-@settings(deadline=None, max_examples=30)
+@settings(patient, max_examples=30)
 @given(any_packet(700), st.randoms(use_true_random=False), st.integers(60, 393))
 def test_fragments_come_together_in_any_order(whole, random, room):
     parts = lowpan.pieces(whole, PAN, 3, 4, 7, room)
@@ -83,6 +85,7 @@ def test_reassembly_is_bounded_and_forgets():
     assert found[-1] is None
 
 
+@patient
 @given(st.integers(0, 255), shorts, shorts, st.none() | st.integers(0, 255), st.binary(min_size=1, max_size=300))
 def test_a_mesh_header_comes_back_as_it_was(hops, origin, final, sequence, body):
     if sequence is None and body[0] == 0x50:
@@ -91,6 +94,7 @@ def test_a_mesh_header_comes_back_as_it_was(hops, origin, final, sequence, body)
     assert lowpan.decode_mesh(lowpan.encode_mesh(mesh)) == mesh
 
 
+@patient
 @given(st.binary(max_size=200), st.integers(0, 1280) | st.none())
 def test_nonsense_is_a_decode_error(raw, size):
     for parse in (

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from neighbourhood.g3 import phy
 from neighbourhood.g3.phy import Modulation
 
+from .packets import patient
+
 modulations = st.sampled_from(Modulation)
 groups = st.tuples(*[st.floats(-20, 60)] * 6)
 
@@ -35,6 +37,7 @@ def test_an_acknowledgement_lasts_15_ms():
     assert pytest.approx(15.1e-3, abs=5e-5) == phy.ACK
 
 
+@patient
 @given(modulations, st.integers(1, 63))
 def test_the_longest_frame_fits_and_one_byte_more_does_not(modulation, tones):
     longest = phy.longest(modulation, tones)
@@ -44,6 +47,7 @@ def test_the_longest_frame_fits_and_one_byte_more_does_not(modulation, tones):
         phy.symbols(longest + 1, modulation, tones)
 
 
+@patient
 @given(groups)
 def test_what_a_receiver_asks_for_is_understood(snr):
     modulation, tones = phy.choose(snr)
@@ -58,6 +62,7 @@ def test_each_modulation_has_its_place():
     assert phy.choose(notched) == (Modulation.D8PSK, 0b111011)
 
 
+@patient
 @given(st.floats(-30, 30), modulations)
 def test_more_signal_never_hurts(snr, modulation):
     assert phy.error_100(snr + 0.5, modulation) <= phy.error_100(snr, modulation)
