@@ -20,6 +20,7 @@ def quiet(*_):
     pass
 
 
+@pytest.mark.slow
 def test_a_small_street_joins_is_read_loses_a_cable_and_every_reading_is_right(tmp_path):
     recording = tmp_path / "street.html"
     outcome = show.run(Options(replace(SMALL, meters=16), recording=recording), quiet)
