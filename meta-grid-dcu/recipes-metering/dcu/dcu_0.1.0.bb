@@ -89,6 +89,7 @@ RDEPENDS:${PN} = "\
     python3-ctypes \
     python3-datetime \
     python3-io \
+    python3-json \
     python3-logging \
     python3-math \
     python3-msgspec \
