@@ -137,3 +137,9 @@ def test_a_collector_that_failed_for_good_gives_way_on_trial_and_else_has_the_de
     assert (subprocess.run(["sh", "-c", text], env=environment).returncode != 0) is reset
     assert asked.exists() is given_way
     assert not given_way or asked.read_text() == "device confirm --or-roll-back\n"
+
+
+def test_who_hears_of_the_collectors_failure_hears_of_the_last_one_only():
+    """systemd runs OnFailure= at each failure that it starts a service anew from, unless RestartMode= is direct."""
+    unit = (LAYER / "recipes-metering/dcu/files/dcu-collector.service").read_text().splitlines()
+    assert {"Restart=on-failure", "RestartMode=direct", "OnFailure=dcu-collector-failed.service"} <= set(unit)
