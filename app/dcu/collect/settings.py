@@ -16,6 +16,8 @@ from dcu.fan.base import parse_eui64
 from dcu.fan.g3.settings import BANDS, G3Settings
 from dcu.link.serial import BAUDS, FORMATS, Port, Rs485
 
+EXCHANGES = 8  # at a time, on a medium of which nothing else is known
+
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
@@ -43,7 +45,7 @@ class ControlTable(_Table, frozen=True):
 class MediumTable(_Table, frozen=True):
     name: str
     addresses: tuple[str, ...] = ()
-    concurrency: int = 8
+    concurrency: int = 0
     bitrate: float = 0.0
     duty: float = 1.0
     burst: float = 60.0
@@ -101,11 +103,15 @@ class MediumTable(_Table, frozen=True):
         return self.addresses + own
 
     def medium(self) -> Medium:
-        """A serial line carries one exchange at a time, and as many bits as its speed says."""
+        """A serial line carries one exchange at a time, and as many bits as its speed says.
+
+        On a power line answers of two meters at once collide: one at a time is the fastest there, unless somebody says.
+        """
         port = self.port
         bitrate = self.bitrate or (8 / port.byte_time if port else 0.0)
         air = AirTime(bitrate, self.duty, self.burst, self.reserve, self.longest_answer) if bitrate else None
-        return Medium(self.name, concurrency=1 if port else self.concurrency, air=air)
+        usual = 1 if self.modem else EXCHANGES
+        return Medium(self.name, concurrency=1 if port else self.concurrency or usual, air=air)
 
 
 class RetryTable(_Table, frozen=True):
@@ -215,7 +221,9 @@ def _check(settings: CollectorConfig, where: str) -> None:
     for index, medium in enumerate(settings.medium):
         key = f"medium[{index}]"
         require(bool(medium.patterns), f"{key}.addresses", 'patterns such as "tcp://*", or a device: a serial line')
-        require(1 <= medium.concurrency <= 1_000, f"{key}.concurrency", "1..1000 exchanges at a time")
+        require(
+            0 <= medium.concurrency <= 1_000, f"{key}.concurrency", "1..1000 exchanges at a time, 0: as the medium is"
+        )
         require(medium.bitrate >= 0, f"{key}.bitrate", "bit/s, or 0: air is not counted")
         require(0 < medium.duty <= 1, f"{key}.duty", "a share of time, above 0, at most 1")
         require(medium.burst > 0, f"{key}.burst", "seconds of air, above 0")

@@ -92,7 +92,7 @@ def test_paths_are_relative_to_the_file(tmp_path):
         (("4443550000000001", "4443"), "system_title: 16 hexadecimal digits"),
         (("4443550000000001", "xx43550000000001"), "system_title: 16 hexadecimal digits"),
         (('["tcp://*"]', "[]"), r"medium\[0\].addresses"),
-        (('name = "lan"', 'name = "lan"\nconcurrency = 0'), r"medium\[0\].concurrency: 1..1000"),
+        (('name = "lan"', 'name = "lan"\nconcurrency = -1'), r"medium\[0\].concurrency: 1..1000"),
         (('name = "lan"', 'name = "lan"\nduty = 2.0'), r"medium\[0\].duty"),
         (('name = "lan"', 'name = "lan"\ncolour = 1'), "colour"),
         (("[keys]", "[keyz]"), "keyz"),
@@ -158,3 +158,17 @@ def test_ones_own_families_stand_beside_those_that_ship_and_win(tmp_path):
 )
 def test_endpoints(text, where):
     assert endpoint(text) == where
+
+
+@pytest.mark.parametrize(
+    ("keys", "exchanges"),
+    [
+        ('addresses = ["tcp://*"]', 8),
+        ('device = "ttyS1"', 1),
+        ('modem = "g3"\ndevice = "ttyS2"', 1),
+        ('modem = "g3"\ndevice = "ttyS2"\nconcurrency = 3', 3),
+    ],
+)
+def test_a_bus_and_a_power_line_carry_one_exchange_at_a_time_unless_somebody_says(keys, exchanges):
+    table = msgspec.convert(tomllib.loads(f'name = "street"\n{keys}'), settings.MediumTable)
+    assert table.medium().concurrency == exchanges
