@@ -95,8 +95,8 @@ interop: $(VENV)/ready ## Meet foreign stacks, each as client and as server: gur
 	cd app && $(BIN)/pytest tests/interop -v
 
 .PHONY: conformance
-conformance: $(VENV)/ready ## Run the tests that claim conformance, and write docs/conformance.md (with Java and Maven: its peers, too)
-	cd app && $(BIN)/pytest -q --conformance ../docs/conformance.md tests
+conformance: $(VENV)/ready ## Run the tests that claim conformance, and write docs/conformance.md (with Java and Maven: its peers, too; AGAIN=1: what failed last, once more)
+	cd app && $(BIN)/pytest -q --conformance ../docs/conformance.md $(if $(AGAIN),--conformance-again) tests
 
 .PHONY: lock
 lock: $(VENV)/ready ## Resolve the dependencies anew into hash-pinned locks (needs uv)

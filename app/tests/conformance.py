@@ -8,9 +8,11 @@ A test says what it proves with a mark; row and link may be computed from its pa
 
 `pytest --conformance FILE` runs them and writes the page: a cell names the links over which all tests of that row and
 peer passed, or what the peer cannot do. A row whose test failed or was skipped says so. `make conformance` does it.
+With --conformance-again (AGAIN=1) only what has not passed is tried once more; the rest stands as it was (build/).
 """
 
 import inspect
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ PEERS = (
     "jDLMS server",
     "jDLMS client",
 )
+KEPT = Path(__file__).parents[1] / "build" / "conformance.json"  # outcomes by test
 ALONE = "ours"  # our client against our server: worth something only beside another column
 HEAD = """# Conformance
 
@@ -71,21 +74,27 @@ def _computed(given: object, params: dict[str, object]) -> object:
 class Page:
     """A pytest plugin: gathers the claims of what ran, and writes the page at the end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, again: bool) -> None:
         self._path = path
+        self._before: dict[str, str] = json.loads(KEPT.read_text()) if again and KEPT.exists() else {}
         self._claims: dict[str, list[Claim]] = {}
         self._outcomes: dict[str, str] = {}
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         self._claims = {item.nodeid: found for item in items if (found := list(claims(item)))}
-        items[:] = [item for item in items if item.nodeid in self._claims]
+        passed = {node for node, outcome in self._before.items() if outcome == "passed"}
+        items[:] = [item for item in items if item.nodeid in self._claims.keys() - passed]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or report.outcome != "passed":
             self._outcomes[report.nodeid] = report.outcome
 
     def pytest_sessionfinish(self) -> None:
-        told = ((claim, self._outcomes.get(node, "skipped")) for node, found in self._claims.items() for claim in found)
+        outcomes = self._before | self._outcomes
+        if self._outcomes:
+            KEPT.parent.mkdir(exist_ok=True)
+            KEPT.write_text(json.dumps(outcomes, indent=1))
+        told = ((claim, outcomes.get(node, "skipped")) for node, found in self._claims.items() for claim in found)
         self._path.write_text(written(told), encoding="utf-8")
 
 
@@ -132,4 +141,4 @@ def register(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{MARK}(section, row, peer, link, defect): see tests/conformance.py")
     path = config.getoption("--conformance")
     if path:
-        config.pluginmanager.register(Page(Path(path)))
+        config.pluginmanager.register(Page(Path(path), again=config.getoption("--conformance-again")))

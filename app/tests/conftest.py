@@ -15,6 +15,7 @@ _loop = pytest.StashKey[asyncio.AbstractEventLoop]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--conformance", metavar="FILE", help="Run what has the mark `conforms`, and write the page.")
+    parser.addoption("--conformance-again", action="store_true", help="only what has not passed yet")
 
 
 def pytest_configure(config: pytest.Config) -> None:
