@@ -21,6 +21,7 @@ from dcu.collect.process import notify, watchdog_seconds
 from dcu.collect.reach import endpoint
 from dcu.control.messages import DEFAULT_SOCKET
 from dcu.errors import ConfigError
+from dcu.link.tcp import everywhere
 from dcu.web import page
 from dcu.web.accounts import Accounts, load
 from dcu.web.application import Rules, application
@@ -94,9 +95,10 @@ async def run(path: Path) -> None:
 async def _listen(runner: web.AppRunner, settings: GatewayConfig) -> None:
     where = endpoint(settings.listen)
     assert where
+    host, port = where
     context = await asyncio.to_thread(_tls, Path(settings.certificate), Path(settings.key))
     try:
-        await web.TCPSite(runner, *where, ssl_context=context).start()
+        await web.TCPSite(runner, everywhere(host), port, ssl_context=context).start()
     except OSError as error:
         raise ConfigError(f"cannot listen on {settings.listen}: {error.strerror or error}") from None
     log.info("the page is at https://%s", settings.listen)

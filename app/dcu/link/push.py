@@ -12,7 +12,7 @@ from typing import cast
 
 from dcu.errors import DcuError, DecodeError
 from dcu.link import hdlc, segments, wrapper
-from dcu.link.tcp import address, name_of, tune
+from dcu.link.tcp import address, everywhere, name_of, tune
 
 OnApdu = Callable[[str, int, int, bytes], Awaitable[None]]
 """Gets (peer as `host:port`, source SAP, destination SAP, APDU). A DcuError it raises is counted as rejected."""
@@ -60,7 +60,7 @@ class PushListener:
     async def listen_tcp(self, host: str, port: int) -> int:
         """Listen; return the port, which 0 leaves to the system. Raises OSError."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Sender(self), host, port)
+        server = await loop.create_server(lambda: _Sender(self), everywhere(host), port)
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 

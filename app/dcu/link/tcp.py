@@ -54,6 +54,12 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def everywhere(host: str) -> str | None:
+    """What a server is to listen on: for `::` every address of both families, as people mean it; asyncio's own servers
+    take IPv6 alone there."""
+    return None if host == "::" else host
+
+
 def tune(transport: asyncio.BaseTransport) -> None:
     """What a metering connection wants: small frames at once, and to learn of a peer that vanished."""
     sock = transport.get_extra_info("socket")

@@ -51,6 +51,21 @@ async def test_it_serves_over_tls_logs_in_and_takes_no_command_before_it_is_comm
     await asyncio.gather(serving, return_exceptions=True)
 
 
+async def test_every_address_means_ipv4_too(config):
+    path, url = config
+    path.write_text(path.read_text().replace("127.0.0.1:", "[::]:"))
+    serving = asyncio.create_task(gateway.run(path))
+    async with asyncio.timeout(20), aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as browser:
+        while True:
+            try:
+                assert (await browser.get(f"{url}/api/session")).status == 200
+                break
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.05)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
