@@ -153,6 +153,7 @@ class Collector:
         links = Links(config.medium, networks)
         stack.push_async_callback(links.close)
         stack.push_async_callback(networks.close)
+        stack.push_async_callback(services.settled)  # links are ended in order before their lines close
         fleet = Fleet(
             services, families, media, link or links.connect, quarantine_seconds=limits.quarantine_hours * 3600
         )

@@ -118,7 +118,7 @@ def test_a_modem_that_reboots_and_a_noisy_serial_line_lose_no_reading(tmp_path):
             while any(meter.readings < 24 for meter in house.collector.fleet):
                 await asyncio.sleep(5)
                 house.collector.polling.poll_now(m for m in house.collector.fleet if m.readings < 24)
-                assert loop.time() < 7200
+                assert loop.time() < 4 * 3600  # keys are drawn anew each time, so no two runs have the same losses
             rebooting.cancel()
             assert house.network.statistics()["reboots"] > 1
 
