@@ -50,8 +50,8 @@ demo-sockets: $(VENV)/ready ## The same over loopback sockets, in two processes 
 	$(BIN)/neighbourhood demo --sockets --meters $(METERS)
 
 .PHONY: test
-test: $(VENV)/ready ## Run all tests (30 s of fuzzing, the kills and the full disk included)
-	cd app && $(BIN)/pytest
+test: $(VENV)/ready ## Run all tests (30 s of fuzzing, the kills and the full disk included; AGAIN=1: what failed last)
+	cd app && $(BIN)/pytest -o cache_dir=$(CURDIR)/out/pytest-app $(if $(AGAIN),--last-failed --last-failed-no-failures none)
 
 .PHONY: test-deps
 test-deps: ## Install the foreign programs that tests compare ours with, on this Debian host (root; ci/test-packages.txt)
