@@ -167,7 +167,7 @@ class _PacedSelector(selectors.DefaultSelector):
 
 
 class RealTime:
-    """Keeps a scheduler in step with the running loop. `factor` may be changed, 0 stands still (`pace`)."""
+    """Keeps a scheduler in step with the running loop. `factor`: times the wall clock, above 0."""
 
     def __init__(self, scheduler: Scheduler, factor: float = 1.0) -> None:
         self.scheduler = scheduler
@@ -182,22 +182,10 @@ class RealTime:
         real, simulated = self._since
         return simulated + (self._loop.time() - real) * self._factor
 
-    def pace(self, factor: float) -> None:
-        now = self.now()
-        self._since, self._factor = (self._loop.time(), now), factor
-        self._arm()
-
     def enter(self, call: Callable[..., object], *args: Any) -> None:
         self.scheduler.run_until(self.now())
         call(*args)
         self._arm()
-
-    def step(self) -> None:
-        """One event, while it stands still."""
-        following = self.scheduler.next()
-        if following is not None:
-            self.scheduler.run_until(following)
-            self._since = self._loop.time(), self.scheduler.now
 
     def close(self) -> None:
         if self._timer is not None:
@@ -207,7 +195,7 @@ class RealTime:
     def _arm(self) -> None:
         self.close()
         following = self.scheduler.next()
-        if following is not None and self._factor:
+        if following is not None:
             wait = max(0.0, following - self.now()) / self._factor
             self._timer = self._loop.call_later(wait, self._wake)
 

@@ -8,7 +8,6 @@ that plays it.
 
 import asyncio
 import io
-import json
 import shutil
 import tempfile
 import time
@@ -253,7 +252,3 @@ def _behind(feeder: Feeder) -> dict[int, int]:
         for cable in feeder.between(root, place.junction):
             loads[cable.id] += 1
     return dict(loads)
-
-
-def as_json(outcome: Outcome) -> str:
-    return json.dumps(outcome.plain(), indent=1)
