@@ -73,12 +73,12 @@ export class Player {
     this.following = live && this.playing && this.t >= end - 0.5 * Math.max(1, this.speed);
   }
 
-  /** Go back to what happens now. */
+  /** Go back to what happens now; in a recording to its end, which starts nothing. */
   follow(): void {
     this.step = null;
     this.following = this.recording.live;
-    this.playing = true;
-    if (!this.following) this.t = this.recording.end;
+    if (this.following) this.playing = true;
+    else this.t = this.recording.end;
   }
 
   /** Play or pause; at the end of a recording, from the start. */
