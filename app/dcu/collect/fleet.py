@@ -107,7 +107,7 @@ class Fleet:
             return known
         meter = Meter(record.name, place, self._services)
         if record.state is MeterState.QUARANTINED:
-            meter.state, meter.reason, meter.since = State.QUARANTINED, record.reason, record.since
+            meter.standing.restore(State.QUARANTINED, record.reason, record.since)
         self._meters[record.name] = meter
         return meter
 
@@ -134,7 +134,7 @@ class Fleet:
             return
         before = epoch_seconds(self._services.clock.now()) - self._quarantine_seconds
         for meter in self:
-            if meter.state is State.QUARANTINED and meter.since <= before:
+            if meter.state is State.QUARANTINED and meter.standing.since <= before:
                 await meter.release()
 
     async def close(self, within: float = 5.0) -> None:

@@ -1,9 +1,7 @@
-"""One meter as the collector has it: its association, its counters, its state, and its exchanges one after the other.
+"""One meter as the collector has it: its association, its counters, and its exchanges one after the other.
 
 `run` is the one way to it: it waits for its turn by priority, opens the association where there is none, and holds the
-medium for one request and its answer at a time. What goes wrong is judged here, once: a link error closes the
-association, a security error is audited. Nonsense quarantines the meter where the meter itself vouches for it; where
-anybody may have sent it, only when it comes again and again, or not at all: then the line is to blame. Retrying is the
+medium for one request and its answer at a time. What goes wrong is judged once, by its `Standing`. Retrying is the
 scheduler's business, but for one thing: a meter that complains of the invocation counter has its counter object read
 again, once.
 """
@@ -21,7 +19,7 @@ from dcu.collect.dialogue import converse
 from dcu.collect.medium import Lane, Turn
 from dcu.collect.parting import part
 from dcu.collect.services import Services
-from dcu.collect.standing import Nonsense, Outranked, Place, State
+from dcu.collect.standing import Outranked, Place, Standing, State
 from dcu.cosem import apdu
 from dcu.cosem.association import Association, StaleAnswer
 from dcu.cosem.client import ClientSession
@@ -29,16 +27,11 @@ from dcu.cosem.conversation import Told
 from dcu.cosem.exchange import Exchange
 from dcu.cosem.short_names import ShortNames
 from dcu.errors import (
-    AssociationRefused,
     CounterReplayed,
     DcuError,
-    JobError,
-    KeysError,
     LinkClosed,
     LinkError,
-    LinkTimeout,
     MalformedAnswer,
-    SecurityError,
     ServiceRefused,
 )
 from dcu.model import Priority
@@ -46,7 +39,6 @@ from dcu.streams import Channel
 
 T = TypeVar("T")
 
-LOST_IN_A_ROW = 2  # unanswered requests on a lossy channel before the association is given up
 SILENT_OPENINGS = 2  # associations that came to nothing before the counter is doubted: some meters drop without a word
 
 log = logging.getLogger(__name__)
@@ -66,10 +58,8 @@ class Meter:
         "_idle",
         "_moving",
         "_names",
-        "_nonsense",
         "_services",
         "_session",
-        "_unanswered",
         "address",
         "lane",
         "last_contact",
@@ -77,9 +67,7 @@ class Meter:
         "name",
         "profile",
         "readings",
-        "reason",
-        "since",
-        "state",
+        "standing",
     )
 
     def __init__(self, name: str, place: Place, services: Services) -> None:
@@ -87,9 +75,7 @@ class Meter:
         self.address = place.address
         self.profile = place.profile
         self.lane = place.lane
-        self.state = State.NEW
-        self.reason = ""
-        self.since = 0
+        self.standing = Standing(name, services)
         self.last_contact = 0
         self.last_reading = 0
         self.readings = 0
@@ -100,13 +86,19 @@ class Meter:
         self._channel: Channel | None = None
         self._engaged = 0
         self._idle: asyncio.TimerHandle | None = None
-        self._unanswered = 0
         self._failed_openings = 0
         self._doubted = False
         self._believing = False
-        self._nonsense = Nonsense()
         self._moving: Place | None = None
         self._names: ShortNames | None = None  # as the last association by short names found them
+
+    @property
+    def state(self) -> State:
+        return self.standing.state
+
+    @property
+    def reason(self) -> str:
+        return self.standing.reason
 
     @property
     def associated(self) -> bool:
@@ -143,7 +135,7 @@ class Meter:
                 if not self._here(lane):
                     continue
                 try:
-                    self._require_released()
+                    self.standing.require_released()
                     if self._session and self._channel and self._session.associated:
                         await self._ready_counters()
                         sent = True
@@ -175,7 +167,7 @@ class Meter:
                     self._withdrawn()
                     raise
                 self._judge(trouble)
-            await self._record(trouble)  # the disk may be slow: the meter and the medium are others' again
+            await self.standing.record(trouble)  # the disk may be slow: the meter and the medium are others' again
             raise trouble
 
     @contextmanager
@@ -195,14 +187,15 @@ class Meter:
         """Leave the meter alone until somebody releases it."""
         if self.state is State.QUARANTINED:
             return
-        self._set_aside(reason)
+        self._drop()
+        self.standing.become(State.QUARANTINED, reason)
         await self._services.store.quarantine(self.name, reason)
 
     async def release(self) -> None:
         """End a quarantine."""
         await self._services.store.release(self.name)
-        self._nonsense.forget()
-        self._become(State.NEW)
+        self.standing.cleared()
+        self.standing.become(State.NEW)
 
     def believe_counter(self) -> None:
         """Read its counter object before the next association, and go on from there however far ahead it is."""
@@ -211,8 +204,8 @@ class Meter:
     async def answered(self, error: MalformedAnswer | None) -> None:
         """What a job found in the meter's answers: nonsense, or nothing to complain of."""
         if error is None:
-            self._nonsense.forget()
-        elif self._to_blame():
+            self.standing.cleared()
+        elif self.standing.to_blame(proven=self.proven):
             await self.quarantine(str(error))
 
     def move(self, place: Place) -> None:
@@ -371,50 +364,13 @@ class Meter:
             loop = asyncio.get_running_loop()
             self._idle = loop.call_later(self.profile.session.idle, lambda: self._services.aside(self.part()))
 
-    # --- the judgement
-
-    def _require_released(self) -> None:
-        if self.state is State.QUARANTINED:
-            raise JobError(f"{self.name} is quarantined ({self.reason}): see to it, then release it (`dcu meters`)")
+    # --- what comes of it
 
     def _judge(self, error: DcuError) -> None:
-        """What an error means for the association and the meter's state; `_record` keeps what is to be kept of it."""
-        match error:
-            case SecurityError():
-                self._drop()
-                self._become(State.REFUSED, str(error))
-                self._services.events.tell("alarm", meter=self.name, kind=type(error).__name__, message=str(error))
-            case MalformedAnswer():
-                self._drop()
-                if self._to_blame():
-                    self._set_aside(str(error))
-            case LinkTimeout() if self._lossy and self.associated and self._unanswered + 1 < LOST_IN_A_ROW:
-                self._unanswered += 1  # a lost datagram costs this exchange, not the association
-            case LinkError():
-                self._unanswered += 1
-                if self._unanswered >= LOST_IN_A_ROW:
-                    self._become(State.UNREACHABLE, self._explained(error))
-                self._drop()
-            case AssociationRefused() | KeysError():
-                self._drop()
-                self._become(State.REFUSED, str(error))
-            case ServiceRefused():
-                self._drop()
-
-    async def _record(self, error: DcuError) -> None:
-        store = self._services.store
-        if isinstance(error, SecurityError):
-            await store.audit("collector", "security", self.name, f"{type(error).__name__}: {error}")
-        elif isinstance(error, MalformedAnswer) and self.state is State.QUARANTINED:
-            await store.quarantine(self.name, self.reason)
-
-    def _to_blame(self) -> bool:
-        """Whether nonsense is the meter's: it vouches for it, or it comes again and again."""
-        return self.proven or self._nonsense.again()
-
-    def _set_aside(self, reason: str) -> None:
-        self._drop()
-        self._become(State.QUARANTINED, reason)
+        waiting = self._lossy and self.associated
+        refused = self._session.refused if self._session else None
+        if self.standing.judge(error, proven=self.proven, waiting=waiting, refused=refused):
+            self._drop()
 
     def _withdrawn(self) -> None:
         """Nobody waits for the answer: it may still come, and must not be taken for that of the next request."""
@@ -425,19 +381,11 @@ class Meter:
     def _lossy(self) -> bool:
         return bool(self._channel and self._channel.lossy)
 
-    def _explained(self, error: LinkError) -> str:
-        """Silence on a lossy channel may be frames that we did not accept: say so."""
-        refused = self._session.refused if self._session else None
-        if not refused or not refused.total:
-            return str(error)
-        return f"{error} ({refused.total} frames were refused, the last: {refused.last})"
-
     def _heard(self) -> None:
-        self._unanswered = 0
         while self._session and self._session.notifications:
             self._services.aside(self._keep(self._session.notifications.popleft()))
         self.last_contact = epoch_seconds(self._services.clock.now())
-        self._become(State.OK)
+        self.standing.heard()
 
     async def _keep(self, told: Told) -> None:
         """A push inside of the association: its counter, where it has one, is kept with it, as a listener's is.
@@ -457,17 +405,6 @@ class Meter:
                 log.warning("meter %s: a push inside of its association is refused: %s", self.name, error)
                 return
         self._services.events.tell("alarm", meter=self.name, kind="push", message=f"outbox {seq}")
-
-    def _become(self, state: State, reason: str = "") -> None:
-        if state is self.state and reason == self.reason:
-            return
-        changed = state is not self.state
-        self.state, self.reason = state, reason
-        if changed:
-            self.since = epoch_seconds(self._services.clock.now())
-            level = logging.INFO if state in (State.OK, State.NEW) else logging.WARNING
-            log.log(level, "meter %s: %s%s", self.name, state, f": {reason}" if reason else "")
-            self._services.events.tell("meter", meter=self.name, state=str(state), reason=reason)
 
 
 def _never() -> int:

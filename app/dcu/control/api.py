@@ -379,7 +379,7 @@ def _meter(meter: Meter) -> dict[str, Any]:
         "profile": meter.profile.name,
         "state": str(meter.state),
         "reason": meter.reason,
-        "since": meter.since,
+        "since": meter.standing.since,
         "last_contact": meter.last_contact,
         "last_reading": meter.last_reading,
         "readings": meter.readings,
