@@ -47,6 +47,7 @@ from dcu.errors import ConfigError, StoreError
 from dcu.keys import shipment
 from dcu.keys.base import HEAD_END
 from dcu.link.push import PushListener
+from dcu.platform import service
 from dcu.platform.doubly import Doubly
 from dcu.platform.machine import Machine
 from dcu.platform.watchdog import Progress
@@ -373,12 +374,12 @@ async def run(config_path: Path) -> None:
         collector = await Collector.open(stack, config)
         gc.freeze()  # what is there now stays: do not walk it again and again
         tasks = [asyncio.create_task(duty) for duty in collector.duties()]
-        if every := process.watchdog_seconds():
+        if every := service.watchdog_seconds():
             tasks.append(asyncio.create_task(collector.vitals.feed(every)))
-        process.notify("READY=1")
+        service.notify("READY=1")
         waiting = asyncio.create_task(stop.wait())
         await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        process.notify("STOPPING=1")
+        service.notify("STOPPING=1")
         if collector.services.store.frozen:
             log.warning("stopped while the mains are away: nothing more is written")
             os._exit(0)  # to end in good order would close files, and that writes

@@ -4,7 +4,6 @@ What must outlive the command, the order and its phase, is one small file a mete
 same command again goes on where the meter says that it was.
 """
 
-import os
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +19,7 @@ from dcu.collect.retry import Backoff
 from dcu.cosem.client import ClientSession
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.cosem.exchange import Exchange
+from dcu.durable import place
 from dcu.errors import DcuError, LinkError, StoreError
 from dcu.model import Obis
 
@@ -49,12 +49,7 @@ class Notes:
         """Durable when it returns. Raises StoreError."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            scratch = self.path.with_suffix(".new")
-            with scratch.open("wb") as file:
-                file.write(msgspec.json.encode(order))
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(self.path)
+            place(self.path, msgspec.json.encode(order))
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be written: {error.strerror}") from None
 

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from types import TracebackType
 
+from dcu.durable import sync_directory
 from dcu.errors import StoreError
 
 BLOCK = 64  # one session spends about ten
@@ -117,7 +118,8 @@ class CounterFile:
     def _load(self) -> None:
         raw = os.pread(self._file, 64, 0)
         if not raw:
-            self._sync_folder()  # else a file made just now may be gone after a power cut, and what it held with it
+            # else a file made just now may be gone after a power cut, and what it held with it
+            sync_directory(self.path.parent)
             return
         if not _WRITTEN.fullmatch(raw) or int(raw) > LIMIT:
             raise StoreError(f"{self.path} is damaged: delete it, and the meter is asked for its counter instead")
@@ -131,13 +133,6 @@ class CounterFile:
         except OSError as error:
             raise StoreError(f"{self.path}: cannot keep invocation counters: {error.strerror}") from None
         self._reserved = value
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _close(self) -> None:
         if self._file >= 0:

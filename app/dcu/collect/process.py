@@ -1,8 +1,8 @@
-"""What the collector does to its own process: no core dumps, no debugger, memory that is not swapped; and systemd.
+"""What the collector does to its own process: no core dumps, no debugger, memory that is not swapped.
 
 Python copies bytes, so the process is the boundary of the meter keys (docs/adr/0001).
 
-Source: prctl(2) PR_SET_DUMPABLE, mlockall(2), sd_notify(3).
+Source: prctl(2) PR_SET_DUMPABLE, mlockall(2).
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import ctypes
 import logging
 import os
 import resource
-import socket
 from collections.abc import Sequence
 
 PR_SET_DUMPABLE = 4
@@ -53,27 +52,7 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def notify(state: str) -> None:
-    """Tell systemd, where it listens: READY=1, STOPPING=1, WATCHDOG=1."""
-    path = os.environ.get("NOTIFY_SOCKET")
-    if not path:
-        return
-    address = "\0" + path[1:] if path.startswith("@") else path
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.sendto(state.encode(), address)
-    except OSError as error:
-        log.warning("systemd was not told %s: %s", state, error)
-
-
 async def switch_off(command: Sequence[str]) -> None:
     """Run what switches the device off. Raises OSError: no such command."""
     running = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
     log.warning("switching off: %s ended with %d", command[0], await running.wait())
-
-
-def watchdog_seconds() -> float | None:
-    """How often systemd wants to hear from us, or None where it does not."""
-    microseconds = os.environ.get("WATCHDOG_USEC", "")
-    wanted = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-    return int(microseconds) / 1e6 if microseconds.isdigit() and int(microseconds) and wanted else None

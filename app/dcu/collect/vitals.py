@@ -11,11 +11,11 @@ import logging
 from collections.abc import Hashable, Iterable
 
 from dcu.clock import monotonic
-from dcu.collect import process
 from dcu.collect.medium import Medium
 from dcu.collect.polling import Polling
 from dcu.collect.scheduler import JobState, Scheduler
 from dcu.errors import StoreError
+from dcu.platform import service
 from dcu.platform.watchdog import Feeder, Liveness, Progress
 from dcu.store.store import Store
 
@@ -61,7 +61,7 @@ class Vitals:
 
     async def feed(self, every: float) -> None:
         """Feed systemd's watchdog, which waits `every` seconds, for as long as everything is alive."""
-        feeder = Feeder(self.liveness, process.notify, lambda what: log.error("%s", what))
+        feeder = Feeder(self.liveness, service.notify, lambda what: log.error("%s", what))
         while True:
             feeder.feed()
             await asyncio.sleep(every / 3)

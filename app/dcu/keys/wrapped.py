@@ -28,6 +28,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dcu.credentials import KeyPair, MeterKeys, NetworkKeys, Secret
+from dcu.durable import place, sync_directory
 from dcu.errors import DecodeError, KeysError
 from dcu.keys.base import FIRST_FORMAT, HEAD_END, NETWORK, KeyType, network_entry
 from dcu.total import from_msgpack
@@ -102,7 +103,7 @@ def new_kek(path: Path) -> Secret:
         file.write(kek.hex().encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return Secret(kek)
 
 
@@ -351,16 +352,8 @@ def _read(path: Path) -> _File:
 
 def _replace(path: Path, content: bytes) -> None:
     """Put a whole new file in place of the old one, durably: a power cut leaves one or the other."""
-    fresh = path.with_name(path.name + ".new")
     try:
-        fresh.unlink(missing_ok=True)
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        _sync_directory(path.parent)
+        place(path, content)
     except OSError as error:
         raise KeysError(f"{path}: cannot be written: {error.strerror}: the keys it held are unchanged") from None
 
@@ -372,18 +365,10 @@ def _set_aside(path: Path) -> Path:
             break
     try:
         path.rename(target)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise KeysError(f"{path}: cannot be set aside: {error.strerror}") from None
     return target
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _format(kind: KeyType) -> int:

@@ -7,12 +7,12 @@ good copy and writes the other anew where it is older or damaged: a corrupt copy
 
 import contextlib
 import hashlib
-import os
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from dcu.durable import place, sync_directory
 from dcu.errors import DecodeError, StoreError
 
 MAGIC = b"DCU\x02"
@@ -131,17 +131,9 @@ class Doubly:
             return Copy.DAMAGED
 
     def _replace(self, path: Path, raw: bytes) -> None:
-        fresh = path.with_name(f"{path.name}.new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.unlink(missing_ok=True)
-            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self._mode)
-            with os.fdopen(handle, "wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-            sync_directory(path.parent)
+            place(path, raw, self._mode)
         except OSError as error:
             raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from None
 
@@ -154,12 +146,3 @@ def _judged(copy: tuple[int, bytes] | Copy, generation: int, content: bytes) -> 
 
 def _digest(generation: int, content: bytes) -> bytes:
     return hashlib.sha256(MAGIC + struct.pack(">QI", generation, len(content)) + content).digest()
-
-
-def sync_directory(directory: Path) -> None:
-    """Make created, renamed and unlinked names of `directory` durable. Raises OSError."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

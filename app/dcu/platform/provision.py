@@ -14,7 +14,6 @@ wraps is this backend's limit (a token takes its place).
 """
 
 import hashlib
-import os
 import re
 import secrets
 import time
@@ -25,9 +24,9 @@ from pathlib import Path
 
 import msgspec
 
+from dcu.durable import place, sync_directory
 from dcu.errors import ConfigError, DecodeError, StoreError
 from dcu.platform import updatekey
-from dcu.platform.doubly import sync_directory
 from dcu.platform.machine import ROLLBACK_INDEX, Machine
 from dcu.total import from_json
 
@@ -274,18 +273,7 @@ def _toml(path: Path) -> bytes | None:
 
 def _place(path: Path, content: bytes, mode: int, group: int = -1) -> None:
     """Put a whole new file in place, durably. Raises StoreError."""
-    fresh = path.with_name(f"{path.name}.new")
     try:
-        fresh.unlink(missing_ok=True)
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, mode)  # whatever the umask
-            if group not in (-1, os.fstat(handle).st_gid):  # a service has the right group, and may not change it
-                os.fchown(handle, -1, group)
-            file.write(content)
-            file.flush()
-            os.fsync(handle)
-        fresh.replace(path)
-        sync_directory(path.parent)
+        place(path, content, mode, group)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from None

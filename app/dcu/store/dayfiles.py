@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from dcu.durable import sync_directory
 from dcu.errors import DecodeError, StoreError
 from dcu.store import files, rows, schema
 from dcu.store.buffer import Row
@@ -213,7 +214,7 @@ class DayFiles:
             connection.execute("PRAGMA synchronous = EXTRA")
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 schema.create(connection, schema.DAY, schema.DAY_VERSION, self._store_id)
-                files.sync_directory(self.directory)
+                sync_directory(self.directory)
             elif day not in self._checked:
                 self._examine(connection)
         except BaseException:

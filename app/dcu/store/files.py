@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from dcu.durable import sync_directory
 from dcu.errors import StoreError
 
 BUSY = 10.0  # seconds: a reader (store check) holds a file for the length of one query
@@ -41,15 +42,6 @@ class Gate:
         """Raises FrozenError while it is shut."""
         if self.shut:
             raise FrozenError("the mains failed: nothing is written any more")
-
-
-def sync_directory(directory: Path) -> None:
-    """Make created, renamed and unlinked names of `directory` durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def unlink(path: Path) -> None:

@@ -4,6 +4,7 @@ import secrets
 import sqlite3
 from pathlib import Path
 
+from dcu.durable import sync_directory
 from dcu.errors import StoreError
 from dcu.store import files, schema
 
@@ -36,7 +37,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         if verdict != "ok":
             raise DamagedError(_damaged(path, verdict))
         if fresh:
-            files.sync_directory(path.parent)
+            sync_directory(path.parent)
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()

@@ -12,7 +12,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import re
 import secrets
 from collections import OrderedDict
@@ -24,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from dcu import config
+from dcu.durable import place
 from dcu.errors import ConfigError, JobError
 
 COST, BLOCK, PARALLEL = 1 << 14, 8, 1  # 16 MiB and some 50 ms a guess
@@ -205,12 +205,7 @@ def _bytes(text: str) -> bytes:
 def _write(path: Path, users: dict[str, User]) -> None:
     """Whole or not at all, for its owner and group only. Names and hashes need no escape in TOML."""
     tables = [f'[[user]]\nname = "{u.name}"\nrole = "{u.role}"\npassword = "{u.password}"\n' for u in users.values()]
-    scratch = path.with_name(path.name + ".new")
     try:
-        with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "w", encoding="ascii") as file:
-            file.write("# Written by `dcu gateway user`.\n" + "\n".join(tables))
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
+        place(path, ("# Written by `dcu gateway user`.\n" + "\n".join(tables)).encode("ascii"), 0o640)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from None

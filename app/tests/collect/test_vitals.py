@@ -8,13 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from dcu.collect import process, vitals
+from dcu.collect import vitals
 from dcu.collect.polling import NAP, Polling
 from dcu.collect.retry import Backoff
 from dcu.collect.scheduler import JobState
 from dcu.collect.vitals import Vitals
 from dcu.collector import UPLINK_WITHIN
 from dcu.errors import StoreError
+from dcu.platform import service
 from dcu.platform.watchdog import Feeder, Liveness
 from dcu.uplink.notifier import Notifier
 from tests.collect.rig import rig
@@ -67,7 +68,7 @@ async def living(monkeypatch):
     loop = asyncio.get_running_loop()
     made.told = []
     monkeypatch.setattr(vitals, "monotonic", loop.time)
-    monkeypatch.setattr(process, "notify", lambda what: made.told.append((loop.time(), what)))
+    monkeypatch.setattr(service, "notify", lambda what: made.told.append((loop.time(), what)))
     signs = Vitals(made.store, made.polling, made.scheduler, [made.medium])
     uplink = Uplink(SimpleNamespace(store=made.store), made, repeat=1)
     beat = signs.liveness.beating("uplink", UPLINK_WITHIN)
@@ -189,7 +190,7 @@ def fed_during(hang, feeding):
 
     body = Body()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "notify", lambda what: told.append(time.monotonic()))
+        patch.setattr(service, "notify", lambda what: told.append(time.monotonic()))
         return asyncio.run(life())
 
 
@@ -200,7 +201,7 @@ def test_an_event_loop_that_hangs_starves_it():
 def test_canary_a_thread_that_feeds_beside_a_loop_that_hangs_is_caught():
     def beside(signs):
         ended = threading.Event()
-        feeder = Feeder(signs.liveness, process.notify, lambda what: None)
+        feeder = Feeder(signs.liveness, service.notify, lambda what: None)
 
         def run():
             while not ended.wait(0.1):

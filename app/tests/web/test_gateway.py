@@ -7,10 +7,12 @@ import stat
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from dcu import gateway
 from dcu.errors import ConfigError
-from dcu.web import accounts, page
+from dcu.web import accounts, page, tls
 from dcu.web.accounts import Role
 
 PASSWORD = "correct horse battery"
@@ -83,7 +85,39 @@ def test_a_mistake_in_the_configuration_is_explained(tmp_path, text, told):
 
 async def test_a_key_that_is_not_the_certificates_is_explained(config, tmp_path):
     path, _ = config
-    gateway.make_certificate(tmp_path / "tls/cert.pem", tmp_path / "tls/key.pem")
-    gateway.make_certificate(tmp_path / "other.pem", tmp_path / "tls/key.pem")
+    tls.make_certificate(tmp_path / "tls/cert.pem", tmp_path / "tls/key.pem")
+    tls.make_certificate(tmp_path / "other.pem", tmp_path / "other-key.pem")
+    (tmp_path / "other-key.pem").replace(tmp_path / "tls/key.pem")
     with pytest.raises(ConfigError, match="remove both"):
         await gateway.run(path)
+
+
+def test_a_power_cut_between_key_and_certificate_keeps_no_page_away(tmp_path, caplog):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    tls.context(certificate, key)
+    assert key.stat().st_mode & 0o777 == 0o600
+    before = key.read_bytes()
+    certificate.unlink()
+    tls.context(certificate, key)
+    assert key.read_bytes() == before
+    assert caplog.text.count("SHA-256 fingerprint") == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [(b"", "no private key in PEM"), (b"-----BEGIN RSA PRIVATE KEY-----", "PEM")]
+)
+def test_a_key_without_certificate_that_cannot_be_read_is_explained(tmp_path, content, told):
+    (tmp_path / "key.pem").write_bytes(content)
+    with pytest.raises(ConfigError, match=told):
+        tls.context(tmp_path / "cert.pem", tmp_path / "key.pem")
+
+
+def test_a_key_of_another_kind_needs_its_certificate(tmp_path):
+    private = ed25519.Ed25519PrivateKey.generate()
+    (tmp_path / "key.pem").write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    with pytest.raises(ConfigError, match="without its certificate"):
+        tls.context(tmp_path / "cert.pem", tmp_path / "key.pem")
