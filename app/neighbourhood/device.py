@@ -14,10 +14,10 @@ from dcu.cosem import axdr
 from dcu.cosem.apdu import ActionResult, DataAccessResult
 from dcu.cosem.application import Denied
 from dcu.cosem.selection import Selection
-from dcu.cosem.short_names import CLASS, CURRENT, ShortNames, ShortObject
+from dcu.cosem.short_names import ASSOCIATION, CLASS, CURRENT, ShortNames, ShortObject
 from dcu.errors import DecodeError
 from dcu.model import AttributeRef, MethodRef, Obis
-from neighbourhood import values
+from neighbourhood import associations, values
 from neighbourhood.agenda import settle
 from neighbourhood.equipment import THINGS
 from neighbourhood.meter import Meter
@@ -38,15 +38,17 @@ class Device:
 
     def get(self, client_sap: int, attribute: AttributeRef, selection: Selection | None) -> bytes:
         settle(self.meter)
-        if attribute == SHORT_LIST and self.meter.habits.short:
-            return short_names(right_of(client_sap)).encode()
-        found, right = self._attribute(client_sap, attribute)
+        if self.meter.habits.short:
+            if attribute == SHORT_LIST:
+                return short_names(right_of(client_sap)).encode()
+            attribute = associations.long_attribute(attribute)
+        found, right, limit = self._attribute(client_sap, attribute)
         if attribute.attribute == 1:
             return values.octets(attribute.obis.raw)
-        if found is None or not found.read & right:
+        if found is None or not found.read & right or (limit and found.number not in limit.reads):
             raise Denied(DataAccessResult.READ_WRITE_DENIED)
-        if attribute.class_id == 15 and attribute.attribute == 2:
-            return object_list(right)
+        if attribute.class_id == associations.CLASS and attribute.attribute == 2:
+            return object_list(self.meter, associations.OTHERS.get(attribute.obis, client_sap))
         if selection is not None and found.select is None:
             raise Denied(DataAccessResult.SCOPE_OF_ACCESS_VIOLATED)
         if found.select is not None:
@@ -56,8 +58,10 @@ class Device:
 
     def set(self, client_sap: int, attribute: AttributeRef, selection: Selection | None, value: bytes) -> None:
         settle(self.meter)
-        found, right = self._attribute(client_sap, attribute)
+        found, right, limit = self._attribute(client_sap, attribute)
         if found is None or found.put is None or not found.write & right or selection is not None:
+            raise Denied(DataAccessResult.READ_WRITE_DENIED)
+        if limit and found.number not in limit.writes:
             raise Denied(DataAccessResult.READ_WRITE_DENIED)
         try:
             found.put(self.meter, _taken(value))
@@ -69,13 +73,15 @@ class Device:
     def action(self, client_sap: int, method: MethodRef, parameter: bytes | None) -> bytes | None:
         settle(self.meter)
         right = right_of(client_sap)
-        thing = _things().get(method.obis)
-        if thing is None or not _seen(thing, right):
+        if self.meter.habits.short:
+            method = associations.long_method(method)
+        thing, limit = self._thing(client_sap, method.obis)
+        if thing is None:
             raise Denied(ActionResult.OBJECT_UNDEFINED)
         if thing.class_id != method.class_id:
             raise Denied(ActionResult.OBJECT_CLASS_INCONSISTENT)
         found = next((known for known in thing.methods if known.number == method.method), None)
-        if found is None or not found.right & right:
+        if found is None or not found.right & right or (limit and method.method not in limit.calls):
             raise Denied(ActionResult.READ_WRITE_DENIED)
         try:
             taken = _taken(parameter if parameter is not None else values.NULL)
@@ -92,14 +98,22 @@ class Device:
             raise Denied(ActionResult.OTHER_REASON)
         return None
 
-    def _attribute(self, client_sap: int, attribute: AttributeRef) -> tuple[Attribute | None, Right]:
-        right = right_of(client_sap)
-        thing = _things().get(attribute.obis)
-        if thing is None or not _seen(thing, right):
+    def _attribute(
+        self, client_sap: int, attribute: AttributeRef
+    ) -> tuple[Attribute | None, Right, associations.Granted | None]:
+        thing, limit = self._thing(client_sap, attribute.obis)
+        if thing is None:
             raise Denied(DataAccessResult.OBJECT_UNDEFINED)
         if thing.class_id != attribute.class_id:
             raise Denied(DataAccessResult.OBJECT_CLASS_INCONSISTENT)
-        return next((known for known in thing.attributes if known.number == attribute.attribute), None), right
+        found = next((known for known in thing.attributes if known.number == attribute.attribute), None)
+        return found, right_of(client_sap), limit
+
+    def _thing(self, client_sap: int, obis: Obis) -> tuple[Thing | None, associations.Granted | None]:
+        """An object as a client's list has it, None where it has not; and to what its manager limits it."""
+        thing, limit = _things().get(obis), associations.granted(self.meter, client_sap, obis)
+        listed = thing is not None and thing.seen(right_of(client_sap)) and limit != associations.NOTHING
+        return thing if listed else None, limit
 
 
 def _taken(value: bytes) -> axdr.Data:
@@ -112,35 +126,42 @@ def thing_of(obis: Obis) -> Thing | None:
     return _things().get(obis)
 
 
-def _seen(thing: Thing, right: Right) -> bool:
-    return any((attribute.read | attribute.write) & right for attribute in thing.attributes)
-
-
 @cache
 def _things() -> dict[Obis, Thing]:
     return {thing.obis: thing for thing in THINGS}
 
 
+def object_list(meter: Meter, client: int) -> bytes:
+    """What the association of a client lists (class 15, attribute 2)."""
+    managed = meter.managed.get(client)
+    if managed is None or not managed.granted:
+        return _ordinary_list(right_of(client))
+    right, limits = right_of(client), managed.granted
+    listed = (thing for thing in THINGS if thing.seen(right) and limits.get(thing.obis) != associations.NOTHING)
+    return values.array([_listed(thing, right, limits.get(thing.obis)) for thing in listed])
+
+
 @cache
-def object_list(right: Right) -> bytes:
-    """What the association of a client lists (class 15, attribute 2): the same for every meter of the street."""
-    return values.array([_listed(thing, right) for thing in THINGS if _seen(thing, right)])
+def _ordinary_list(right: Right) -> bytes:
+    """The same for every meter of the street, as it comes from the works."""
+    return values.array([_listed(thing, right) for thing in THINGS if thing.seen(right)])
 
 
 @cache
 def short_names(right: Right = Right.ALL) -> ShortNames:
     """The short names of what a client sees: the same numbers for every client and meter of the street."""
-    return ShortNames(
+    listed = (
         ShortObject(BASE * (number + 1), thing.class_id, thing.version, thing.obis)
         for number, thing in enumerate(THINGS)
-        if thing.class_id != 15 and _seen(thing, right)
+        if thing.class_id != associations.CLASS and thing.seen(right)
     )
+    return ShortNames((ShortObject(ASSOCIATION, CLASS, 4, CURRENT), *listed))
 
 
-def _listed(thing: Thing, right: Right) -> bytes:
+def _listed(thing: Thing, right: Right, limit: associations.Granted | None = None) -> bytes:
     names = values.structure(values.i8(1), values.enum(READ), values.NULL)
-    attributes = [names, *(_attribute_right(attribute, right) for attribute in thing.attributes)]
-    methods = [_method_right(method, right) for method in thing.methods]
+    attributes = [names, *(_attribute_right(attribute, right, limit) for attribute in thing.attributes)]
+    methods = [_method_right(method, right, limit) for method in thing.methods]
     return values.structure(
         values.u16(thing.class_id),
         values.u8(thing.version),
@@ -149,11 +170,14 @@ def _listed(thing: Thing, right: Right) -> bytes:
     )
 
 
-def _attribute_right(attribute: Attribute, right: Right) -> bytes:
+def _attribute_right(attribute: Attribute, right: Right, limit: associations.Granted | None) -> bytes:
     mode = (READ if attribute.read & right else 0) | (WRITE if attribute.write & right else 0)
+    if limit:
+        mode &= (READ if attribute.number in limit.reads else 0) | (WRITE if attribute.number in limit.writes else 0)
     selectors = values.array([values.i8(1), values.i8(2)]) if attribute.select is not None else values.NULL
     return values.structure(values.i8(attribute.number), values.enum(mode), selectors)
 
 
-def _method_right(method: Method, right: Right) -> bytes:
-    return values.structure(values.i8(method.number), values.enum(1 if method.right & right else 0))
+def _method_right(method: Method, right: Right, limit: associations.Granted | None) -> bytes:
+    allowed = bool(method.right & right) and (limit is None or method.number in limit.calls)
+    return values.structure(values.i8(method.number), values.enum(allowed))

@@ -1,20 +1,28 @@
 """The objects that every meter of the street has, and how each answers.
 
-Sources: DLMS Blue Book (IEC 62056-6-2): clock (class 8) 4.5.1, association LN (15) 4.4.4, SAP assignment (17) 4.4.5,
+Sources: DLMS Blue Book (IEC 62056-6-2): clock (class 8) 4.5.1, SAP assignment (17) 4.4.5,
 disconnect control (70) 4.5.8, push setup (40) 4.4.8, security setup (64) 4.4.7, demand register (5) 4.3.4.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
-from dcu.cosem.association import SUPPORTED
 from dcu.cosem.axdr import Data, Tag
-from dcu.credentials import Secret
 from dcu.model import Obis
-from neighbourhood import firmware, prepayment, pushing, saving, scripts, supervision, tariffs, truth, values
+from neighbourhood import (
+    associations,
+    firmware,
+    prepayment,
+    pushing,
+    saving,
+    scripts,
+    supervision,
+    tariffs,
+    truth,
+    values,
+)
 from neighbourhood.buffers import CLOCK, EVENTS, FRAUD, LOAD, Profile, status
 from neighbourhood.buffers import RELAY as RELAY_LOG
-from neighbourhood.meter import CONCENTRATOR, MANAGEMENT, PUBLIC, Meter, Relay
+from neighbourhood.meter import Meter, Relay
 from neighbourhood.objects import (
     VAR_HOUR,
     VOLT,
@@ -34,8 +42,6 @@ from neighbourhood.security_setup import SECURITY_SETUP
 from neighbourhood.times import UNSPECIFIED, stamp, standard_minutes, unstamp
 
 NEVER = b"\xff" * 9 + UNSPECIFIED.to_bytes(2, "big") + b"\xff"
-CONTEXT = bytes.fromhex("60857405080100")  # 2.16.756.5.8.1.x
-MECHANISM = bytes.fromhex("60857405080200")  # 2.16.756.5.8.2.x
 
 
 # class 8: the clock
@@ -126,72 +132,6 @@ CLOCK_OBJECT = Thing(
 )
 
 
-# class 15: who may associate
-
-
-def _association(obis: str, client: int | None, read: Right) -> Thing:
-    """client: None in the object of the association that asks."""
-
-    def asked(kind: Callable[[Meter, int], bytes]) -> Callable[[Meter, int], bytes]:
-        return kind if client is None else lambda meter, _: kind(meter, client)
-
-    return Thing(
-        15,
-        1,
-        Obis.parse(obis),
-        (
-            *((Attribute(2, fixed(values.NULL), read),) if client is None else ()),  # the object list: see `device`
-            Attribute(3, asked(_partners), read),
-            Attribute(4, asked(_context), read),
-            Attribute(5, asked(_initiated), read),
-            Attribute(6, asked(_mechanism), read),
-            *((Attribute(7, put=_secret, write=Right.SECURED, read=Right.NOBODY),) if client is None else ()),
-            Attribute(8, asked(lambda _, __: values.enum(2 if client is None else 0)), read),
-            *((Attribute(9, fixed(values.octets(SECURITY.raw)), read),) if client is None else ()),
-        ),
-        # reply_to_HLS_authentication: the session answers it before the objects are asked
-        (Method(1, lambda _, __: False, Right.SECURED), Method(2, call=_hls_secret)) if client is None else (),
-    )
-
-
-def _secret(meter: Meter, value: Data) -> None:
-    """A new password of the concentrator's client, whose LLS it is; from the next association on."""
-    meter.rekey(CONCENTRATOR, replace(meter.keys(CONCENTRATOR), password=_password(value)))
-
-
-def _hls_secret(meter: Meter, client: int, value: Data) -> bytes | None:
-    """The secret of HLS 2, 3, 4 and 6 is a password as well."""
-    meter.rekey(client, replace(meter.keys(client), password=_password(value)))
-    return None
-
-
-def _password(value: Data) -> Secret:
-    if not isinstance(value.value, bytes) or not 1 <= len(value.value) <= 64:
-        raise ValueError("a secret has 1 to 64 bytes")
-    return Secret(value.value)
-
-
-def _partners(meter: Meter, client: int) -> bytes:
-    return values.structure(values.i8(client), values.u16(meter.sap))
-
-
-def _context(meter: Meter, client: int) -> bytes:
-    context = meter.associations()[client].context
-    return values.octets(CONTEXT[:-1] + bytes((context,)))
-
-
-def _initiated(meter: Meter, client: int) -> bytes:
-    size = meter.associations()[client].max_pdu
-    return values.structure(
-        values.bits(SUPPORTED, 24), values.u16(size), values.u16(size), values.u8(6), values.i8(0), values.octets(b"")
-    )
-
-
-def _mechanism(meter: Meter, client: int) -> bytes:
-    authentication = meter.associations()[client].authentication
-    return values.octets(MECHANISM[:-1] + bytes((authentication.value,)))
-
-
 # class 70: the relay
 
 
@@ -274,7 +214,6 @@ RELAY = Thing(
     ),
     (Method(1, _disconnect), Method(2, _reconnect)),
 )
-SECURITY = Obis.parse("0-0:43.0.0*255")
 SAPS = Thing(
     17,
     0,
@@ -302,10 +241,7 @@ THINGS: tuple[Thing, ...] = (
     data("0-0:43.1.0*255", lambda m: values.u32(m.heard.highest), Right.ALL),  # the last counter accepted of anybody
     data("0-0:43.1.1*255", lambda m: values.u32(m.heard.highest), Right.ALL),
     CLOCK_OBJECT,
-    _association("0-0:40.0.0*255", None, Right.ALL),
-    _association("0-0:40.0.1*255", PUBLIC, Right.MANAGEMENT),
-    _association("0-0:40.0.2*255", CONCENTRATOR, Right.MANAGEMENT),
-    _association("0-0:40.0.3*255", MANAGEMENT, Right.MANAGEMENT),
+    *associations.THINGS,
     SAPS,
     SECURITY_SETUP,
     register("1-0:1.8.0*255", _counted(0), WATT_HOUR),

@@ -245,6 +245,8 @@ class Talk:
         self._fleet.counts.frames += 1
         if title := self.session.peer(client_sap):
             self._meter.client_titles[client_sap] = title
+        if managed := self._meter.managed.get(client_sap):
+            managed.user = self.session.user(client_sap)
         if refused.total != before:
             self._fleet.note(self._meter, refused.last)
         if self._fleet.tell and self._meter.pushes:

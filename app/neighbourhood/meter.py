@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from dcu.certificates import Purpose
 from dcu.cosem.apdu import Conformance
@@ -27,6 +28,9 @@ from neighbourhood.image import ImageTransfer
 from neighbourhood.times import Zone
 from neighbourhood.truth import Registers
 from neighbourhood.works import RATES, Tariffs, Works
+
+if TYPE_CHECKING:
+    from neighbourhood.associations import Managed
 
 FLAG = "GDM"  # three letters of a maker; no maker of the FLAG association's list is meant
 PUBLIC, CONCENTRATOR, MANAGEMENT = 16, 1, 2  # client SAPs: anybody, the collector, the head-end
@@ -145,6 +149,7 @@ class Meter:
         "habits",
         "heard",
         "key_salt",
+        "managed",
         "new_pairs",
         "number",
         "policy",
@@ -174,6 +179,7 @@ class Meter:
         self._street_time = street_time
         self._rekeyed: dict[int, MeterKeys] = {}  # by clients, through security setup
         self.client_titles: dict[int, bytes] = {}  # by client SAP: who proved itself last
+        self.managed: dict[int, Managed] = {}  # by client SAP: what was changed of its association
         self.certificates: dict[tuple[int, Purpose, bytes], bytes] = {}
         self.new_pairs: dict[Purpose, Secret] = {}  # made, and not certified yet
         self.policy = policy_bits(AUTHENTICATED_ENCRYPTED) if self._ciphers else 0
@@ -248,7 +254,8 @@ class Meter:
             kind = self.habits.authentication
             secured = self._ciphers
             offered = SUPPORTED | Conformance.GENERAL_BLOCK_TRANSFER if self.habits.general_blocks else SUPPORTED
-            self._associations = {
+            users = {client: frozenset(managed.users) for client, managed in self.managed.items()}
+            made = {
                 PUBLIC: ServerAssociation(max_pdu=self.habits.max_pdu, names=names, conformance=offered),
                 CONCENTRATOR: ServerAssociation(
                     authentication=kind,
@@ -270,6 +277,7 @@ class Meter:
                     conformance=offered,
                 ),
             }
+            self._associations = {sap: replace(terms, users=users.get(sap, frozenset())) for sap, terms in made.items()}
         return self._associations
 
     def keys(self, client: int) -> MeterKeys:
@@ -280,6 +288,10 @@ class Meter:
     def rekey(self, client: int, keys: MeterKeys) -> None:
         """From the next connection on."""
         self._rekeyed[client] = keys
+        self.reopen()
+
+    def reopen(self) -> None:
+        """The terms of its associations have changed: those that stand go on, new ones are made by the new terms."""
         self._associations = None
 
     @property

@@ -71,6 +71,10 @@ class Thing:
     attributes: tuple[Attribute, ...]
     methods: tuple[Method, ...] = ()
 
+    def seen(self, right: Right) -> bool:
+        """Whether it is in the list of who has this right."""
+        return any((attribute.read | attribute.write) & right for attribute in self.attributes)
+
 
 def right_of(client_sap: int) -> Right:
     return _RIGHTS.get(client_sap, Right.NOBODY)

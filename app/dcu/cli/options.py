@@ -37,6 +37,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 DIRECT = (
     "client",
     "server",
+    "user",
     "auth",
     "ciphered",
     "short",
@@ -67,6 +68,12 @@ _OPTIONS = (
     ),
     click.option("--client", type=_SAP, metavar="SAP", help="Who we are. [default: the family's, else 16: public]"),
     click.option("--server", type=_SAP, metavar="SAP", help="The logical device. [default: the family's, else 1]"),
+    click.option(
+        "--user",
+        type=click.IntRange(0, 255),
+        metavar="ID",
+        help="Which of the client's users we are, where the meter keeps a list of them.",
+    ),
     click.option(
         "--auth",
         type=click.Choice(["none", "low", "md5", "sha1", "gmac", "sha256", "ecdsa"]),
@@ -126,6 +133,7 @@ def target(
     *,
     client: int | None,
     server: int | None,
+    user: int | None,
     auth: str | None,
     ciphered: bool,
     short: bool,
@@ -152,6 +160,7 @@ def target(
         if general_blocks or known.session.general_blocks
         else SUPPORTED,
         short=short or known.session.referencing == "sn",
+        user=known.addresses.user if user is None and client != known.addresses.public else user,
     )
     kind = Authentication[auth.upper()]
     policy = _policy(kind, named, ciphered=ciphered)

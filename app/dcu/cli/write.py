@@ -61,13 +61,14 @@ def write(attribute: str, value: str, as_json: bool, **where: Any) -> int:
 def action(method: str, parameter: str | None, as_json: bool, **where: Any) -> None:
     """Call one method of a meter's object; show what it returns.
 
+    METHOD is its number, or its name in the catalogue: 15,0-0:40.0.0*255,add_user.
+
     The parameter says its type (i8:0), or is JSON where the catalogue knows what the method takes.
 
     It goes out once. Where no answer comes nobody can tell whether it was executed: look at the object before you
     call it again. Most methods take i8:0 where they need nothing.
     """
-    parsed = AttributeRef.parse(method)
-    ref = MethodRef(parsed.class_id, parsed.obis, parsed.attribute)
+    ref = _method(method)
     raw = None if parameter is None else _parameter(ref, parameter)
     returned = open_access(**where).call(ref, raw)
     meant = None if returned is None else _meant(AttributeRef(0, ref.obis, 0), returned, None)
@@ -75,6 +76,21 @@ def action(method: str, parameter: str | None, as_json: bool, **where: Any) -> N
         output.show_json({"method": str(ref), "returned": meant, "raw": returned})
     else:
         click.echo("done" if returned is None else f"done; it returned {values.spelled(meant)}")
+
+
+def _method(text: str) -> MethodRef:
+    """Raises ConfigError."""
+    head, _, name = text.rpartition(",")
+    if not name.strip()[:1].isalpha():
+        parsed = AttributeRef.parse(text)
+        return MethodRef(parsed.class_id, parsed.obis, parsed.attribute)
+    parsed = AttributeRef.parse(f"{head},0")
+    known = catalogue.interface_class(parsed.class_id)
+    names = known.methods if known else ()
+    if name.strip() not in names:
+        has = ", ".join(filter(None, names)) or "none that the catalogue knows"
+        raise ConfigError(f"{text!r}: class {parsed.class_id} has the methods {has}")
+    return MethodRef(parsed.class_id, parsed.obis, names.index(name.strip()) + 1)
 
 
 def _parameter(ref: MethodRef, text: str) -> bytes:

@@ -47,6 +47,7 @@ def secured(name: str, profile: MeterProfile, services: Services) -> Association
             max_pdu=profile.session.max_pdu,
             conformance=_conformance(profile),
             short=_short(profile),
+            user=profile.addresses.user,
         )
     except ValueError as error:
         raise ConfigError(f"{name}, meter profile {profile.name}: {error}") from None

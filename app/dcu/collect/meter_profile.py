@@ -27,6 +27,7 @@ class Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     client: int = 1
     server: int = 1
     public: int = 16
+    user: int | None = None
 
 
 class Security(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

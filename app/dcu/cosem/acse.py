@@ -20,6 +20,8 @@ _ARC = bytes.fromhex("60857405 08")  # 2.16.756.5.8: country, Switzerland, DLMS 
 _CONTEXT, _MECHANISM = 1, 2
 _REQUIRES_AUTHENTICATION = b"\x07\x80"  # a bit string with bit 0: the functional unit `authentication`
 
+_USER = 0xA9  # calling-AE-invocation-identifier
+
 _NAMES = {0x60: "aarq", 0x61: "aare", 0x62: "rlrq", 0x63: "rlre"}
 _MAX_REASON = 0xFF
 
@@ -89,13 +91,17 @@ Diagnostic = UserDiagnostic | ProviderDiagnostic
 
 @dataclass(frozen=True, slots=True)
 class Aarq:
-    """The client asks for an association. user_information: an InitiateRequest, plain or ciphered, encoded."""
+    """The client asks for an association. user_information: an InitiateRequest, plain or ciphered, encoded.
+
+    user: who of the client's users asks (calling-AE-invocation-identifier), 0..255.
+    """
 
     context: ApplicationContext
     calling_title: bytes | None = None
     mechanism: Mechanism | None = None
     authentication_value: bytes | None = field(default=None, repr=False)
     user_information: bytes | None = field(default=None, repr=False)
+    user: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +167,7 @@ def _aarq_fields(apdu: Aarq) -> bytes:
         (
             _tlv(0xA1, _oid(_CONTEXT, apdu.context)),
             _title(0xA6, apdu.calling_title),
+            b"" if apdu.user is None else _tlv(_USER, bytes((0x02, 1, apdu.user))),
             _mechanism(0x8A, apdu.mechanism),
             _authentication(0xAC, apdu.authentication_value),
             _information(apdu.user_information),
@@ -286,7 +293,14 @@ def _aarq(fields: _Fields) -> Aarq:
         mechanism=_read_mechanism(fields, 0x8B),
         authentication_value=fields.get(0xAC, 0x80),
         user_information=fields.get(0xBE, 0x04),
+        user=_user(fields),
     )
+
+
+def _user(fields: _Fields) -> int | None:
+    """Other software counts its invocations in this field: what is no user's number is left alone."""
+    content = fields.get(_USER)
+    return content[2] if content and content[:2] == b"\x02\x01" and len(content) == 3 else None
 
 
 def _aare(fields: _Fields) -> Aare:

@@ -45,7 +45,8 @@ _GENERAL = 1 + _TITLE_SIZE  # and the sender's title in general ciphering
 class Link:
     """One client's association with the server, from its AARQ on.
 
-    stands: while the client has not proven itself, the association that it had before, if it was he who had it.
+    user: who of the client's users it is, as he says. stands: while the client has not proven itself, the association
+    that it had before, if it was he who had it.
     """
 
     terms: ServerAssociation
@@ -53,6 +54,7 @@ class Link:
     client_max_pdu: int
     ciphering: Ciphering | None
     peer: bytes = b""  # its title, as it says
+    user: int | None = None
     hls: Hls | None = None
     challenges: Challenges | None = field(default=None, repr=False)
     proven: bool = True  # False: HLS pass 3 is still due
@@ -130,6 +132,8 @@ def admit(
     if request.context is not terms.context:
         raise Rejected(UserDiagnostic.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED)
     _check_authentication(request, terms)
+    if terms.users and request.user not in terms.users:
+        raise Rejected(UserDiagnostic.CALLING_AE_INVOCATION_IDENTIFIER_NOT_RECOGNIZED)
     ciphering = _ciphering(request, terms, counter, floors)
     initiate, protection = _initiate(request, terms, ciphering)
     if initiate.dedicated_key is not None:
@@ -145,7 +149,7 @@ def admit(
         raise _not_initiated(InitiateError.DLMS_VERSION_TOO_LOW)
     if not conformance:
         raise _not_initiated(InitiateError.INCOMPATIBLE_CONFORMANCE)
-    link = Link(terms, conformance, initiate.max_pdu, ciphering, peer=request.calling_title or b"")
+    link = Link(terms, conformance, initiate.max_pdu, ciphering, peer=request.calling_title or b"", user=request.user)
     if link.room < 1:
         raise _not_initiated(InitiateError.PDU_SIZE_TOO_SHORT)
     if terms.authentication.high:

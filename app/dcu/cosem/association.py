@@ -88,6 +88,7 @@ class Association:
     keys.system_title may be b"" (unknown) only where nothing is ciphered and HLS is not used.
     max_pdu: what we receive; max_answer: what the blocks of one answer may add up to.
     short: by short names (SN), where a `ShortSession` is needed; else by logical names.
+    user: who of our users asks, where the meter keeps a list of them (user_id, 0..255).
     protected_release: False for meters that neither take nor give user information in RLRQ and RLRE.
     """
 
@@ -106,9 +107,12 @@ class Association:
     framing: Framing = Framing.GLOBAL
     signed: bool = False
     short: bool = False
+    user: int | None = None
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.user is not None and not 0 <= self.user <= 0xFF:
+            raise ValueError(f"user {self.user}: 0..255")
         if not (self.titled or self.dedicated):
             return
         if self.keys is None or len(self.keys.system_title) != 8:
@@ -158,7 +162,7 @@ class ServerAssociation:
 
     keys: the server's own (system_title is the server's); client_title: the only client accepted, or None for any
     that holds the keys. policy: what requests must have at least, and what responses are given. pre_established: it
-    stands without AARQ.
+    stands without AARQ. users: who may (user_id); empty: whoever authenticates, and nobody is asked who he is.
     """
 
     authentication: Authentication = Authentication.NONE
@@ -172,6 +176,7 @@ class ServerAssociation:
     signed: bool = False
     names: ShortNames | None = None
     pre_established: bool = False
+    users: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         _check(self)

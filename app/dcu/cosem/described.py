@@ -57,6 +57,8 @@ def _made(value: Any, kind: Tag | None, form: str, where: str, rule: TimeZoneRul
         element = catalogue.type_named(form)
         inner = (element, "") if element or form == "choice" else (Tag.STRUCTURE, form)
         return data.array(_made(item, *inner, f"{where}[{at}]", rule, depth + 1) for at, item in enumerate(value))
+    if kind is None and form == "selectors":
+        return _selectors(value, where)
     if kind is Tag.STRUCTURE:
         return _structure(value, form, where, rule, depth)
     if kind is Tag.OCTET_STRING:
@@ -97,6 +99,13 @@ def _structure(value: Any, form: str, where: str, rule: TimeZoneRule | None, dep
         _made(value[field.name], field.type, field.form, f"{where}.{field.name}", rule, depth + 1) for field in fields
     )
     return data.structure(*parts)
+
+
+def _selectors(value: Any, where: str) -> Data:
+    """Which selective accesses an attribute has: an array, or null-data where it has none."""
+    if value is not None and not isinstance(value, list):
+        raise ConfigError(f"{where}: a list of numbers, or null, belongs here")
+    return data.array(data.i8(_number(each, "", where)) for each in value) if value else data.null()
 
 
 def _number(value: Any, form: str, where: str) -> int:

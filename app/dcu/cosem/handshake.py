@@ -70,6 +70,7 @@ class Handshake:
                 mechanism=None if unauthenticated else settings.authentication.value,
                 authentication_value=value,
                 user_information=self._initiate(self._dedicated),
+                user=settings.user,
             )
         )
 

@@ -116,23 +116,23 @@ def decode_object_list(raw: bytes) -> tuple[ObjectListElement, ...]:
 
 def encode_object_list(elements: Iterable[ObjectListElement]) -> bytes:
     """Write attribute 2 of Association LN."""
-    return axdr.encode(
-        axdr.array(
-            axdr.structure(
-                axdr.u16(element.class_id),
-                axdr.u8(element.version),
-                axdr.octets(element.obis.raw),
-                axdr.structure(
-                    axdr.array(map(_attribute_access, element.attribute_access)),
-                    axdr.array(
-                        axdr.structure(axdr.i8(access.method), axdr.enum(access.mode))
-                        for access in element.method_access
-                    ),
-                ),
-            )
-            for element in elements
-        )
+    return axdr.encode(axdr.array(map(list_element, elements)))
+
+
+def list_element(element: ObjectListElement) -> Data:
+    """One element of an object list, as add_object and remove_object take it, too."""
+    methods = (axdr.structure(axdr.i8(access.method), axdr.enum(access.mode)) for access in element.method_access)
+    return axdr.structure(
+        axdr.u16(element.class_id),
+        axdr.u8(element.version),
+        axdr.octets(element.obis.raw),
+        axdr.structure(axdr.array(map(_attribute_access, element.attribute_access)), axdr.array(methods)),
     )
+
+
+def read_list_element(item: Data) -> ObjectListElement:
+    """Raises DecodeError."""
+    return _element(item)
 
 
 def decode_scaler_unit(raw: bytes) -> ScalerUnit:

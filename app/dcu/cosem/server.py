@@ -99,6 +99,11 @@ class ServerSession:
         link = self._links.get(client_sap)
         return link.peer if link and link.proven else b""
 
+    def user(self, client_sap: int) -> int | None:
+        """Which of its users is associated there, as he says; None where nobody is, or none was said."""
+        link = self._links.get(client_sap)
+        return link.user if link and link.proven else None
+
     def notification(self, client_sap: int, notification: Notification) -> bytes:
         """The APDU that carries `notification`, in general-glo-ciphering where the SAP's policy protects responses.
 

@@ -24,6 +24,7 @@ _METHODS: Mapping[int, int] = {  # class: where its methods begin
     3: 0x28, 4: 0x38, 5: 0x48, 6: 0x30, 7: 0x58, 8: 0x60, 9: 0x20, 11: 0x10, 12: 0x20, 18: 0x40, 20: 0x50, 21: 0x28,
     40: 0x38, 42: 0x60, 64: 0x30, 70: 0x20,
 }  # fmt: skip
+_WITH_USERS, _USERS_END = 4, 0x30  # from this version on attributes 5 and 6 stand where methods 1 and 2 stood
 _REPLY_TO_HLS = 8  # method of Association SN; 1 of Association LN
 
 
@@ -65,9 +66,11 @@ class ShortNames:
             raise KeyError(name)
         found, offset = self.objects[at], name - self._bases[at]
         methods = _METHODS.get(found.class_id, 0xFFFF)
+        if found.class_id == CLASS and found.version >= _WITH_USERS:
+            methods = _USERS_END
         if offset < methods:
             return AttributeRef(found.class_id, found.obis, offset // _STEP + 1)
-        number = (offset - methods) // _STEP + 1
+        number = (offset - _METHODS[found.class_id]) // _STEP + 1
         if found.class_id == CLASS and number == _REPLY_TO_HLS:
             return MethodRef(15, CURRENT, 1)
         return MethodRef(found.class_id, found.obis, number)

@@ -106,6 +106,7 @@ def downgraded(honest: Outcome) -> Iterator[Forgery]:
             "context": [ApplicationContext.LN, ApplicationContext.SN, ApplicationContext.SN_CIPHERED],
             "mechanism": [None, *(m for m in Mechanism if m is not Mechanism.HIGH_GMAC)],
             "calling_title": [None, METER_TITLE, b"MALLORY1"],
+            "user": [7],
             "responding_title": [None, CLIENT_TITLE, b"MALLORY1"],
             "authentication_value": [None, b"", b"12345678", bytes(16)],
             "result": [AssociationResult.REJECTED_PERMANENT],

@@ -1,5 +1,6 @@
 """`dcu write` and `dcu action`: what changes a meter goes out once, is read back, and says what it did."""
 
+import json
 from contextlib import suppress
 
 import pytest
@@ -180,3 +181,44 @@ def test_events_are_told_by_name(dcu, street):
     assert "62 remote disconnection" in shown.out
     assert "62 remote disconnection" in dcu("read", *here.options(), "0-0:96.11.2").out
     assert dcu("read", *here.options(), "0-0:96.11.2", "--json").json[0]["value"] == 62
+
+
+# --- association objects: a list of users, a list of objects, by name
+
+
+def test_a_method_is_called_by_its_name(dcu, street):
+    here = street()
+    done = dcu("action", *manager(here), "70,0-0:96.3.10*255,remote_disconnect", "i8:0")
+    assert (done.code, here.meter.relay) == (0, Relay.DISCONNECTED), done
+    done = dcu("action", "--tcp", "127.0.0.1:9", "70,0-0:96.3.10*255,switch_off", "i8:0")
+    assert done.code == 3
+    assert "class 70 has the methods remote_disconnect, remote_reconnect" in done.err
+
+
+def test_a_meter_with_users_asks_who_we_are(dcu, street):
+    here, users = street(), "15,0-0:40.0.0*255,10"
+    entry = '{"user_id": 7, "user_name": "Anna"}'
+    done = dcu("action", *manager(here), "15,0-0:40.0.0*255,add_user", entry)
+    assert done.code == 0, done
+    for who in ((), ("--user", "8")):
+        done = dcu("read", *manager(here), *who, users)
+        assert (done.code, "calling-ae-invocation-identifier" in done.err) == (6, True), done
+    done = dcu("read", *manager(here), "--user", "7", users, "15,0-0:40.0.0*255,11", "--json")
+    assert [each["value"] for each in done.json] == [
+        [{"user_id": 7, "user_name": "Anna"}],
+        {"user_id": 7, "user_name": "Anna"},
+    ]
+    assert dcu("action", *manager(here), "--user", "7", "15,0-0:40.0.0*255,remove_user", entry).code == 0
+    assert dcu("read", *manager(here), users).code == 0
+
+
+def test_an_object_is_taken_out_of_a_clients_list_and_put_back_with_fewer_rights(dcu, street):
+    here, relay = street(), "70,0-0:96.3.10*255,3"
+    rights = {"attribute_access": [[3, "read", None]], "method_access": [[2, "access"]]}
+    entry = json.dumps({"class_id": 70, "version": 0, "logical_name": "0-0:96.3.10*255", "access_rights": rights})
+    assert dcu("action", *manager(here), "15,0-0:40.0.2*255,remove_object", entry).code == 0
+    assert "object-undefined" in dcu("read", *here.options(), relay).err
+    assert dcu("action", *manager(here), "15,0-0:40.0.2*255,add_object", entry).code == 0
+    assert dcu("read", *here.options(), relay).code == 0
+    done = dcu("action", *here.options(), DISCONNECT, "i8:0")
+    assert (done.code, here.meter.relay) == (6, Relay.CONNECTED), done

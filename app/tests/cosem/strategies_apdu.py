@@ -105,7 +105,7 @@ contexts = st.sampled_from(acse.ApplicationContext)
 mechanisms = st.none() | st.sampled_from(acse.Mechanism)
 fields = st.none() | st.binary(max_size=300)
 acses: st.SearchStrategy[acse.Acse] = st.one_of(
-    st.builds(acse.Aarq, contexts, st.none() | titles, mechanisms, fields, fields),
+    st.builds(acse.Aarq, contexts, st.none() | titles, mechanisms, fields, fields, st.none() | st.integers(0, 255)),
     st.builds(
         acse.Aare,
         contexts,

@@ -58,6 +58,11 @@ CIPHERED_ANSWER = bytes.fromhex("281F3001234567891214A0845E475714383F65BC19745CA
             id="AARQ, ciphered",
         ),
         pytest.param(
+            Aarq(ApplicationContext.LN, user_information=INITIATE, user=7),
+            "6022A109060760857405080101A903020107BE10040E01000000065F1F0400007E1F04B0",
+            id="AARQ, a user",
+        ),
+        pytest.param(
             Aare(ApplicationContext.LN, AssociationResult.ACCEPTED, UserDiagnostic.NULL, user_information=ANSWER),
             "6129A109060760857405080101A203020100A305A103020100BE10040E0800065F1F040000501F01F40007",
             id="AARE, accepted",
@@ -148,6 +153,12 @@ def test_a_release_reason_of_two_bytes_cannot_be_sent():
 
 def test_passwords_and_challenges_do_not_show():
     assert "12345678" not in repr(Aarq(ApplicationContext.LN, None, Mechanism.LOW, b"12345678", b"12345678"))
+
+
+@pytest.mark.parametrize("field", ["A90402020107", "A903040107", "A900", "A9020200"])
+def test_an_invocation_identifier_that_is_no_user_is_left_alone(field):
+    wire = bytes.fromhex("60" + f"{11 + len(field) // 2:02X}" + "A109060760857405080101" + field)
+    assert decode(wire) == Aarq(ApplicationContext.LN)
 
 
 @given(acses)

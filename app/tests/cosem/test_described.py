@@ -10,8 +10,9 @@ from dcu.cosem import axdr, catalogue, described, objects
 from dcu.cosem.catalogue import Attribute
 from dcu.cosem.data import Tag
 from dcu.cosem.datetimes import CosemDate
+from dcu.cosem.objects import AttributeAccess, MethodAccess, ObjectListElement
 from dcu.errors import ConfigError
-from dcu.model import AttributeRef
+from dcu.model import AttributeRef, Obis
 from neighbourhood.device import thing_of
 from neighbourhood.equipment import THINGS
 from neighbourhood.meter import MANAGEMENT
@@ -33,12 +34,39 @@ def attribute(class_id, number):
         (21, 2, [5, 1 << 33], "0102 0600000005 140000000200000000"),
         (71, 9, [1, 2], "0102 120001 120002"),
         (6, 3, [{"mask_name": "DAY", "index_list": [0, 2]}], "0101 0202 0903 444159 0102 1100 1102"),
+        (15, 10, [[7, "Anna"]], "0101 0202 1107 0a04416e6e61"),
         (8, 5, "*-03-last Sun 02:00", "090c ffff03fe07 02000000 8000ff"),
         (20, 7, [["S", "*-01-01 **:**", "W"]], "0101 0203 0901 53 090c ffff0101ff ffff0000 8000ff 0901 57"),
     ],
 )
 def test_a_value_is_written_by_its_parts(class_id, number, value, wire):
     assert described.encoded(value, attribute(class_id, number)).hex() == wire.replace(" ", "")
+
+
+RIGHTS = {"attribute_access": [[2, "read", [1, 2]], [3, 3, None]], "method_access": [[1, "access"]]}
+
+
+@pytest.mark.parametrize("method", [3, 4], ids=["add_object", "remove_object"])
+def test_an_element_of_an_object_list_is_written_by_its_parts(method):
+    """As the meter lists it: what is written is what the object list is read as."""
+    what = catalogue.interface_class(15).parameter(method)
+    raw = described.encoded([7, 1, "1-0:99.1.0*255", RIGHTS], what)
+    (element,) = objects.decode_object_list(b"\x01\x01" + raw)
+    assert element == ObjectListElement(
+        7,
+        1,
+        Obis.parse("1-0:99.1.0*255"),
+        (AttributeAccess(2, 1, (1, 2)), AttributeAccess(3, 3)),
+        (MethodAccess(1, 1),),
+    )
+    assert axdr.encode(objects.list_element(element)) == raw
+
+
+@pytest.mark.parametrize("selectors", [1, "all", ["x"], {}])
+def test_selectors_that_are_none_are_told(selectors):
+    rights = {"attribute_access": [[2, 1, selectors]], "method_access": []}
+    with pytest.raises(ConfigError, match="access_selectors"):
+        described.encoded([7, 1, "1-0:99.1.0*255", rights], catalogue.interface_class(15).parameter(3))
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,25 @@ def test_names_are_those_of_the_blue_book(name, ref):
     assert (NAMES.method(ref) if isinstance(ref, MethodRef) else NAMES.attribute(ref)) == name
 
 
+@pytest.mark.parametrize(
+    ("name", "ref"),
+    [
+        (0xFA18, AttributeRef(12, CURRENT, 4)),
+        (0xFA20, AttributeRef(12, CURRENT, 5)),
+        (0xFA28, AttributeRef(12, CURRENT, 6)),
+        (0xFA30, MethodRef(12, CURRENT, 3)),  # read_by_logicalname
+        (0xFA40, MethodRef(12, CURRENT, 5)),  # change_secret
+        (0xFA58, MethodRef(15, CURRENT, 1)),
+        (0xFA60, MethodRef(12, CURRENT, 9)),  # add_user
+        (0xFA68, MethodRef(12, CURRENT, 10)),
+    ],
+)
+def test_an_association_with_users_has_attributes_where_older_ones_have_methods(name, ref):
+    names = ShortNames([ShortObject(0xFA00, 12, 4, CURRENT)])
+    assert names.resolve(name) == ref
+    assert (names.method(ref) if isinstance(ref, MethodRef) else names.attribute(ref)) == name
+
+
 @pytest.mark.parametrize("name", [0, 0x00F8, 0x0101, 0x0104])
 def test_a_number_that_is_no_name_is_none(name):
     with pytest.raises(KeyError):

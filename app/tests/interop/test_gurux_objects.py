@@ -5,13 +5,14 @@ its own typed objects, and is compared with what the meter was made with. Its ow
 """
 
 import pytest
-from gurux_dlms import GXReplyData
+from gurux_dlms import GXDLMSException, GXReplyData
 from gurux_dlms.enums import Authentication as GXAuthentication
 from gurux_dlms.enums import DataType, InterfaceType
 from gurux_dlms.GXDLMSClient import GXDLMSClient
 from gurux_dlms.objects import (
     GXDLMSActionSchedule,
     GXDLMSActivityCalendar,
+    GXDLMSAssociationLogicalName,
     GXDLMSClock,
     GXDLMSDisconnectControl,
     GXDLMSImageTransfer,
@@ -24,8 +25,12 @@ from gurux_dlms.objects import (
     GXDLMSTokenGateway,
 )
 
-from dcu.cosem.association import Authentication
+from dcu.cosem import apdu
+from dcu.cosem.association import Association, Authentication
+from dcu.cosem.association_setup import AssociationSetup, User
 from dcu.link import wrapper
+from dcu.model import Obis
+from neighbourhood.associations import NOTHING, Granted, Managed
 from neighbourhood.fleet import Fleet, Talk
 from neighbourhood.image import ACTIVATING, VERIFYING, firmware
 from neighbourhood.meter import CONCENTRATOR, Habits, Relay
@@ -39,12 +44,15 @@ TEMPORARY = 2
 class House:
     """A meter, and a gurux client with an association."""
 
-    def __init__(self):
+    def __init__(self, users=(), user=-1):
         self.now = NOW
         fleet = Fleet(1, 1, lambda: self.now, habits=Habits(authentication=Authentication.NONE))
         self.meter = fleet.meters[0]
+        if users:
+            self.meter.managed[CONCENTRATOR] = Managed(users=dict(users))
         self._talk = Talk(fleet, self.meter, lossy=False)
         self.client = GXDLMSClient(True, CONCENTRATOR, 1, GXAuthentication.NONE, None, InterfaceType.WRAPPER)
+        self.client.userId = user
         self.client.parseAareResponse(self.ask(self.client.aarqRequest()).data)
 
     def ask(self, frames):
@@ -153,6 +161,58 @@ def test_gurux_reads_the_relay_and_switches_it():
     assert (relay.outputState, relay.controlState, relay.controlMode) == (True, 1, 4)
     house.ask(relay.remoteDisconnect(house.client))
     assert house.meter.relay is Relay.DISCONNECTED
+
+
+@objects("association: users")
+def test_gurux_says_which_user_it_is_and_reads_who_they_are():
+    users = {7: "Anna", 8: "Otto"}
+    association = House(users, 7).read(GXDLMSAssociationLogicalName(), 11)
+    assert association.currentUser == (7, "Anna")
+    association = House(users, 8).read(GXDLMSAssociationLogicalName(), 10)
+    assert association.userList == list(users.items())
+    for nobody in (-1, 9):
+        with pytest.raises(GXDLMSException):
+            House(users, nobody)
+
+
+@objects("association: users")
+def test_gurux_enters_a_user_byte_for_byte_as_we_do():
+    association, client = GXDLMSAssociationLogicalName(), House().client
+    for theirs, ours, method in (
+        (association.addUser(client, 7, "Anna"), AssociationSetup.add_user, 5),
+        (association.removeUser(client, 7, "Anna"), AssociationSetup.remove_user, 6),
+    ):
+        sent = apdu.decode(wrapper.decode(bytes(theirs[0])).apdu)
+        assert (sent.method.method, sent.parameter) == (method, parameter_of(ours))
+
+
+def parameter_of(call):
+    """What one of our calls sends."""
+
+    class Session:
+        association = Association(1, 1)
+
+        def action(self, ref, parameter):
+            sent.append(parameter)
+            yield from ()
+
+    sent = []
+    list(call(AssociationSetup(Session()), User(7, "Anna")))
+    return sent[0]
+
+
+@objects("association: object list")
+def test_gurux_sees_what_is_left_of_its_list():
+    house = House()
+    relay, limits = Obis.parse("0-0:96.3.10*255"), Granted(frozenset({3}), frozenset(), frozenset({2}))
+    whole = house.read(GXDLMSAssociationLogicalName(), 2).objectList
+    house.meter.managed[CONCENTRATOR] = Managed({Obis.parse("1-0:2.8.0*255"): NOTHING, relay: limits})
+    left = house.read(GXDLMSAssociationLogicalName(), 2).objectList
+    names = {each.logicalName for each in whole} - {each.logicalName for each in left}
+    assert (names, len(whole) - len(left)) == ({"1.0.2.8.0.255"}, 1)
+    (shown,) = [each for each in left if each.logicalName == "0.0.96.3.10.255"]
+    assert [int(shown.getAccess(number)) for number in (2, 3, 4)] == [0, 1, 0]
+    assert [int(shown.getMethodAccess(number)) for number in (1, 2)] == [0, 1]
 
 
 @objects("token gateway")
