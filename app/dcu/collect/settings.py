@@ -14,6 +14,7 @@ from dcu.collect.reach import G3, SERIAL, endpoint
 from dcu.errors import ConfigError
 from dcu.fan.base import parse_eui64
 from dcu.fan.g3.settings import BANDS, G3Settings
+from dcu.fan.tun import names_interface
 from dcu.link.serial import BAUDS, FORMATS, Port, Rs485
 
 EXCHANGES = 8  # at a time, on a medium of which nothing else is known
@@ -67,6 +68,7 @@ class MediumTable(_Table, frozen=True):
     silent_after: float = 86_400.0
     sweep: float = 300.0
     paths: float = 0.0
+    tun: str = ""
 
     @property
     def port(self) -> Port | None:
@@ -92,6 +94,7 @@ class MediumTable(_Table, frozen=True):
             self.silent_after,
             sweep=self.sweep,
             paths=self.paths,
+            tun=self.tun,
         )
 
     @property
@@ -273,6 +276,7 @@ def _check_network(medium: MediumTable, key: str, require: Callable[[bool, str, 
     require(medium.silent_after >= 60, f"{key}.silent_after", "seconds, 60 or more")
     require(medium.sweep >= 10, f"{key}.sweep", "seconds, 10 or more")
     require(medium.paths >= 0, f"{key}.paths", "seconds, or 0: only on demand")
+    require(not medium.tun or names_interface(medium.tun), f"{key}.tun", "an interface's name, such as g3, or nothing")
     try:
         for eui64 in medium.allowed:
             parse_eui64(eui64)

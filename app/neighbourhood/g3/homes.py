@@ -17,6 +17,7 @@ from dcu.link import wrapper
 from dcu.link.listen import Handler
 from dcu.streams import each
 from neighbourhood.fleet import DLMS_PORT, Fleet
+from neighbourhood.g3 import echo
 from neighbourhood.g3.events import Scheduler
 from neighbourhood.g3.node import Node
 from neighbourhood.g3.tables import COORDINATOR, NOT_JOINED
@@ -98,6 +99,9 @@ class Homes:
         return lambda packet, lqi: self._took(home, packet)
 
     def _took(self, home: int, raw: bytes) -> None:
+        if answer := echo.replied(raw):
+            self._nodes[home].send_ipv6(COORDINATOR, answer, self._sent)
+            return
         try:
             source_port, port, payload = unpacked(raw)
             frame = wrapper.decode(payload)

@@ -3,7 +3,8 @@
 A device's address is link-local with the interface identifier of its PAN and short address,
 ``fe80::PAN:00ff:fe00:SHORT`` (ITU-T G.9903, 9.4; RFC 6282, 3.2.2); or has another prefix in front of it. A packet is
 taken when everything in it holds: version, lengths, next header, UDP checksum. There are no extension headers and no
-ICMP between a concentrator and its meters: what carries some is counted by its cause and dropped.
+ICMP between a concentrator and its meters: what carries some is counted by its cause and dropped, unless a passage to
+Linux has use for it (`opened`).
 
 Sources: RFC 8200 (header, pseudo-header), RFC 768 and 8200 8.1 (a UDP checksum is never zero over IPv6).
 """
@@ -17,7 +18,8 @@ MTU = 1280
 HEADER, UDP_HEADER = 40, 8
 MAX_PAYLOAD = MTU - HEADER - UDP_HEADER
 HOP_LIMIT = 64
-UDP = 17
+UDP, ICMP = 17, 58
+ICMP_HEADER = 8
 LINK_LOCAL = bytes.fromhex("fe80000000000000")
 
 _IPV6 = Struct(">IHBB16s16s")
@@ -47,6 +49,31 @@ def short_address(raw: bytes, pan: int) -> int:
     if raw[8:10] != pan.to_bytes(2, "big") or raw[10:14] != b"\x00\xff\xfe\x00":
         raise DecodeError("an IPv6 address of another network", 8)
     return int.from_bytes(raw[14:16], "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A packet of UDP or ICMPv6 whose lengths and checksum hold. body: from its own header on, at least 8 bytes."""
+
+    source: bytes
+    destination: bytes
+    following: int
+    body: bytes
+
+
+def opened(packet: bytes) -> Opened:
+    """Look into a packet of either kind. Raises DecodeError."""
+    if not HEADER + ICMP_HEADER <= len(packet) <= MTU:
+        raise DecodeError(f"an IPv6 packet of {len(packet)} bytes", 0)
+    first, size, following, _, source, destination = _IPV6.unpack_from(packet)
+    if first >> 28 != 6 or size != len(packet) - HEADER:
+        raise DecodeError("no IPv6 packet of the length that it announces", 0)
+    if following not in (UDP, ICMP):
+        raise DecodeError(f"next header {following}, neither UDP nor ICMPv6", 6)
+    body = packet[HEADER:]
+    if checksum(source, destination, following, body) != 0:
+        raise DecodeError("a checksum that does not fit", HEADER)
+    return Opened(source, destination, following, body)
 
 
 def encode(datagram: Datagram) -> bytes:

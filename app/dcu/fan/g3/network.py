@@ -32,10 +32,12 @@ from dcu.fan.g3.bringup import Started, bring_up
 from dcu.fan.g3.device import Device, Endpoint
 from dcu.fan.g3.message import Message
 from dcu.fan.g3.modem import Modem, Rebooted
+from dcu.fan.g3.passage import Passage
 from dcu.fan.g3.pib import COORDINATOR_SHORT
 from dcu.fan.g3.plan import Plan
 from dcu.fan.g3.settings import G3Settings
 from dcu.fan.g3.transmit import Transmitter
+from dcu.fan.tun import Tun
 from dcu.streams import ByteStream, Datagram
 
 CLIENT_PORT = 0xF0B1  # ours towards meters: RFC 6282 compresses it to four bits; unasked, they report to DLMS_PORT
@@ -74,6 +76,11 @@ class G3Network:
         self._endpoints: dict[tuple[bytes, int], Endpoint] = {}
         self._addresses: dict[bytes, bytes] = {}  # IPv6 to EUI-64: what most packets come from
         self._our_address = ipv6.address(settings.pan, COORDINATOR_SHORT)
+        self._passage: Passage | None = None
+        if settings.tun:
+            ports = (CLIENT_PORT, DLMS_PORT)
+            way = (settings.pan, self._our_address, ports, self._is_member, self.transmitter.send)
+            self._passage = Passage(lambda: Tun.attach(settings.tun), *way, self.counts)
         self._restored = False
         self._noting = asyncio.Lock()
         self._trouble = ""
@@ -158,6 +165,8 @@ class G3Network:
                 await self._begin(modem)
                 for duty in (self.survey.keep(modem), self.admission.keep(modem), self.rekeying.keep()):
                     group.create_task(duty)
+                if self._passage:
+                    group.create_task(self._passage.keep())
                 await reading
         except BaseExceptionGroup as group_of:
             error = _reason(group_of)
@@ -261,6 +270,9 @@ class G3Network:
                 raise DecodeError("a packet for somebody else")
             eui64 = self._addresses.get(datagram.source) or self._sender(datagram.source)
         except DecodeError as error:
+            if self._passage and self._passage.arrived(indication.packet):
+                self.heard_from(self._sender(indication.packet[8:24]))
+                return
             if not self.counts["bad-packets"]:
                 log.warning("network %s: packets that are of no use, the first: %s", self.name, error)
             self.counts["bad-packets"] += 1
@@ -273,8 +285,12 @@ class G3Network:
             endpoint.arrive(datagram.payload)
         elif datagram.destination_port == DLMS_PORT and self._notified:
             self._notified(eui64, datagram.payload)
-        else:
+        elif self._passage is None or not self._passage.arrived(indication.packet):
             self.counts["unclaimed"] += 1
+
+    def _is_member(self, short: int) -> bool:
+        eui64 = self.plan.device(short)
+        return eui64 is not None and eui64 in self.plan.joined
 
     def _sender(self, source: bytes) -> bytes:
         eui64 = self.plan.device(ipv6.short_address(source, self.settings.pan))

@@ -13,7 +13,8 @@ class G3Settings:
     allowed: EUI-64 of meters that may join without being registered. In seconds: silent_after: without a word from a
     meter, then an alarm; probe: of silence of the modem, then it is asked; sweep: between two readings of its tables;
     paths: between two path discoveries of the background, 0: only on demand; confirm: for a datagram's confirm, then
-    it is taken for sent; down: that a sender waits for a network that is being set up.
+    it is taken for sent; down: that a sender waits for a network that is being set up. tun: the interface that lets
+    Linux reach the meters, "": none.
     """
 
     name: str
@@ -29,3 +30,4 @@ class G3Settings:
     confirm: float = 60.0
     down: float = 30.0
     counter_block: int = 1 << 16
+    tun: str = ""
