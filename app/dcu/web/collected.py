@@ -1,10 +1,12 @@
 """What a device's page shows: meters, readings and progress, as the collector tells them through its control socket.
 
 The collector sees no frames of the field network, so there are none here: the page draws the meters, who has joined,
-and each meter's last day. Commands are few, and the collector has the last word on each.
+the way to each as the network's coordinator knows it, and each meter's last day. Commands are few, and the collector
+has the last word on each.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ from dcu.errors import ConfigError, DcuError, LinkClosed, LinkError
 from dcu.web.source import Hub
 
 AGAIN = 5.0  # seconds until a collector that is away is asked again
+TOPOLOGY = 60.0  # seconds between two looks at the routes
 DAY, HOUR = 86400, 3600
 ENERGY = "1-0:1.8.0*255"  # active import: what a load profile is drawn of
 CONCENTRATOR = 0  # the page's number of this device; meters follow
@@ -40,8 +43,12 @@ class Collected:
         self._numbers: dict[str, int] = {}  # the page's number of each meter
         self._street = b""
         self._last: dict[tuple[str, int], bytes] = {}  # the newest event of each kind and node
+        self._states: dict[str, str] = {}  # of each meter, as the collector sees it
+        self._shorts: dict[int, int] = {}  # the short address of each meter that its network gave one
+        self._routes: dict[int, tuple[int, int, int]] = {}  # of each meter: the next hop, cost, hops
         self._wanted: set[str] = set()  # meters whose profile is to be read again
         self._changed = asyncio.Event()
+        self._moved = asyncio.Event()  # somebody joined, left, or the network came back
 
     def opening(self) -> Iterator[bytes]:
         yield self._street or self._described([])
@@ -85,17 +92,18 @@ class Collected:
             await asyncio.sleep(AGAIN)
 
     async def _follow(self, client: ControlClient) -> None:
-        await client.subscribe("meter", "reading", "progress", "alarm")
+        await client.subscribe("meter", "reading", "progress", "alarm", "network")
         await self._list(client)
         self._client = client
         self._tell("collector", CONCENTRATOR, {"state": "there"})
-        reading = asyncio.create_task(self._profiles(client))
+        duties = [asyncio.create_task(self._profiles(client)), asyncio.create_task(self._watch(client))]
         try:
             async for event in client.events():
                 await self._hear(client, event.topic, event.data)
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
         raise LinkClosed("the collector closed the control socket")
 
     async def _list(self, client: ControlClient) -> None:
@@ -105,6 +113,9 @@ class Collected:
         if set(names) != set(self._numbers) or not self._street:
             self._numbers = {name: number for number, name in enumerate(sorted(names), CONCENTRATOR + 1)}
             self._last.clear()
+            self._routes.clear()
+            self._shorts.clear()
+            self._moved.set()
             self._street = self._described(meters)
             self.hub.tell(self._street)
         for meter in meters:
@@ -125,6 +136,8 @@ class Collected:
         elif topic == "reading" and number:
             self._wanted.add(name)
             self._changed.set()
+        elif topic == "network":
+            self._moved.set()
         elif topic == "alarm":
             self._tell("alarm", number, {"kind": data.get("kind", ""), "message": data.get("message", "")})
 
@@ -142,6 +155,43 @@ class Collected:
             self._changed.clear()
             await self._changed.wait()
 
+    async def _watch(self, client: ControlClient) -> None:
+        """The ways to the meters, for as long as the collector answers: at each change, and now and then."""
+        while True:
+            self._moved.clear()
+            try:
+                for network in await client.call("network"):
+                    self._topology(network["nodes"])
+            except LinkClosed:
+                return
+            except DcuError as error:  # such as [control] others without it
+                log.debug("no topology: %s", error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TOPOLOGY):
+                    await self._moved.wait()
+
+    def _topology(self, nodes: list[dict[str, Any]]) -> None:
+        """Tell what has changed of who goes through whom. A hop that is no meter of ours ends what can be drawn."""
+        numbers = {node["eui64"]: self._numbers.get(node["meter"], 0) for node in nodes}
+        for node in nodes:
+            number = numbers[node["eui64"]]
+            if not number:
+                continue
+            if node["address"] is not None and self._shorts.get(number) != node["address"]:
+                self._shorts[number] = node["address"]
+                self._joined(node["meter"], self._states.get(node["meter"], ""))
+            known = node["hops"] is not None and (node["parent"] is None or numbers.get(node["parent"]))
+            way = (numbers.get(node["parent"], CONCENTRATOR), node["cost"] or 0, node["hops"]) if known else None
+            if way == self._routes.get(number):
+                continue
+            if way is None:
+                del self._routes[number]
+                self._tell("route", number, {"to": CONCENTRATOR, "next": None, "cost": 0, "hops": 0})
+            else:
+                self._routes[number] = way
+                told = {"to": CONCENTRATOR, "next": way[0], "cost": way[1], "hops": way[2]}
+                self._tell("route", number, told)
+
     async def _profile(self, client: ControlClient, name: str) -> None:
         now = int(time())
         told = await client.call("profile", meter=name, **{"from": now - DAY - HOUR, "to": now + HOUR})
@@ -156,8 +206,10 @@ class Collected:
         self._tell("profile", number, {"unit": unit, "rows": rows[-25:]})
 
     def _joined(self, name: str, state: str) -> None:
+        self._states[name] = state
         if number := self._numbers.get(name):
-            self._tell("join", number, {"state": _STATES.get(state, "scan"), "short": number})
+            short = self._shorts.get(number, number)
+            self._tell("join", number, {"state": _STATES.get(state, "scan"), "short": short})
 
     def _tell(self, kind: str, node: int, what: dict[str, Any]) -> None:
         """Say it to everybody, and keep it for who comes later; alarms are said once."""

@@ -21,6 +21,7 @@ class Collector:
         self.events = Events()
         self.meters = [self.meter("M2"), self.meter("M1")]
         self.polled = []
+        self.nodes = []
         self.server = None
 
     @staticmethod
@@ -37,6 +38,8 @@ class Collector:
         match method:
             case "meters":
                 return self.meters
+            case "network":
+                return [{"name": "street", "nodes": self.nodes}]
             case "poll":
                 self.polled.append(params.get("meters"))
                 return {"jobs": [1]}
@@ -110,6 +113,35 @@ async def test_what_changes_is_told_to_those_who_look(source, collector):
     assert kinds["progress"]["collected"] == 3
     assert (kinds["alarm"]["node"], kinds["alarm"]["message"]) == (2, "power failed")
     assert not any(event["e"] == "alarm" for event in shown(source)[1:])  # said once
+
+
+def node(name, address, parent=None, hops=1, cost=9):
+    eui64 = f"00000000000000{name[1:]}0"
+    return {"eui64": eui64, "meter": name, "address": address, "parent": parent, "hops": hops, "cost": cost}
+
+
+async def test_the_way_to_each_meter_is_shown_and_follows_what_the_network_says(source, collector):
+    collector.nodes = [node("M1", 0x11), node("M2", 0x12, parent="0000000000000010", hops=2, cost=20)]
+    await until(lambda: of(source, "route", 2))
+    assert {key: of(source, "route", 2)[key] for key in ("to", "next", "cost", "hops")} == {
+        "to": 0, "next": 1, "cost": 20, "hops": 2,
+    }  # fmt: skip
+    assert of(source, "route", 1)["next"] == 0
+    assert of(source, "join", 2)["short"] == 0x12
+    viewer = source.hub.join()
+    collector.nodes = [node("M1", None, hops=None, cost=None), node("M2", 0x12, parent="000000000000DEAD", hops=2)]
+    collector.events.tell("network", network="street", change="left", meter="M1", eui64="", text="")
+    await until(lambda: of(source, "route", 2)["next"] is None)
+    assert of(source, "route", 1)["next"] is None
+    collector.nodes[1] = node("M2", 0x12, hops=1, cost=70)
+    collector.events.tell("network", network="street", change="heard", meter="M2", eui64="", text="")
+    await until(lambda: of(source, "route", 2)["next"] == 0)
+    collector.events.tell("network", network="street", change="heard", meter="M2", eui64="", text="")
+    collector.events.tell("meter", meter="M1", state="unreachable", reason="")
+    heard = ""
+    while "left" not in heard:
+        heard += (await viewer.batch()).decode()
+    assert heard.count('"route"') == 3  # what stays as it is is not said again
 
 
 async def test_a_new_meter_makes_a_new_street(source, collector):
