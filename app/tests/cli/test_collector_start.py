@@ -43,7 +43,7 @@ def test_a_directory_without_a_store_is_said_so(run, tmp_path):
         ('directory = "store"', "directory = 7", "key store.directory: Expected `str`, got `int`"),
         ('file = "keys"', 'file = "keys"\nfill = 1', "key keys: Object contains unknown field `fill`"),
         ('[[medium]]\nname = "lan"\naddresses = ["tcp://*"]', "", "key medium: at least one [[medium]] table"),
-        ('name = "lan"', 'name = "lan"\nconcurrency = 0', "key medium[0].concurrency: 1..1000 exchanges at a time"),
+        ('name = "lan"', 'name = "lan"\nconcurrency = -1', "key medium[0].concurrency: 1..1000 exchanges at a time"),
         ("[keys]", '[push]\ntcp = "4060"\n[keys]', "key push.tcp: HOST:PORT such as [::]:4060"),
         ("[keys]", "[keys", "not TOML: "),
     ],
