@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 from dcu.cosem import apdu, gbt
 from dcu.cosem.apdu import Apdu, ConfirmedServiceError, Conformance, ExceptionResponse, Notification
 from dcu.cosem.association import MAX_PDU, Association, Counter, MemoryFloors, Negotiated, Refused, StaleAnswer, bare
-from dcu.cosem.ciphering import DEDICATED, Ciphering, is_protected, require_protection
+from dcu.cosem.ciphering import DEDICATED, Ciphering, Place, is_protected, require_protection
 from dcu.cosem.exchange import Conclusive, Exchange, Unanswered, Unsent
 from dcu.cosem.gbt import OVERHEAD, Transfer
 from dcu.cosem.handshake import refusal
@@ -66,6 +66,7 @@ class Conversation:
         self.notifications: deque[Told] = deque(maxlen=_KEPT_NOTIFICATIONS)
         self._lossy = lossy
         self._counted: int | None = None  # of the frame that is being looked at
+        self._place: Place | None = None  # its own, where it came in pieces
         self._invoke = 0
         self._awaited: set[int] = set()  # invoke-ids with which an answer may still come
         self._ordered = association.policy.request.authentic and association.policy.response.authentic
@@ -179,16 +180,19 @@ class Conversation:
     def _converse(self, frame: bytes, accept: Callable[[bytes], Accepted | None]) -> Exchange[Accepted]:
         """Send `frame`; listen until `accept` returns what a frame brought. None: it was something else, rightly."""
         transfer, sent = self._cut(frame)
+        place = self._ciphering.begin() if transfer and self._ciphering else None  # of an answer in blocks
         try:
             received = yield from self._listen(transfer, sent)
             while True:
                 try:
                     whole: bytes | None = received
+                    self._place = None
                     if transfer and received[:1] == _GENERAL_BLOCK:
                         whole, turn = transfer.take(gbt.decode(received))
                         if whole is None:
                             received = yield from self._listen(transfer, turn or None)
                             continue
+                        self._place = place
                     accepted = accept(whole or received)
                 except Conclusive as conclusion:
                     raise self._failed(conclusion.cause) from None
@@ -202,6 +206,10 @@ class Conversation:
             if not self._lossy:
                 self._over(LinkClosed("a request was given up before its answer came"))
             raise
+        finally:
+            self._place = None
+            if place and self._ciphering:
+                self._ciphering.end(place)
 
     def _listen(self, transfer: Transfer | None, sent: Sent) -> Exchange[bytes]:
         """Say something, or nothing, and return what comes; blocks of which nothing more comes are asked for again."""
@@ -248,7 +256,9 @@ class Conversation:
         required = self.association.policy.response
         self._counted = None
         if self._ciphering and is_protected(frame):
-            opened = self._ciphering.look_service(frame, required)
+            opened = self._ciphering.look_service(frame, required, self._place)
+            if opened.apdu[:1] in _NOTIFICATIONS:  # no news after later news, by whatever pieces they came
+                self._ciphering.require_latest(opened)
             self._ciphering.accept(opened)
             if opened.protection.authentic and opened.framing not in DEDICATED:
                 self._counted = opened.counter

@@ -1,6 +1,5 @@
 """General block transfer: the blocks byte by byte, windows and lost blocks, and whole sessions over it."""
 
-from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 
@@ -16,12 +15,10 @@ from dcu.cosem.apdu import (
     ActionResult,
     Conformance,
     DataAccessResult,
-    DataNotification,
 )
 from dcu.cosem.association import SUPPORTED
 from dcu.cosem.gbt import OVERHEAD, GeneralBlock, Received, Transfer
-from dcu.errors import CounterReplayed, DecodeError, TagMismatch
-from dcu.streams import each as turn_of
+from dcu.errors import DecodeError, TagMismatch
 
 from .small_meter import CLIENT, CONTEXTS, DISCONNECT, ENERGY, ENERGY_NOW, LIMIT, PROFILE, Pair
 from .strategies_apdu import mutated
@@ -231,35 +228,3 @@ def test_a_client_that_begins_anew_is_heard():
         pair.answer(frame)
     pair.run(pair.client.set(LIMIT, text(900)))
     assert pair.meter.done == [(LIMIT, text(900))]
-
-
-def pushed_into(pair):
-    """Read the profile while the meter pushes behind every second frame; what the client is given."""
-    exchange = pair.client.get(PROFILE)
-    waiting = deque(turn_of(pair.answer(next(exchange))))
-    try:
-        for turn in range(100):
-            pushes = pair.server.notification(CLIENT, PUSHED) if turn % 3 == 1 else waiting.popleft()
-            for sent in turn_of(exchange.send(pushes)):
-                waiting.extend(turn_of(pair.answer(sent)))
-    except StopIteration as stop:
-        return stop.value
-    raise AssertionError("no end")
-
-
-PUSHED = DataNotification(0x40000001, b"", ENERGY_NOW)
-
-
-def test_a_notification_between_two_blocks_is_kept_and_the_answer_still_comes():
-    pair = general("none")
-    assert pushed_into(pair) == pair.meter.values[PROFILE]
-    assert pair.client.notifications
-    assert {told.notification for told in pair.client.notifications} == {PUSHED}
-
-
-def test_a_ciphered_one_makes_the_answer_that_was_sealed_before_it_a_replay():
-    """The blocks of an answer add up to its frame only when the last is there: by then its counter is passed."""
-    pair = general()
-    with pytest.raises(CounterReplayed):
-        pushed_into(pair)
-    assert pair.client.notifications
