@@ -148,7 +148,7 @@ class Collector:
         stack.push_async_callback(services.settled)
         families = Families(Path(config.meter_profiles) if config.meter_profiles else None)
         media = Media((table.patterns, table.medium()) for table in config.medium)
-        pushes = Pushes(services, plain=config.push.plain)
+        pushes = Pushes(services, plain=config.push.plain, security=lambda name: fleet.get(name).profile.security)
         listener = PushListener(pushes.received)
         networks = Networks(config.medium, services, keys, notified=listener.enqueue, modem=modem)
         links = Links(config.medium, networks)

@@ -5,26 +5,38 @@ was either kept, or the meter's repetition of it is still accepted.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from dcu.collect.associations import FRAMINGS
+from dcu.collect.meter_profile import Security
 from dcu.collect.services import Services
 from dcu.cosem.push import PushReceiver, PushSource
+from dcu.cosem.security import Framing
 from dcu.errors import CounterReplayed, DcuError, KeysError
 from dcu.model import Priority
 from dcu.store.records import MeterRecord
+
+# Outside of an association a push has to name its sender: so what goes in services' own tags there is general here
+_FRAMINGS = FRAMINGS | {"service": Framing.GENERAL_GLOBAL}
 
 log = logging.getLogger(__name__)
 
 
 class Pushes:
-    """Receives pushes: `received` is what a listener hands APDUs to."""
+    """Receives pushes: `received` is what a listener hands APDUs to.
 
-    def __init__(self, services: Services, *, plain: bool) -> None:
+    security: a meter's, by name. Its pushes are protected as what it answers in an association is.
+    """
+
+    def __init__(
+        self, services: Services, *, plain: bool, security: Callable[[str], Security] = lambda name: Security()
+    ) -> None:
         self._services = services
+        self._security = security
         self._names: dict[bytes, str] = {}  # by system title
         self._keys: dict[bytes, bytes] = {}  # by system title: the fingerprint of the key that floors belong to
         self._floors: dict[bytes, int] = {}  # by that, as far as pushes came: a first look, the store decides
-        self._receiver = PushReceiver(self._source, self._floor, plain=plain)
+        self._receiver = PushReceiver(self._source, self._floor, title=services.client_title, plain=plain)
         self.accepted = 0
 
     @property
@@ -72,8 +84,15 @@ class Pushes:
             return None
         if keys is None:
             return None
+        assert name
+        security = self._security(name)
+        try:
+            source = PushSource(keys, framing=_FRAMINGS[security.framing], signed=security.signed)
+        except ValueError as error:
+            log.warning("push of %s: %s", name, error)
+            return None
         self._keys[title] = keys.fingerprint(title)
-        return PushSource(keys)
+        return source
 
     def _floor(self, title: bytes) -> int:
         return self._floors.get(self._keys[title], -1)

@@ -20,7 +20,7 @@ from dcu.cosem.ciphering import DEDICATED, Ciphering, Place, is_protected, requi
 from dcu.cosem.exchange import Conclusive, Exchange, Unanswered, Unsent
 from dcu.cosem.gbt import OVERHEAD, Transfer
 from dcu.cosem.handshake import refusal
-from dcu.cosem.security import GENERAL, SEALED, Framing, Protection
+from dcu.cosem.security import GENERAL, KEYED, SEALED, Framing, Protection
 from dcu.errors import (
     DcuError,
     DecodeError,
@@ -257,8 +257,9 @@ class Conversation:
         self._counted = None
         if self._ciphering and is_protected(frame):
             opened = self._ciphering.look_service(frame, required, self._place)
-            if opened.apdu[:1] in _NOTIFICATIONS:  # no news after later news, by whatever pieces they came
-                self._ciphering.require_latest(opened)
+            if opened.apdu[:1] in _NOTIFICATIONS:
+                self._ciphering.require_latest(opened)  # no news after later news, by whatever pieces they came
+                self._require_keyed(opened.framing)
             self._ciphering.accept(opened)
             if opened.protection.authentic and opened.framing not in DEDICATED:
                 self._counted = opened.counter
@@ -272,6 +273,14 @@ class Conversation:
         plain = self._no_error(frame, not self.associated or not required)
         require_protection(required, Protection.NONE, "the answer")
         return plain, False
+
+    def _require_keyed(self, framing: Framing) -> None:
+        """A notification under the global key, which names its sender or not, is as good as one under the association's
+        own; but where each frame has a key of its own, or one that is wrapped, it has to have that."""
+        assert self._ciphering
+        agreed = self._ciphering.framing
+        if agreed in KEYED and framing is not agreed:
+            raise PolicyViolated(f"a notification in {framing.name} ciphering, {agreed.name} is agreed")
 
     def _no_error(self, plain: bytes, conclusive: bool) -> bytes:
         """Return `plain` unless it is an error APDU: conclusive, or one that anybody may have sent."""

@@ -1,17 +1,25 @@
 """Pushes on their way into the store: kept once, and not lost where the store could not keep them at first."""
 
 import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from itertools import product
 
 import pytest
 
+from dcu.collect.associations import FRAMINGS
+from dcu.collect.meter_profile import Security
 from dcu.collect.pushes import Pushes
 from dcu.cosem import apdu, axdr, security
 from dcu.cosem.apdu import DataNotification
+from dcu.cosem.association import MemoryFloors
+from dcu.cosem.ciphering import Ciphering
 from dcu.cosem.security import Cipher, Framing, Protection
 from dcu.credentials import MeterKeys, Secret
-from dcu.errors import CounterReplayed, KeysError, StoreError, TagMismatch
+from dcu.errors import CounterReplayed, DcuError, KeysError, StoreError, TagMismatch
+from tests.cosem.suite_keys import keys
 
-from .rig import rig
+from .rig import OUR_TITLE, rig
 
 
 def pushed(meter, counter, title=None):
@@ -90,3 +98,47 @@ async def test_with_another_key_counters_begin_anew(tmp_path, title):
             with pytest.raises((CounterReplayed, TagMismatch, KeysError)):
                 await pushes.received("peer", 1, 1, frame)
         assert pushes.accepted == 2
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("framing", ["service", "general", "identified", "static"])
+@pytest.mark.parametrize("signed", [False, True])
+async def test_a_meters_profile_says_how_its_pushes_are_protected_and_nothing_less_is_kept(tmp_path, framing, signed):
+    """Sent by the meter's keys in every way: only the one of its profile is a push of that meter."""
+    ours, theirs = keys(1)
+    async with rig(tmp_path) as street:
+        meter = street.simulated()
+        ours, theirs = (replace(held, system_title=meter.system_title) for held in (ours, theirs))
+        street.services.keys._keys[meter.serial] = ours
+        security = Security(framing=framing, signed=signed)
+        pushes = Pushes(street.services, plain=False, security=lambda name: security)
+        pushes.know(await street.store.meters())
+        kept = []
+        for number, (kind, also) in enumerate(product(("general", "identified", "static"), (False, True))):
+            counter = 100 + number
+            ciphering = Ciphering(
+                theirs,
+                title=meter.system_title,
+                peer=OUR_TITLE,
+                counter=lambda counter=counter: counter,
+                floors=MemoryFloors(),
+                preferred=FRAMINGS[kind],
+                signed=also,
+            )
+            plain = apdu.encode(DataNotification(1, b"", axdr.encode(axdr.u32(number))))
+            frame = ciphering.seal_service(plain, Protection.BOTH, FRAMINGS[kind])
+            with suppress(DcuError):
+                await pushes.received("peer", 1, 1, frame)
+                kept.append((kind, also))
+        assert kept == [("general" if framing == "service" else framing, signed)]
+        assert (pushes.accepted, pushes.refused, len(await street.store.pending())) == (1, 5, 1)
+
+
+@pytest.mark.looptime
+async def test_a_meter_without_the_keys_that_its_profile_needs_has_no_pushes(tmp_path):
+    async with rig(tmp_path) as street:
+        security = Security(framing="static")
+        pushes = Pushes(street.services, plain=False, security=lambda name: security)
+        pushes.know(await street.store.meters())
+        with pytest.raises(KeysError):
+            await pushes.received("peer", 1, 1, pushed(street.simulated(), 7))

@@ -7,12 +7,14 @@ from cryptography.x509.oid import NameOID
 
 from dcu import certificates
 from dcu.certificates import Purpose
-from dcu.cosem import general
+from dcu.cosem import general, security
 from dcu.cosem.apdu import short
-from dcu.cosem.security import KEYED, Protection
+from dcu.cosem.association_setup import decode_users
+from dcu.cosem.push import PushReceiver, PushSource
+from dcu.cosem.security import KEYED, Cipher, Framing, Protection
 from dcu.cosem.security_setup import decode_certificates
 from dcu.cosem.short_names import ShortNames, ShortObject, decode_short_names
-from dcu.errors import DecodeError, SecurityError
+from dcu.errors import DecodeError, KeysError, SecurityError
 from dcu.model import Obis
 from dcu.suites import SUITES
 from tests.cosem.certificates import issued
@@ -84,6 +86,37 @@ def short_service(data):
 _LISTED = (bytes.fromhex("010102061600160009010709017409016d0900"),)
 
 
+_USERS = bytes.fromhex("0101020211070A04416E6E61")
+
+
+def users(data):
+    return len(decode_users(data))
+
+
+def push(data):
+    """A push in general protection, from a meter that signs, or agrees on a key for each."""
+    source = PushSource(CLIENT, framing=Framing.STATIC)
+    if data[:1] == bytes((general.SIGNING,)):
+        source = PushSource(CLIENT, signed=True)
+    return PushReceiver(lambda title: source, lambda title: -1, title=CLIENT_TITLE).receive(data).protection
+
+
+_FROM_METER = general.Header(bytes(8), METER_TITLE, CLIENT_TITLE)
+_NEWS = bytes.fromhex("0F00000001000600000001")
+_GLOBAL = security.protect(
+    Cipher(METER.guek, METER.gak, suite=1),
+    _NEWS,
+    protection=Protection.BOTH,
+    title=METER_TITLE,
+    counter=7,
+    framing=Framing.GENERAL_GLOBAL,
+)
+_PUSHES = (
+    general.protect(METER, _NEWS, framing=Framing.STATIC, header=_FROM_METER, protection=Protection.BOTH, counter=7),
+    general.sign(METER, _GLOBAL, _FROM_METER),
+)
+
+
 def listed(data):
     return len(decode_certificates(data))
 
@@ -93,6 +126,8 @@ def short_list(data):
 
 
 TARGETS = (
+    Target("user-list", users, (_USERS,), ("dcu.cosem.association_setup.decode_users",)),
+    Target("push-general", push, _PUSHES, allowed=(DecodeError, SecurityError, KeysError), seconds=0.1),
     Target("short-names", short_service, _SHORT, ("dcu.cosem.apdu.short.decode",)),
     Target("certificate-list", listed, _LISTED, ("dcu.cosem.security_setup.decode_certificates",)),
     Target("short-object-list", short_list, (_NAMES.encode(),), ("dcu.cosem.short_names.decode_short_names",)),
