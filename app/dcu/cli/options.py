@@ -16,6 +16,7 @@ from dcu.cli.collector import FILE, socket_option
 from dcu.cli.counters import own_title
 from dcu.cli.output import note
 from dcu.collect.associations import FRAMINGS
+from dcu.collect.associations import user as user_of
 from dcu.collect.meter_profile import Families, MeterProfile, load
 from dcu.cosem.apdu import Conformance
 from dcu.cosem.association import (
@@ -160,7 +161,7 @@ def target(
         if general_blocks or known.session.general_blocks
         else SUPPORTED,
         short=short or known.session.referencing == "sn",
-        user=known.addresses.user if user is None and client != known.addresses.public else user,
+        user=user_of(known) if user is None and client != known.addresses.public else user,
     )
     kind = Authentication[auth.upper()]
     policy = _policy(kind, named, ciphered=ciphered)

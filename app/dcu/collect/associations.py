@@ -47,10 +47,15 @@ def secured(name: str, profile: MeterProfile, services: Services) -> Association
             max_pdu=profile.session.max_pdu,
             conformance=_conformance(profile),
             short=_short(profile),
-            user=profile.addresses.user,
+            user=user(profile),
         )
     except ValueError as error:
         raise ConfigError(f"{name}, meter profile {profile.name}: {error}") from None
+
+
+def user(profile: MeterProfile) -> int | None:
+    """Which of the client's users we say that we are; None: we do not say."""
+    return profile.addresses.user if profile.addresses.user >= 0 else None
 
 
 def authenticated(profile: MeterProfile) -> bool:

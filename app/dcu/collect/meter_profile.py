@@ -27,7 +27,7 @@ class Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     client: int = 1
     server: int = 1
     public: int = 16
-    user: int | None = None
+    user: int = -1
 
 
 class Security(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -188,6 +188,7 @@ def check(profile: MeterProfile, where: str) -> MeterProfile:
         require(False, "time.zone", f"{profile.time.zone!r} is no IANA zone such as UTC or Asia/Riyadh")
     for sap in ("client", "server", "public"):
         require(0 < getattr(profile.addresses, sap) <= 0xFFFF, f"addresses.{sap}", "1..65535")
+    require(-1 <= profile.addresses.user <= 0xFF, "addresses.user", "-1 (none) .. 255")
     require(64 <= profile.session.max_pdu <= 0xFFFF, "session.max_pdu", "64..65535 bytes")
     require(profile.session.timeout > 0, "session.timeout", "seconds, above 0")
     require(profile.session.idle >= 0, "session.idle", "seconds, 0 or more")

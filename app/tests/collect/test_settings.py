@@ -116,6 +116,7 @@ def test_a_mistake_names_file_key_and_what_is_allowed(tmp_path, change, text):
         ('[time]\nzone = "Mars/Olympus"', "time.zone"),
         ("[time]\ndeviation_sign = 2", "deviation_sign"),
         ("[addresses]\nclient = 0", "addresses.client: 1..65535"),
+        ("[addresses]\nuser = 256", "addresses.user: -1"),
         ("[session]\nmax_pdu = 10", "session.max_pdu"),
         ("[clock]\ntolerance = 1000.0", "clock.tolerance"),
         ('[[poll]]\nprofile = "x"', r"poll\[0\].profile"),
