@@ -21,7 +21,7 @@ from device.qemu import Device
 from device.tests.test_lastgasp import PYTHON, told_of
 
 SLOW = 10  # times longer than without -icount
-# A full buffer: 20 readings, five hours, of each of 1,000 meters; committed as in an outage, with that many seconds
+# A full buffer, of 1,000 meters; committed as in an outage, with that many seconds
 FLUSH = """
 import asyncio, json, shutil, sys, time
 from pathlib import Path
@@ -30,7 +30,8 @@ from dcu.model import AttributeRef, Column, Obis, Reading
 from dcu.store import Store
 from dcu.store.records import Settings
 
-METERS, ROWS, PERIOD = 1000, 20, 900
+METERS, PERIOD = 1000, 900
+ROWS = Settings().commit_rows // METERS
 PROFILE = Obis.parse("1-0:99.1.0*255")
 COLUMNS = tuple(Column(AttributeRef.parse(f"3,1-0:{code}.8.0*255,2"), 0, "Wh") for code in (1, 2, 3, 4))
 

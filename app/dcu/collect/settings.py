@@ -34,7 +34,7 @@ class StoreTable(_Table, frozen=True):
     directory: str
     retention_days: int = 30
     commit_every: int = 6 * 3600
-    commit_rows: int = 20_000
+    commit_rows: int = 10_000
     ballast: int = 8 << 20
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
+from functools import lru_cache
 
 from dcu.cosem import axdr, catalogue
 from dcu.cosem.axdr import BitString, CompactArray, Data, Tag
@@ -308,15 +309,20 @@ def _read_attribute_access(item: Data) -> AttributeAccess:
     match item.value:
         case Data(_, int() as attribute), Data(_, int() as mode), selectors:
             numbers = [selector.value for selector in _items(selectors)]
-            return AttributeAccess(attribute, mode, tuple(number for number in numbers if isinstance(number, int)))
+            return _attribute_access_of(attribute, mode, tuple(each for each in numbers if isinstance(each, int)))
     raise DecodeError("an attribute's access is its number, mode and selectors")
 
 
 def _read_method_access(item: Data) -> MethodAccess:
     match item.value:
         case Data(_, int() as method), Data(_, int() as mode):
-            return MethodAccess(method, int(mode))
+            return _method_access_of(method, int(mode))
     raise DecodeError("a method's access is its number and mode")
+
+
+# A list of objects has thousands of access rights, and hardly any two kinds of them
+_attribute_access_of = lru_cache(maxsize=1024, typed=True)(AttributeAccess)
+_method_access_of = lru_cache(maxsize=1024, typed=True)(MethodAccess)
 
 
 def _attribute_access(access: AttributeAccess) -> Data:

@@ -9,6 +9,7 @@ from dcu.errors import StoreError
 from dcu.store import files, schema
 
 _PAGE = 1024  # bytes: rows are small, and each commit writes whole pages (measured: 10 kB an alarm against 19)
+_CACHE = 512  # kB: what is asked again and again is kept by its askers
 _CHECKPOINT_PAGES = 256  # the write-ahead log stays about 256 kB: what a full disk must still hold
 
 
@@ -25,6 +26,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         found = schema.version(connection)
         schema.require(found, schema.CRITICAL_VERSION, str(path))
         connection.execute(f"PRAGMA page_size = {_PAGE}")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")

@@ -12,7 +12,7 @@ class Settings:
 
     retention_days: int = 30
     commit_every: int = 6 * 3600  # seconds a reading may wait in RAM
-    commit_rows: int = 20_000  # and how many may: about 5 MB
+    commit_rows: int = 10_000  # and how many may: about 3 MB, and what three seconds commit when the mains fail
     ballast: int = 8 << 20  # bytes kept aside for alarms on a full disk; 0: none
     audit_rows: int = 50_000  # of commands and imports, and a fourth as many of each lesser class; the oldest go
     outbox_bytes: int = 4 << 20  # of each kind: two kinds fit into the ballast

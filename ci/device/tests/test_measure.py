@@ -6,7 +6,7 @@ from device import measure
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]  # ten times slower than without -icount
 
-COMMITTED = 5000  # readings, of a full buffer of 20,000: half of what was seen
+COMMITTED = 5000  # readings, of a full buffer of 10,000: half of what was seen
 
 
 def test_a_full_buffer_is_committed_and_the_head_end_told_within_the_budget(capsys):

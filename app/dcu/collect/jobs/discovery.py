@@ -58,12 +58,16 @@ async def profile_layout(services: Services, meter: Meter, profile: Obis, priori
     key = layout_key(meter.name, profile)
     if (kept := await services.store.recall(key)) is not None:
         return services.layouts.decoded(kept)
-    held = elements(await object_list(services, meter, priority))
-    if not any(item.obis == profile and item.class_id == PROFILE_GENERIC for item in held):
+    if not _holds(await object_list(services, meter, priority), profile):
         raise AccessDenied(
             f"{meter.name} holds no profile {profile}: see `dcu objects`", DataAccessResult.OBJECT_UNDEFINED
         )
     return await _learnt(services, meter, profile, await _description(meter, profile, priority), priority)
+
+
+def _holds(raw: bytes, profile: Obis) -> bool:
+    """A function of its own, so that no list of objects waits in memory while the meter is asked more."""
+    return any(item.obis == profile and item.class_id == PROFILE_GENERIC for item in elements(raw))
 
 
 async def verified_layout(services: Services, meter: Meter, profile: Obis, priority: Priority) -> ProfileLayout:
