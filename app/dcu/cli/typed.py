@@ -7,7 +7,8 @@ date-time of twelve bytes.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from dcu.cosem import axdr, data
@@ -101,18 +102,24 @@ def like(text: str, current: bytes, *, rule: TimeZoneRule | None = None) -> byte
     return encoded(f"{_NAMES[found.tag]}:{text}")
 
 
-def described(text: str, what: Attribute | None, *, rule: TimeZoneRule | None = None) -> bytes | None:
+def described(text: str, versions: Sequence[Attribute], *, rule: TimeZoneRule | None = None) -> bytes | None:
     """What a bare VALUE says where the catalogue tells how people write it: as JSON, or a text. Else None.
 
+    versions: what belongs there, by the versions of the class, the newest first; what fits none is held against that.
     Raises ConfigError.
     """
+    what = versions[0] if versions else None
     if text[:1] in ("[", "{"):
         if what is None:
             raise ConfigError("the catalogue does not say what belongs there: write raw:HEX")
         try:
-            return encode_described(json.loads(text), what, rule)
+            value = json.loads(text)
         except ValueError as error:
             raise ConfigError(f"{what.name}: this is no JSON: {error}") from None
+        for each in versions:
+            with suppress(ConfigError):
+                return encode_described(value, each, rule)
+        return encode_described(value, what, rule)
     if what is None or what.form in ("", "text") or what.type in (Tag.ARRAY, Tag.STRUCTURE):
         return None
     return encode_described(text, what, rule)

@@ -27,8 +27,7 @@ def write(attribute: str, value: str, as_json: bool, **where: Any) -> int:
     JSON, with the names that `dcu read` shows: '[{"time": "06:00", "date": "*-*-*"}]'.
     """
     ref = AttributeRef.parse(attribute)
-    known = catalogue.interface_class(ref.class_id)
-    what = known.attribute(ref.attribute) if known else None
+    what = catalogue.attributes(ref.class_id, ref.attribute)
     said = None if typed.typed(value) else typed.described(value, what)
     if typed.typed(value) and not value.startswith("time:"):
         typed.encoded(value)  # a mistake is told before anybody is asked
@@ -101,7 +100,7 @@ def _parameter(ref: MethodRef, text: str) -> bytes:
     what = known.parameter(ref.method) if known else None
     if what is None:
         raise ConfigError(f"{text!r}: a parameter says its type: i8:0, octets:0A0B, raw:HEX …")
-    found = typed.described(text, what)
+    found = typed.described(text, [what])
     return encoded(text, what) if found is None else found
 
 

@@ -57,6 +57,12 @@ def interface_class(class_id: int, version: int | None = None) -> InterfaceClass
     return fitting[-1] if fitting else next(iter(versions), None)
 
 
+def attributes(class_id: int, number: int) -> tuple[Attribute, ...]:
+    """An attribute as the versions of its class have it, the newest first: of a meter's we may not know which it is."""
+    found = (known.attribute(number) for known in reversed(_classes().get(class_id, ())))
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
 def classes() -> tuple[InterfaceClass, ...]:
     return tuple(known for versions in _classes().values() for known in versions)
 
@@ -69,6 +75,11 @@ def enumeration(form: str) -> dict[int, str]:
 def structure(form: str) -> tuple[Attribute, ...]:
     """The fields of a structure of this form; () where the form is none."""
     return _structures().get(form, ())
+
+
+def choice(form: str) -> tuple[Attribute, ...]:
+    """What a value of this form may be, by type and form; () where the form leaves no choice, or any."""
+    return _choices().get(form, ())
 
 
 def type_named(text: str) -> Tag | None:
@@ -157,6 +168,14 @@ def _events() -> dict[int, str]:
 @cache
 def _structures() -> dict[str, tuple[Attribute, ...]]:
     return {form: tuple(_attributes(fields, 1)) for form, fields in _data("classes.toml")["structures"].items()}
+
+
+@cache
+def _choices() -> dict[str, tuple[Attribute, ...]]:
+    return {
+        form: tuple(next(iter(_attributes([f"{form} {line}"]))) for line in lines)
+        for form, lines in _data("classes.toml")["choices"].items()
+    }
 
 
 @cache

@@ -57,12 +57,14 @@ def _made(value: Any, kind: Tag | None, form: str, where: str, rule: TimeZoneRul
         element = catalogue.type_named(form)
         inner = (element, "") if element or form == "choice" else (Tag.STRUCTURE, form)
         return data.array(_made(item, *inner, f"{where}[{at}]", rule, depth + 1) for at, item in enumerate(value))
-    if kind is None and form == "selectors":
-        return _selectors(value, where)
+    if kind is None and (alternatives := catalogue.choice(form)):
+        return _chosen(value, alternatives, where, rule, depth)
     if kind is Tag.STRUCTURE:
         return _structure(value, form, where, rule, depth)
     if kind is Tag.OCTET_STRING:
         return data.octets(_octets(value, form, where, rule))
+    if kind is Tag.DATE_TIME:
+        return Data(kind, _octets(value, "date-time", where, rule))
     if kind in _INTEGERS:
         return Data(kind, _number(value, form, where))
     return _simple(value, kind, where)
@@ -70,6 +72,8 @@ def _made(value: Any, kind: Tag | None, form: str, where: str, rule: TimeZoneRul
 
 def _simple(value: Any, kind: Tag | None, where: str) -> Data:
     match kind, value:
+        case Tag.NULL, None:
+            return data.null()
         case Tag.BOOLEAN, bool():
             return data.boolean(value)
         case Tag.BIT_STRING, str() if re.fullmatch("[01]*", value):
@@ -82,7 +86,7 @@ def _simple(value: Any, kind: Tag | None, where: str) -> Data:
             return Data(kind, float(value))
         case None, int() if not isinstance(value, bool):
             return data.u32(value) if 0 <= value < 1 << 32 else data.i64(value)
-    fits = {Tag.BOOLEAN: "true or false", Tag.BIT_STRING: "zeros and ones, as text,"}
+    fits = {Tag.NULL: "null", Tag.BOOLEAN: "true or false", Tag.BIT_STRING: "zeros and ones, as text,"}
     raise ConfigError(f"{where}: {fits.get(kind, 'raw:HEX, or TYPE:VALUE,') if kind else 'a number'} belongs here")
 
 
@@ -101,11 +105,15 @@ def _structure(value: Any, form: str, where: str, rule: TimeZoneRule | None, dep
     return data.structure(*parts)
 
 
-def _selectors(value: Any, where: str) -> Data:
-    """Which selective accesses an attribute has: an array, or null-data where it has none."""
-    if value is not None and not isinstance(value, list):
-        raise ConfigError(f"{where}: a list of numbers, or null, belongs here")
-    return data.array(data.i8(_number(each, "", where)) for each in value) if value else data.null()
+def _chosen(value: Any, alternatives: tuple[Attribute, ...], where: str, rule: TimeZoneRule | None, depth: int) -> Data:
+    """The first alternative that the value fits."""
+    reasons = []
+    for each in alternatives:
+        try:
+            return _made(value, each.type, each.form, where, rule, depth + 1)
+        except ConfigError as error:
+            reasons.append(str(error))
+    raise ConfigError("; or ".join(reasons))
 
 
 def _number(value: Any, form: str, where: str) -> int:

@@ -8,6 +8,7 @@ Demand register.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
@@ -204,14 +205,19 @@ def plain(data: Data) -> Scalar:
 
 
 def interpret(attribute: AttributeRef, data: Data, version: int | None = None) -> Nice:
-    """What a person, or JSON, is shown: texts, numbers, lists, dictionaries. Never raises on odd values."""
-    known = catalogue.interface_class(attribute.class_id, version)
-    found = known.attribute(attribute.attribute) if known else None
-    form = found.form if found else ""
-    try:
-        return _formed(form, data)
-    except DecodeError:
-        return shown(data)
+    """What a person, or JSON, is shown: texts, numbers, lists, dictionaries. Never raises on odd values.
+
+    version: of the class; None: the newest that the value fits.
+    """
+    if version is None:
+        candidates = catalogue.attributes(attribute.class_id, attribute.attribute)
+    else:
+        known = catalogue.interface_class(attribute.class_id, version)
+        candidates = tuple(filter(None, [known.attribute(attribute.attribute)])) if known else ()
+    for found in candidates:
+        with suppress(DecodeError):
+            return _formed(found.form, data)
+    return shown(data)
 
 
 def shown(data: Data) -> Nice:
@@ -256,6 +262,9 @@ def _formed(form: str, data: Data) -> Nice:
             {"class": element.class_id, "version": element.version, "obis": str(element.obis)}
             for element in decode_object_list(axdr.encode(data))
         ]
+    for each in catalogue.choice(form):
+        if _is(each, data):
+            return _formed(each.form, data)
     if form in ("date", "time") and isinstance(data.value, bytes):
         return str(CosemDate.parse(data.value) if form == "date" else CosemTime.parse(data.value))
     if fields := catalogue.structure(form):
@@ -264,6 +273,17 @@ def _formed(form: str, data: Data) -> Nice:
     if meaning and isinstance(data.value, int):
         return meaning.get(data.value, data.value)
     return shown(data)
+
+
+def _is(what: catalogue.Attribute, data: Data) -> bool:
+    """Whether a value has the type, and its fields theirs, of one of the things that it may be."""
+    if what.type is not data.tag:
+        return False
+    fields = catalogue.structure(what.form)
+    if not fields or not isinstance(data.value, tuple):
+        return not fields
+    tags = [item.tag for item in data.value]
+    return len(tags) == len(fields) and all(f.type in (None, t) for f, t in zip(fields, tags, strict=True))
 
 
 def _structured(fields: tuple[catalogue.Attribute, ...], data: Data) -> Nice:

@@ -151,6 +151,17 @@ def test_a_schedule_is_written_as_it_is_shown(dcu, street):
     assert "script_logical_name 0-0:10.0.106*255" in shown.out
 
 
+def test_a_push_setup_is_written_in_whichever_version_the_parts_are(dcu, street):
+    """The street's are of version 0, the catalogue's newest is 2."""
+    here, pushed = street(), "40,0-0:25.9.0*255,2"
+    objects = [{"class_id": 3, "logical_name": "1-0:1.8.0*255", "attribute_index": 2, "data_index": 0}]
+    done = dcu("write", *manager(here), pushed, json.dumps(objects), "--json")
+    assert (done.code, done.json["after"]) == (0, objects), done
+    objects[0]["restriction"] = {"restriction_type": "none", "restriction_value": None}
+    done = dcu("write", *manager(here), pushed, json.dumps(objects))
+    assert done.code == 6, done  # the meter's is not of that version
+
+
 def test_what_does_not_fit_the_parts_bothers_nobody(dcu):
     done = dcu("write", "--tcp", "127.0.0.1:9", "22,0-0:15.0.1*255,4", '[{"time": "25:00", "date": "*"}]')
     assert done.code == 3

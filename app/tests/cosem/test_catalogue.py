@@ -1,12 +1,14 @@
 import pytest
 from gurux_dlms import GXDLMSClient
 from gurux_dlms.enums import ObjectType, Unit
+from gurux_dlms.objects import GXDLMSCaptureObject, GXDLMSPushSetup, GXDLMSRegister
+from gurux_dlms.ValueEventArgs import ValueEventArgs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcu.cosem import catalogue
+from dcu.cosem import axdr, catalogue, objects
 from dcu.cosem.axdr import Tag
-from dcu.model import Obis
+from dcu.model import AttributeRef, Obis
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_an_unknown_class_is_none() -> None:
 
 def _told(form: str) -> bool:
     elements = form == "choice" or catalogue.type_named(form)
-    return bool(catalogue.enumeration(form) or catalogue.structure(form) or elements)
+    return bool(catalogue.enumeration(form) or catalogue.structure(form) or catalogue.choice(form) or elements)
 
 
 def test_the_data_is_consistent() -> None:
@@ -138,6 +140,26 @@ def test_attribute_and_method_counts_agree_with_gurux() -> None:
     assert compared > 40
     # gurux-dlms leaves out: the extended register's reset; counts a second method of G3-PLC MAC setup version 3
     assert other == ["EXTENDED_REGISTER", "G3_PLC_MAC_SETUP"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_push_setup_that_gurux_encodes_is_shown_by_its_parts(version: int) -> None:
+    setup, settings = GXDLMSPushSetup(), GXDLMSClient(True).settings
+    setup.version = version
+    setup.pushObjectList = [(GXDLMSRegister("1.0.1.8.0.255"), GXDLMSCaptureObject(2, 0))]
+    setup.repetitionDelay2.min = 60
+
+    def shown(number: int) -> object:
+        raw = setup.getValue(settings, ValueEventArgs(settings, setup, number))
+        ref = AttributeRef(40, Obis.parse("0-0:25.9.0*255"), number)
+        return objects.interpret(ref, axdr.decode(bytes(getattr(raw, "array", lambda: raw)())), version)
+
+    pushed = {"class_id": 3, "logical_name": "1-0:1.8.0*255", "attribute_index": 2, "data_index": 0}
+    pushed["restriction"] = {"restriction_type": "none", "restriction_value": None}
+    assert shown(2) == [pushed | ({"columns": []} if version == 2 else {})]
+    if version == 2:
+        delay = {"repetition_delay_min": 60, "repetition_delay_exponent": 0, "repetition_delay_max": 0}
+        assert shown(7) == delay
 
 
 def test_units_are_those_of_the_blue_book() -> None:

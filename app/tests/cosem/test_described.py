@@ -43,6 +43,62 @@ def test_a_value_is_written_by_its_parts(class_id, number, value, wire):
     assert described.encoded(value, attribute(class_id, number)).hex() == wire.replace(" ", "")
 
 
+PUSHED = [3, "1-0:1.8.0*255", 2, 0]
+HEAD = "12 0003 0906 0100010800ff 0f 02 12 0000"
+
+
+@pytest.mark.parametrize(
+    ("version", "number", "value", "wire"),
+    [
+        (0, 2, [PUSHED], f"0101 0204 {HEAD}"),
+        (1, 2, [[*PUSHED, ["none", None]]], f"0101 0205 {HEAD} 0202 1600 00"),
+        (
+            1,
+            2,
+            [[*PUSHED, {"restriction_type": "by entry", "restriction_value": {"from_entry": 1, "to_entry": 24}}]],
+            f"0101 0205 {HEAD} 0202 1602 0202 0600000001 0600000018",
+        ),
+        (
+            2,
+            2,
+            [[*PUSHED, ["by date", ["2026-01-01", "2026-01-31"]], [[8, "0-0:1.0.0*255", 2, 0]]]],
+            f"0101 0206 {HEAD} 0202 1601 0202 0905 07ea0101ff 0905 07ea011fff"
+            "0101 0204 12 0008 0906 0000010000ff 0f 02 12 0000",
+        ),
+        (1, 7, 30, "12 001e"),
+        (
+            2,
+            7,
+            {"repetition_delay_min": 10, "repetition_delay_exponent": 200, "repetition_delay_max": 600},
+            "0203 12000a 1200c8 120258",
+        ),
+        (1, 9, 1, "0f01"),
+        (
+            1,
+            10,
+            [["authentication and encryption", ["", "", "4443550000000001", "", ["identified", 0]]]],
+            "0101 0202 1602 0205 0900 0900 0908 4443550000000001 0900 0202 1600 1600",
+        ),
+        (
+            2,
+            10,
+            [[2, ["", "", "", "", ["agreed", {"key_parameters": "02", "key_ciphered_data": ""}]]]],
+            "0101 0202 1602 0205 0900 0900 0900 0900 0202 1602 0202 0901 02 0900",
+        ),
+        (2, 11, "confirmed, retry on missing confirmation", "1602"),
+        (2, 12, ["2026-01-01 00:00:00", 3600], "0202 19 07ea01010400000000000000 06 00000e10"),
+    ],
+)
+def test_a_push_setup_is_written_and_shown_by_its_parts_in_each_version(version, number, value, wire):
+    what = catalogue.interface_class(40, version).attribute(number)
+    raw = described.encoded(value, what)
+    assert raw.hex() == wire.replace(" ", "")
+    shown = objects.interpret(AttributeRef(40, Obis.parse("0-0:25.9.0*255"), number), axdr.decode(raw), version)
+    assert described.encoded(shown, what) == raw
+    unsaid = objects.interpret(AttributeRef(40, Obis.parse("0-0:25.9.0*255"), number), axdr.decode(raw))
+    assert unsaid == shown  # a meter whose version we do not know
+
+
 RIGHTS = {"attribute_access": [[2, "read", [1, 2]], [3, 3, None]], "method_access": [[1, "access"]]}
 
 
