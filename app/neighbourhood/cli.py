@@ -16,8 +16,8 @@ import click
 from dcu.cli import exits
 from dcu.errors import DcuError
 from neighbourhood import truth
+from neighbourhood.identity import LARGEST, serial
 from neighbourhood.line_options import line_options, wiring
-from neighbourhood.meter import LARGEST, serial
 
 T = TypeVar("T")
 

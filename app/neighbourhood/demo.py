@@ -24,7 +24,7 @@ from dcu.control.client import ControlClient
 from dcu.errors import DcuError, LinkError
 from dcu.keys.wrapped import new_kek
 from neighbourhood import truth, verdict
-from neighbourhood.meter import serial
+from neighbourhood.identity import serial
 from neighbourhood.verdict import Verdict
 
 START = 30.0  # seconds a process may take until it is ready

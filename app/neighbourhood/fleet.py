@@ -21,7 +21,8 @@ from dcu.link.listen import Handler, Peer, Server, serve_tcp, serve_udp
 from dcu.streams import Sent
 from neighbourhood.device import Device, short_names
 from neighbourhood.faults import Fault, Faulty, Mischief
-from neighbourhood.meter import Event, Habits, Meter, Reuse
+from neighbourhood.heard import Reuse
+from neighbourhood.meter import Event, Habits, Meter
 from neighbourhood.wires import Wires, Wiring
 
 DLMS_PORT = 4059  # IANA: dlms/cosem

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from dcu.certificates import Purpose
@@ -21,9 +20,10 @@ from dcu.cosem.hls import aes_ecb
 from dcu.cosem.security import Framing
 from dcu.cosem.security_setup import policy_bits
 from dcu.cosem.short_names import ShortNames
-from dcu.credentials import KeyPair, MeterKeys, Secret
-from dcu.suites import SUITES
+from dcu.credentials import MeterKeys, Secret
 from neighbourhood import truth
+from neighbourhood.heard import Heard
+from neighbourhood.identity import FLAG, LARGEST, keys_of, serial, system_title
 from neighbourhood.image import ImageTransfer
 from neighbourhood.times import Zone
 from neighbourhood.truth import Registers
@@ -32,10 +32,8 @@ from neighbourhood.works import RATES, Tariffs, Works
 if TYPE_CHECKING:
     from neighbourhood.associations import Managed
 
-FLAG = "GDM"  # three letters of a maker; no maker of the FLAG association's list is meant
 PUBLIC, CONCENTRATOR, MANAGEMENT = 16, 1, 2  # client SAPs: anybody, the collector, the head-end
 MANAGEMENT_DEVICE = 1  # the SAP of a meter's first logical device
-LARGEST = 10_000  # meters of one seed: what the serial number has digits for
 OWN_EVENTS = 200  # a meter's log is a ring
 OWN_SETS = 64
 OWN_BREAKS = 256
@@ -87,45 +85,6 @@ class Habits:
     relay_mode: int = 4  # remote disconnection and reconnection, no button needed
     max_pdu: int = 1_024  # what the meter takes, and gives in one block
     image_block: int = 800  # bytes of a firmware that it takes at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Reuse:
-    """A client's invocation counter that was not above the last one accepted."""
-
-    meter: str
-    floor: int
-    received: int
-
-
-class Heard:
-    """The counters that a meter accepted, per client title: a `dcu.cosem.association.Floors`.
-
-    A client has one system title and one key, so the title stands for the key. It outlives connections, and it keeps
-    its own account of reuse: a session that accepted a counter twice would be found out here as well.
-    """
-
-    __slots__ = ("_born", "_floors", "accepted", "doubled")
-
-    def __init__(self, born: int) -> None:
-        self._born = born  # where the factory left the counter
-        self._floors: dict[bytes, int] = {}
-        self.accepted = 0
-        self.doubled: list[tuple[int, int]] = []
-
-    def floor(self, title: bytes) -> int:
-        return self._floors.get(title, self._born)
-
-    def accept(self, title: bytes, counter: int) -> None:
-        floor = self.floor(title)
-        if counter <= floor and len(self.doubled) < OWN_EVENTS:
-            self.doubled.append((floor, counter))
-        self._floors[title] = max(counter, floor)
-        self.accepted += 1
-
-    @property
-    def highest(self) -> int:
-        return max(self._floors.values(), default=self._born)
 
 
 class Meter:
@@ -434,43 +393,3 @@ class Meter:
             rounds += [(at, int(Event.CLOCK_IS)), (at + error, int(Event.CLOCK_WAS))]
             at -= truth.DISCIPLINED_EVERY
         return [*reversed(rounds), *self._events]
-
-
-def serial(seed: int, number: int) -> str:
-    """The name by which a meter is known everywhere: maker, seed, number."""
-    return f"{FLAG}{seed % 10_000:04d}{number:05d}"
-
-
-def system_title(seed: int, number: int) -> bytes:
-    """8 bytes: the maker's letters and the serial number."""
-    return FLAG.encode() + (seed % 10_000 * 100_000 + number).to_bytes(5, "big")
-
-
-def keys_of(seed: int, number: int, client: int, suite: int = 0, salt: str = "") -> tuple[MeterKeys, MeterKeys]:
-    """Keys of a simulation, the client's view and the meter's: anybody who knows the seed knows them."""
-    sizes = SUITES[suite]
-
-    def derived(purpose: str, size: int = 16) -> bytes:
-        text = f"{seed}/{number}/{client}/{purpose}/{salt}"
-        return blake2b(text.encode(), digest_size=size, person=b"street").digest()
-
-    shared = MeterKeys(
-        system_title=system_title(seed, number),
-        guek=Secret(derived("guek", sizes.key_size)),
-        gak=Secret(derived("gak", sizes.key_size)),
-        password=Secret(derived("password").hex()[:8].encode()),
-        suite=suite,
-    )
-    if not sizes.width:
-        return shared, shared
-    (signs, signed), (agrees, agreed) = (
-        pairs(suite, *(Secret(derived(f"{who} {use}", sizes.width)) for who in ("client", "meter")))
-        for use in ("signing", "agreement")
-    )
-    return replace(shared, signing=signs, agreement=agrees), replace(shared, signing=signed, agreement=agreed)
-
-
-def pairs(suite: int, client: Secret, meter: Secret) -> tuple[KeyPair, KeyPair]:
-    """What either side holds of two private keys: the client's pair, the meter's."""
-    public = SUITES[suite].public
-    return KeyPair(client, public(meter)), KeyPair(meter, public(client))

@@ -22,7 +22,7 @@ from dcu.keys import keysfile, shipment
 from dcu.suites import SUITES
 from neighbourhood import push
 from neighbourhood.fleet import Fleet, StreetTime
-from neighbourhood.meter import FLAG, pairs, system_title
+from neighbourhood.identity import FLAG, pairs, system_title
 
 CLIENT_TITLE = FLAG.encode() + b"\x00CLI\x01"  # for a bench keys file: what the foreign client calls itself
 

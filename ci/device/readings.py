@@ -36,7 +36,7 @@ def acknowledged(dut: Device) -> Readings:
 def amiss(before: Readings, after: Readings, meters: int, *, seed: int = 1) -> list[str]:
     """Return what is wrong, a line each: rows that were acknowledged and are gone or changed, or are not the truth."""
     from neighbourhood import truth
-    from neighbourhood.meter import serial
+    from neighbourhood.identity import serial
 
     numbers = {serial(seed, number): number for number in range(1, meters + 1)}
     found = [f"{name}: {HOURS} rows are wanted" for name in numbers if _of(before, name) < HOURS]

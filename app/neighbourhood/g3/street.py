@@ -35,7 +35,7 @@ from neighbourhood.g3.lbd import Device, Standing
 from neighbourhood.g3.line import Line
 from neighbourhood.g3.modem import Modem
 from neighbourhood.g3.trace import Trace
-from neighbourhood.meter import serial
+from neighbourhood.identity import serial
 
 NETWORK = "street"
 START = datetime(2025, 11, 20, 12, 2, tzinfo=UTC)

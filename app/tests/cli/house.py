@@ -14,7 +14,7 @@ from typing import Any
 from dcu.cli import collector
 from dcu.keys import shipment
 from dcu.keys.wrapped import new_kek
-from neighbourhood.meter import serial
+from neighbourhood.identity import serial
 from tests.cli.done import Done
 from tests.cli.street import SEED
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from neighbourhood import truth, verdict
-from neighbourhood.meter import serial
+from neighbourhood.identity import serial
 from tests.crash.rig import SEED, Rig
 
 KILLS = int(os.environ.get("DCU_CRASH_KILLS", "100"))

@@ -4,7 +4,7 @@ import pytest
 
 from device import readings
 from neighbourhood import truth
-from neighbourhood.meter import serial
+from neighbourhood.identity import serial
 
 FIRST = 1_790_000_000 // truth.HOUR * truth.HOUR
 METERS = 3

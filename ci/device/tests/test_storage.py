@@ -15,7 +15,7 @@ from device.cache import Run
 from device.street import Street
 from device.tests.test_collector import READY, imported, ready
 from neighbourhood import truth, verdict
-from neighbourhood.meter import serial
+from neighbourhood.identity import serial
 
 pytestmark = [pytest.mark.timeout(2400), pytest.mark.long]
 HOUR = 3600
