@@ -1,7 +1,9 @@
 """A user of one's own: no state of whoever runs the tests, no collector of this machine."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,3 +66,29 @@ def day() -> tuple[int, int]:
     """The last whole day that the meters' clocks have passed, whatever they are off."""
     last = int(time.time() - 120) // HOUR * HOUR
     return last - DAY + HOUR, last
+
+
+@pytest.fixture
+def decode(capfd, tmp_path):
+    """Run `dcu decode` on a file or on text: exit code, what was printed, what was complained of."""
+
+    def run(source: Path | str, *options: object) -> tuple[int, str, str]:
+        if isinstance(source, str):
+            path = tmp_path / "capture.log"
+            path.write_text(source)
+            source = path
+        code = main.run(["decode", *map(str, options), str(source)])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def decode_json(decode):
+    def run(source: Path | str, *options: object) -> list[dict]:
+        code, out, err = decode(source, "--json", *options)
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+    return run
