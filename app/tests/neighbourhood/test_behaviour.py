@@ -1,6 +1,7 @@
-"""Meters that act by themselves, above thresholds and as they are told (by the clock: `test_tariffs`); against the truth.
+"""Meters that act by themselves, above thresholds and as they are told (by the clock: `test_tariffs`).
 
-Each is set up by a client of the product over an association, and asked afterwards: nothing runs in between but time.
+Each is set up by a client of the product over an association, and asked afterwards, and what it says compared with the
+truth: nothing runs in between but time.
 """
 
 from contextlib import suppress
