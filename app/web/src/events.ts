@@ -102,7 +102,7 @@ const text = (value: unknown, otherwise = ""): string => (typeof value === "stri
 const number = (value: unknown, otherwise = 0): number => (isNumber(value) ? value : otherwise);
 const index = (value: unknown): number | null => (isIndex(value) ? value : null);
 const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
-const numbers = (value: unknown): number[] => (Array.isArray(value) && value.every(isNumber) ? value : list(value).filter(isNumber));
+const numbers = (value: unknown): number[] => list(value).slice(0, MAX_PLACES).filter(isNumber);
 
 /** Read one line: null for what is no event, undefined for one that says nothing here (an unknown kind, an unknown node). `keep` says whether a frame's bytes and layers stay in the event (live) or are left to `detailOf` (a recording). */
 export function readLine(line: string, keep: boolean): Message | null | undefined {
@@ -228,6 +228,13 @@ function readStreet(o: Json): Street | null {
     cables,
     nodes,
   };
+}
+
+/** A field's value in a word or two, whatever it is: what nests, or brings a `toString` of its own, is not asked for a text. */
+export function brief(value: unknown): string {
+  if (value === null || value === undefined) return "–";
+  if (Array.isArray(value)) return value.every((item) => typeof item !== "object") ? value.join(", ") : "…";
+  return typeof value === "object" ? "…" : String(value);
 }
 
 /** The bytes and layers of a frame's object; a bare list is the layers. */

@@ -1,7 +1,7 @@
 /** The list of the last frames, newest first, and one of them decoded layer by layer. */
 
 import { byId, clock, count, duration, h, hex4, say } from "./dom";
-import { KINDS, type Detail, type Frame, type Layer } from "./events";
+import { brief, KINDS, type Detail, type Frame, type Layer } from "./events";
 import { glyph } from "./night";
 import { GROUPS, GROUP_OF } from "./palette";
 import type { Recording } from "./recording";
@@ -167,13 +167,12 @@ function layerBox([title, fields]: Layer, depth: number, layers: number): HTMLEl
 }
 
 function preview(fields: [string, unknown][]): string {
-  return fields.slice(0, 3).map(([name, value]) => `${name} ${String(value).slice(0, 24)}`).join(" · ");
+  return fields.slice(0, 3).map(([name, value]) => `${name} ${brief(value).slice(0, 24)}`).join(" · ");
 }
 
 /** A field's value: text, a number, or values within values. Bounded in depth. */
 function write(value: unknown, depth = 0): Node | string {
-  if (value === null || value === undefined) return "–";
-  if (typeof value !== "object" || depth > 8) return String(value);
+  if (value === null || typeof value !== "object" || depth > 8) return brief(value);
   const entries = Array.isArray(value) ? value.map((item, at) => [String(at), item] as const) : Object.entries(value);
   if (Array.isArray(value) && value.every((item) => typeof item !== "object")) return value.join(", ");
   return h("ul", { class: "nested" }, ...entries.slice(0, 200).map(([name, item]) => h("li", {}, Array.isArray(value) ? "" : `${name}: `, write(item, depth + 1))));

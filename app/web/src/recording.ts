@@ -61,7 +61,7 @@ export class Recording {
     this.events.push(event);
     this.tail.apply(event);
     if (event.e === "frame") this.pushFrame(event);
-    else if (event.e === "profile") this.profiles.set(event.node, [...(this.profiles.get(event.node) ?? []), event]);
+    else if (event.e === "profile") this.pushProfile(event);
     else this.pushHappening(event);
     if (this.events.length % KEYFRAME === 0) this.keyframes.push({ at: this.events.length, state: this.tail.copy() });
     if (this.live && this.frames.length > MAX_LIVE_FRAMES) this.trim();
@@ -82,6 +82,12 @@ export class Recording {
       this.histogram = larger;
     }
     this.histogram[cell]! += frame.air;
+  }
+
+  private pushProfile(event: ProfileEvent): void {
+    const told = this.profiles.get(event.node);
+    if (told) told.push(event);
+    else this.profiles.set(event.node, [event]);
   }
 
   private pushHappening(event: Happening): void {

@@ -38,6 +38,7 @@ export class Blocks implements Text {
 
   line(at: number): string | null {
     let block = this.starts.length - 1;
+    if (block < 0) return null;
     while (block > 0 && this.starts[block]! > at) block--;
     const decoder = new TextDecoder();
     let line = "";
