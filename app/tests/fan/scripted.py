@@ -78,6 +78,7 @@ class ScriptedModem:
         self.log = []  # every request, in order
         self.frame_counters = []  # every (key, counter) that a frame was secured with
         self.dead = False
+        self.answering = set()  # short addresses that a route is found to
         self.slow = 0.0
         self.saying = set()
         self.power_up()
@@ -224,6 +225,10 @@ class ScriptedModem:
     async def on_activatekey(self, request):
         self.active = 1 - self.active
         self.keys[self.active] = self.rekey_key
+
+    async def on_discoverroute(self, request):
+        there = request.destination in self.answering
+        await self.say(reports.RouteConfirm(0 if there else 0xD3))
 
     async def on_discoverpath(self, request):
         there = tuple(reports.Hop(short, 0, 5, 0, 0, 0) for short in (1, 2, request.destination))

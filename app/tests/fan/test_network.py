@@ -65,6 +65,26 @@ async def test_a_registered_meter_joins_with_an_address_that_was_noted_before():
         assert street.changes().count(Change.JOINED) == 2
 
 
+async def test_a_join_whose_end_got_lost_on_the_line_is_found_out():
+    async with rig() as street:
+        street.modem.bend = lambda report: [] if isinstance(report, reports.JoinComplete) else None
+        for number in (1, 2):
+            street.modem.join(eui(number))
+        await street.until(lambda: len(street.modem.assigned) == 2)
+        nodes = {node.eui64: node for node in street.network.topology().nodes}
+        assert nodes[eui(1)].standing is Standing.JOINING
+        street.modem.answering = {street.modem.assigned[eui(2)]}
+        await street.until(lambda: eui(2) in street.network.plan.joined, 1500)
+        assert street.changes().count(Change.JOINED) == 1
+        assert eui(1) not in street.network.plan.joined  # nobody answers for it: it is no member
+        await street.network.datagram(eui(2))
+        street.modem.bend = lambda report: None
+        await street.joined(1)
+        asked = len(street.modem.log)
+        await asyncio.sleep(1500)
+        assert not any(isinstance(each, requests.DiscoverRoute) for each in street.modem.log[asked:])
+
+
 async def test_a_stranger_is_declined_and_told_of_once():
     async with rig() as street:
         for _ in range(3):

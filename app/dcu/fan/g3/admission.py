@@ -2,6 +2,9 @@
 
 A device that asks is taken where its EUI-64 is registered or on the white-list, and declined otherwise: told once an
 hour, since a stranger asks again and again. Its short address is noted durably before it is given.
+
+The modem tells once that a device has joined, and the serial line may lose it: nobody would ever speak to that meter.
+So one whose join was begun and not heard of again is looked for in the network.
 """
 
 import asyncio
@@ -9,8 +12,10 @@ import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from dcu.errors import LinkTimeout
 from dcu.fan.base import Change, Standing, Unreachable, written
-from dcu.fan.g3.modem import Modem
+from dcu.fan.g3 import reports, requests
+from dcu.fan.g3.modem import Modem, Refused
 from dcu.fan.g3.reports import JoinComplete
 from dcu.fan.g3.requests import DECLINED, AssignShort, Kick
 
@@ -22,6 +27,8 @@ STRANGERS = 1_000  # that are remembered
 NOTE_WITHIN = 30.0  # seconds: who has joined, which costs a handshake to lose, and nothing else
 LOOK_EVERY = 30.0  # seconds, for meters that have fallen silent
 JOIN_QUEUE = 1_000
+DOUBTED = 300.0  # seconds: a device that has not joined by then asks again; and between two that are doubted
+ROUTE_WITHIN = 45.0  # seconds: a route over many hops is found in less, or not at all
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +41,7 @@ class Admission:
         self._requests: asyncio.Queue[bytes] = asyncio.Queue(JOIN_QUEUE)
         self._strangers: OrderedDict[bytes, float] = OrderedDict()
         self._dirty = False
+        self._begun: dict[bytes, float] = {}  # joins whose end was not heard of: when they began, or were doubted last
 
     def prepare(self) -> None:
         """Addresses for all who may join, ahead: one write in place of one each."""
@@ -50,7 +58,7 @@ class Admission:
     async def keep(self, modem: Modem) -> None:
         """Answer who asks, note who has joined, tell of who is silent. Raises LinkError when the modem fails."""
         async with asyncio.TaskGroup() as group:
-            for duty in (self._answer(modem), self._note(), self._watch()):
+            for duty in (self._answer(modem), self._note(), self._watch(), self._doubt(modem)):
                 group.create_task(duty)
 
     async def _answer(self, modem: Modem) -> None:
@@ -74,6 +82,7 @@ class Admission:
             device = network.know(eui64)
             if device.standing is not Standing.JOINED:
                 network.stand(device, Standing.JOINING)
+                self._begun[eui64] = asyncio.get_running_loop().time()
 
     def _refuse(self, eui64: bytes) -> None:
         now = asyncio.get_running_loop().time()
@@ -140,6 +149,35 @@ class Admission:
         except BaseException:
             self._dirty = True
             raise
+
+    async def _doubt(self, modem: Modem) -> None:
+        """Look for those whose joining was not heard to end: only a member, by its group key, answers for its address.
+
+        One in a while, since it floods the street. Who is not found is looked for again after all others.
+        """
+        network = self._network
+        while True:
+            await asyncio.sleep(DOUBTED)
+            now = asyncio.get_running_loop().time()
+            for eui64 in [each for each in self._begun if network.know(each).standing is not Standing.JOINING]:
+                del self._begun[eui64]
+            eui64, begun = min(self._begun.items(), key=lambda item: item[1], default=(b"", now))
+            if now - begun < DOUBTED or network.rekeying.under_way:
+                continue
+            self._begun[eui64] = now
+            short = network.plan.short(eui64)
+            if short is not None and await self._found(modem, short):
+                network.counts["joins-found"] += 1
+                self._dirty = True
+                network.heard_from(eui64)
+
+    async def _found(self, modem: Modem, short: int) -> bool:
+        request = requests.DiscoverRoute(short, self._network.settings.max_hops)
+        try:
+            await modem.ask(request, reports.RouteConfirm, within=ROUTE_WITHIN, tries=1)
+        except (Refused, LinkTimeout):
+            return False
+        return True
 
     async def _watch(self) -> None:
         """A meter that has joined, or should have, and says nothing for its limit."""

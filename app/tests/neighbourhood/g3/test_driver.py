@@ -151,7 +151,7 @@ async def test_a_bad_line_to_the_modem_costs_time_and_nothing_else():
     town = Town(3)
     town.modem.uart.noise, town.modem.lose_confirms = 0.002, 0.1
     async with town.run() as town:
-        await town.joined(3000)
+        await town.joined(30_000)
         for device in town.devices:
             for _ in range(3):
                 assert await town.insist(device, b"abc") == b"cba"
