@@ -156,7 +156,12 @@ class Collector:
         stack.push_async_callback(networks.close)
         stack.push_async_callback(services.settled)  # links are ended in order before their lines close
         fleet = Fleet(
-            services, families, media, link or links.connect, quarantine_seconds=limits.quarantine_hours * 3600
+            services,
+            families,
+            media,
+            link or links.connect,
+            hops=networks.hops,
+            quarantine_seconds=limits.quarantine_hours * 3600,
         )
         collector = cls(config, services, fleet, keys, pushes, networks)
         await collector._start(stack, listener)

@@ -3,6 +3,7 @@
 An exchange yields an APDU to send, or several in a row, or None to go on listening (a session on a lossy channel has
 dropped a frame). The timeout is counted from the request: frames that somebody injects do not stretch it. Where general
 blocks are lost on a lossy channel, the exchange says which are to be said again, and is given the time for it anew.
+A `Waiting` learns from the answers how long that time should be.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from dcu.collect.patience import Unlearned, Waiting
 from dcu.cosem.exchange import Exchange, Unanswered, Unsent
 from dcu.errors import LinkTimeout
 from dcu.streams import Channel, Sent, each
@@ -25,16 +27,19 @@ async def converse(
     *,
     timeout: float,  # noqa: ASYNC109 - per request, and a LinkTimeout: no block of the caller's could do it
     between: Callable[[], Awaitable[None]] | None = None,
+    waiting: Waiting | None = None,
 ) -> T:
     """Run `exchange` to its end and return what it returns; `between` is awaited before each further request.
 
-    Raises LinkTimeout when an answer does not come in `timeout` seconds, and what the session raises.
+    Raises LinkTimeout when an answer does not come in time, and what the session raises. waiting: says what is in time,
+    where `timeout` seconds are not.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
+    patient = waiting or Unlearned(timeout)
     reminders = REMINDERS if channel.lossy else 0
     try:
         request = next(exchange)
+        deadline = loop.time() + patient.asked()
         while True:
             for frame in each(request):
                 await _within(channel.send(frame), deadline)
@@ -43,20 +48,26 @@ async def converse(
                 if loop.time() >= deadline:  # frames that are always there would never let the timer fire
                     raise _silence()
             except LinkTimeout:
+                if loop.time() >= deadline:
+                    patient.missed()
                 if not reminders:
                     raise
                 reminders -= 1
-                request = _once_more(exchange)
+                request, again = _once_more(exchange), True
             else:
-                request = exchange.send(answer)
+                request, again = exchange.send(answer), False
+                if request is not None:
+                    patient.answered()
             if request is not None:
                 if between:
                     await _before_sending(between, exchange)
-                deadline = loop.time() + timeout
+                deadline = loop.time() + patient.asked(again=again)
     except StopIteration as ended:
+        patient.answered()
         result: T = ended.value
         return result
     finally:
+        patient.over()
         exchange.close()
 
 

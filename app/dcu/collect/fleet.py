@@ -22,6 +22,7 @@ from dcu.errors import ConfigError
 from dcu.store.records import MeterRecord, MeterState
 from dcu.streams import Channel
 
+Hops = Callable[[str], int | None]  # address → how many lie on the way
 Connect = Callable[[str, int, MeterProfile], Awaitable[Channel]]  # address, client SAP, family → channel
 
 log = logging.getLogger(__name__)
@@ -54,11 +55,13 @@ class Fleet:
         media: Media,
         connect: Connect,
         *,
+        hops: Hops = lambda address: None,
         quarantine_seconds: float = 0.0,
     ) -> None:
         self._services = services
         self._families = families
         self._connect = connect
+        self._hops = hops
         self._quarantine_seconds = quarantine_seconds
         self._meters: dict[str, Meter] = {}
         self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()  # by physical meter
@@ -101,7 +104,7 @@ class Fleet:
         async def dial(client: int) -> Channel:
             return await self._connect(record.address, client, profile)
 
-        place = Place(record.address, profile, lane, dial)
+        place = Place(record.address, profile, lane, dial, lambda: self._hops(record.address))
         if known := self._meters.get(record.name):
             known.move(place)  # its jobs go on, and its exchanges stay one after the other
             return known

@@ -18,6 +18,7 @@ from dcu.collect.counters import Counters
 from dcu.collect.dialogue import converse
 from dcu.collect.medium import Lane, Turn
 from dcu.collect.parting import part
+from dcu.collect.patience import Patience, Waiting
 from dcu.collect.services import Services
 from dcu.collect.standing import Outranked, Place, Standing, State
 from dcu.cosem import apdu
@@ -55,9 +56,11 @@ class Meter:
         "_doubted",
         "_engaged",
         "_failed_openings",
+        "_hops",
         "_idle",
         "_moving",
         "_names",
+        "_patience",
         "_services",
         "_session",
         "address",
@@ -80,6 +83,8 @@ class Meter:
         self.last_reading = 0
         self.readings = 0
         self._dial = place.dial
+        self._hops = place.hops
+        self._patience = Patience()
         self._services = services
         self._counters = Counters(services.store, name, services.counter_block, services.reserved)
         self._session: ClientSession | None = None
@@ -140,7 +145,12 @@ class Meter:
                         await self._ready_counters()
                         sent = True
                         result = await self._converse(
-                            self._session, make(self._session), self._channel, turn, gives_way
+                            self._session,
+                            make(self._session),
+                            self._channel,
+                            turn,
+                            gives_way,
+                            repeatable=repeatable,
                         )
                         self._heard()
                         return result
@@ -241,6 +251,7 @@ class Meter:
             self._moving = None
             self._drop()
             self.address, self.profile, self._dial = place.address, place.profile, place.dial
+            self._hops, self._patience = place.hops, Patience()
             self._names = None
             self.lane = place.lane  # where it is another, who waits at the old one comes after us
         return lane is self.lane
@@ -256,10 +267,12 @@ class Meter:
         gives_way: Priority | None = None,
         *,
         public: bool = False,
+        repeatable: bool = True,
     ) -> T:
         """Drive an exchange; between its steps the medium goes to whoever is next, the meter stays ours.
 
-        public: it is the public client's, which spends no counters.
+        public: it is the public client's, which spends no counters. repeatable: see `run`; else the answer is waited
+        for as long as the family says.
 
         Raises MalformedAnswer only where the meter vouches for its nonsense, or vouches for nothing.
         """
@@ -280,8 +293,11 @@ class Meter:
             if not public:
                 await self._ready_counters()
 
+        timeout, waiting = self.profile.session.timeout, None
+        if channel.lossy:
+            waiting = Waiting(self._patience, self._hops(), timeout, turn.lend, early=repeatable)
         try:
-            return await converse(exchange, channel, timeout=self.profile.session.timeout, between=between)
+            return await converse(exchange, channel, timeout=timeout, between=between, waiting=waiting)
         except StaleAnswer as error:
             raise LinkError(f"the line brings what was not asked for: {error}") from None
         except MalformedAnswer as error:

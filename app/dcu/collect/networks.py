@@ -141,6 +141,16 @@ class Networks:
         server = Reach.parse(address).logical or profile.addresses.server
         return DatagramChannel(await network.datagram(eui64), client, server)
 
+    def hops(self, address: str) -> int | None:
+        """How many hops lie on the way to a meter; None where no network knows."""
+        if not address.startswith("g3://"):
+            return None
+        try:
+            network, eui64 = self.of(address)
+        except ConfigError:
+            return None
+        return network.hops(eui64)
+
     def expect(self, records: Iterable[MeterRecord]) -> None:
         """Have each network know who is registered: all meters there are."""
         members: dict[str, set[bytes]] = {network.name: set() for _, network in self._by_pattern}

@@ -48,12 +48,16 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a meter is, and of which family. lane: shared by the logical devices of one physical meter."""
+    """Where a meter is, and of which family. lane: shared by the logical devices of one physical meter.
+
+    hops: how many lie on the way to it, None where that is not known.
+    """
 
     address: str
     profile: MeterProfile
     lane: Lane
     dial: Dial
+    hops: Callable[[], int | None] = lambda: None
 
 
 class Standing:

@@ -151,6 +151,10 @@ class FieldNetwork(Protocol):
 
     def topology(self) -> Topology: ...
 
+    def hops(self, eui64: bytes) -> int | None:
+        """How many hops lie on the way to a meter, as far as the network knows."""
+        ...
+
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every event from now on; returns how to end it. It must not block."""
         ...

@@ -148,6 +148,30 @@ async def test_what_a_meter_says_unasked_goes_to_the_listener():
         assert street.notified == [(eui(1), b"alarm")]
 
 
+@pytest.mark.parametrize("lost", [True, False], ids=["ours", "of another"])
+async def test_a_route_that_breaks_on_the_way_ends_the_wait_for_its_meter_and_no_other(lost):
+    async with rig() as street:
+        await street.joined(1, 2)
+        one, two = await street.network.datagram(eui(1)), await street.network.datagram(eui(2))
+        assigned = street.modem.assigned
+        await one.send(b"?")
+        await two.send(b"?")
+        waiting = [asyncio.ensure_future(each.receive()) for each in (one, two)]
+        await asyncio.sleep(0.1)
+        source = 0 if lost else assigned[eui(2)]
+        street.modem.soon(
+            reports.RouteNotFound(source, assigned[eui(1)], assigned[eui(2)], 0xFFFF, 0xFFFF, 0, 0, True, False, b"")
+        )
+        await asyncio.sleep(1)
+        assert [each.done() for each in waiting] == [lost, False]
+        if lost:
+            with pytest.raises(Unreachable, match="no way on"):
+                await waiting[0]
+        for each in waiting:
+            each.cancel()
+        assert street.network.counts["route-not-found"] == 1
+
+
 async def test_no_route_is_said_at_once_and_no_meter_without_an_address_is_tried():
     async with rig() as street:
         await street.joined(1)

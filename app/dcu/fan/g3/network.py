@@ -114,6 +114,10 @@ class G3Network:
         nodes = tuple(self._node(device) for device in self.devices.values())
         return Topology(self.name, "g3", self.modem is not None, root, self.settings.pan, nodes)
 
+    def hops(self, eui64: bytes) -> int | None:
+        device = self.devices.get(eui64)
+        return device.hops if device else None
+
     def listen(self, listener: Listener) -> Callable[[], None]:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
@@ -258,10 +262,23 @@ class G3Network:
                 self.admission.completed(message)
             case reports.LeaveReport():
                 self.admission.left(message.short)
+            case reports.RouteNotFound():
+                self._lost(message)
             case reports.NetworkStatus():
                 self.counts[f"network-status-{message.status:#04x}"] += 1
             case _:
                 self.counts[type(message).__name__] += 1
+
+    def _lost(self, report: reports.RouteNotFound) -> None:
+        """A relay found no way on for a packet of ours: what is waited for from its destination will not come."""
+        self.counts["route-not-found"] += 1
+        eui64 = self.plan.device(report.destination)
+        if eui64 is None or report.source != COORDINATOR_SHORT:
+            return
+        error = Unreachable(f"network {self.name}: no way on to meter {written(eui64)} from {report.next_hop:04X}")
+        for (owner, _), endpoint in self._endpoints.items():
+            if owner == eui64:
+                endpoint.lose(error)
 
     def _packet(self, indication: reports.DataIndication) -> None:
         try:
