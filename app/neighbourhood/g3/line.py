@@ -121,13 +121,15 @@ class Line:
     def settle(self, key: bytes, *, key_index: int = 0, pan: int = PAN, homes: Sequence[int] | None = None) -> None:
         """Joined and routed: keys, short addresses (a home's number), tone maps, the cheapest routes.
 
-        What joining and LOADng would leave behind, without their traffic: benchmarks begin here and say so.
+        What joining and LOADng would leave behind, without their traffic: benchmarks begin here and say so. A street
+        that is settled already is settled anew, as its noise is now.
         """
         members = {number: self.nodes[number] for number in (0, *(homes or range(1, self.homes + 1)))}
         self.nodes[0].start_pan(pan)
         for node in members.values():
             node.keys, node.active_key = {key_index: key}, key_index
             node.pan, node.short = pan, node.number
+            node.routes.clear()
         costs = {node.number: self._meet(node, members) for node in members.values()}
         parents = _cheapest(costs)
         for number in list(members)[1:]:
@@ -150,7 +152,9 @@ class Line:
             if there is None or back is None or min(there.lqi, back.lqi) < HEARD:
                 continue
             modulation, tones = phy.choose(back.snr)
-            neighbour = Neighbour(other.short, there.lqi, 0.0, back.lqi, modulation, tones, node.mac.tone_map_ttl)
+            now = self.scheduler.now
+            until = now + node.mac.tone_map_ttl
+            neighbour = Neighbour(other.short, there.lqi, now, back.lqi, modulation, tones, until)
             node.neighbours[other.short] = neighbour
             weights = node.loadng.weights
             found[other.number] = int(cost.weak(neighbour, weights)), cost.hop(neighbour, weights, 0.0)
@@ -165,7 +169,8 @@ class Line:
                 weak, price = weak + costs[here][following][0], price + costs[here][following][1]
                 routes = self.nodes[here].routes
                 if goal not in routes:
-                    sequence, expires = self.nodes[goal].loadng.sequence, self.nodes[here].loadng.ttl
+                    sequence = self.nodes[goal].loadng.sequence
+                    expires = self.scheduler.now + self.nodes[here].loadng.ttl
                     routes[goal] = Route(goal, following, price, hops, weak, sequence, expires)
 
     # --

@@ -25,6 +25,7 @@ from neighbourhood.g3.tables import BROADCAST, NOT_JOINED, Neighbour, Route, Sta
 MAX_HOPS = 8
 NET_TRAVERSAL = 20.0  # s
 RREP_WAIT = 4.0
+RREQ_WAIT = 30.0  # s between two floods of one device (adpRREQWait); without it a large street drowns in its repairs
 RREQ_RETRIES = 1
 ROUTE_TTL = 360 * 60.0
 BLACKLIST_TTL = 600.0
@@ -74,6 +75,7 @@ class Loadng:
         self.ttl = ROUTE_TTL
         self.suppress = True
         self.ask_reverse = False  # adpRLCEnabled
+        self.rreq_wait = RREQ_WAIT
         self.sequence = random.randrange(0x10000)
         self.on_route: Callable[[int, Route | None], None] | None = None
         self.on_lost: Callable[[int, int], None] | None = None
@@ -84,6 +86,7 @@ class Loadng:
         self._neighbours = neighbours
         self._floods: dict[int, _Flood] = {}
         self._quests: dict[int, _Quest] = {}
+        self._flooded = -NET_TRAVERSAL - RREQ_WAIT
 
     def forget(self) -> None:
         for flood in self._floods.values():
@@ -132,18 +135,25 @@ class Loadng:
     def discover(
         self, destination: int, done: Callable[[Status], None], max_hops: int = 0, *, repair: bool = False
     ) -> None:
-        """Flood for a route. Several wishes for one destination share a flood."""
+        """Flood for a route. Several wishes for one destination share a flood.
+
+        done(ROUTE_ERROR) at once where the last flood of this device was less than `rreq_wait` ago.
+        """
         if self.short == NOT_JOINED or destination in (self.short, BROADCAST):
             done(Status.INVALID_REQUEST)
             return
         if (quest := self._quests.get(destination)) is not None:
             quest.done.append(done)
             return
+        if self.scheduler.now - self._flooded < self.rreq_wait:
+            done(Status.ROUTE_ERROR)
+            return
         self._quests[destination] = _Quest([done], max_hops or self.max_hops, 1 if repair else 0)
         self._flood(destination, self._quests[destination])
 
     def _flood(self, destination: int, quest: _Quest) -> None:
         self.sequence = self.sequence + 1 & 0xFFFF
+        self._flooded = self.scheduler.now
         repair = quest.tries > 0
         quest.timer = self.scheduler.after(NET_TRAVERSAL, self._unanswered, destination)
         self.send(BROADCAST, Rreq(destination, self.short, self.sequence, 0, quest.hops, repair=repair), None)

@@ -33,6 +33,8 @@ class Node:
         self.adaptation = Adaptation(self.mac, random)
         self.loadng = self.adaptation.loadng
         self.loadng.on_route = self._route
+        if coordinator:
+            self.loadng.rreq_wait = 0.0  # as a utility sets it that reads one meter after the other, [K]
         self.network_status: Callable[[int, int], None] = _nobody
         self.on_power: Callable[[bool], None] = _nobody
         self.on_route: Callable[[Node, int, Route | None], None] = _nobody
