@@ -1,24 +1,26 @@
 /** The page at work: takes messages in, runs the clock, and keeps picture, lists and buttons together. */
 
 import { Acts, toast } from "./act";
+import { notice, showStatus } from "./connection";
 import { byId, calm, clock, factor, h, say } from "./dom";
 import { detailOf, type Detail, type Frame, type Message } from "./events";
 import { FrameList, FramePage } from "./frames";
 import { HappeningList, tell } from "./happenings";
 import { bindKeys, toggleHelp } from "./keys";
 import { MeterPage } from "./meter";
-import { MeterTable, stateOf } from "./meters";
+import { MeterTable } from "./meters";
 import { Night } from "./night";
-import { GROUPS } from "./palette";
 import { hasMap, type Layout } from "./plan";
 import { Player, SPEEDS } from "./player";
 import { Recording, type Happening } from "./recording";
 import { askName, signedIn } from "./session";
 import { shortcuts } from "./shortcuts";
-import { Live, embedded, readRecording, type Status } from "./source";
+import { Live, embedded, readRecording } from "./source";
 import { Stage, labelsOf, type Thing } from "./stage";
 import { Tabs } from "./tabs";
+import { Theme } from "./theme";
 import { Timeline } from "./timeline";
+import { showTip } from "./tip";
 
 /** Lists are for reading: they are filled anew this often while time runs. */
 const LIST_MS = 180;
@@ -41,6 +43,7 @@ export class App {
   parts: Parts | null = null;
   readonly night = new Night();
   readonly tabs = new Tabs();
+  readonly theme = new Theme();
   readonly acts = new Acts(() => this.parts?.recording ?? null);
   private live: Live | null = null;
   private last = 0;
@@ -57,7 +60,7 @@ export class App {
     this.tabs.onChange = () => (this.stale = true);
     const recording = embedded();
     if (recording) void this.open(recording);
-    else if (location.protocol === "file:") this.notice("No recording in this page", "“make demo” leaves a page with a recording in it; “make live” serves a running street. You can also drop a recording (.ndjson or .ndjson.gz) here.");
+    else if (location.protocol === "file:") notice("No recording in this page", "“make demo” leaves a page with a recording in it; “make live” serves a running street. You can also drop a recording (.ndjson or .ndjson.gz) here.");
     else void this.listen();
     requestAnimationFrame((now) => this.tick(now));
   }
@@ -71,14 +74,14 @@ export class App {
     const blocks = await readRecording(data, {
       message: (message, at) => this.take(message, at, false),
       skipped: () => this.parts && this.parts.recording.skipped++,
-      status: (status) => this.status(status),
+      status: (status) => showStatus(status, this.parts !== null, () => this.live?.retry()),
     });
     if (!this.parts) return;
     const { recording } = this.parts;
     recording.text = blocks;
     recording.complete = true;
     this.stale = true;
-    if (recording.street.nodes.length && !recording.events.length) this.notice("An empty recording", "The street is there, but nothing happened on it.");
+    if (recording.street.nodes.length && !recording.events.length) notice("An empty recording", "The street is there, but nothing happened on it.");
     if (recording.skipped) toast(`${recording.skipped} lines of this recording could not be used and were skipped.`, "warn");
   }
 
@@ -90,7 +93,7 @@ export class App {
     this.live = new Live({
       message: (message) => this.take(message, -1, true),
       skipped: () => this.parts && this.parts.recording.skipped++,
-      status: (status) => this.status(status),
+      status: (status) => showStatus(status, this.parts !== null, () => this.live?.retry()),
     });
   }
 
@@ -107,7 +110,7 @@ export class App {
     }
     if (message.e === "street") {
       if (this.parts && JSON.stringify(this.parts.recording.street) === JSON.stringify(message)) return;
-      if (message.nodes.length === 0) return this.notice("An empty street", live ? "No meter is known here yet. They appear as soon as they join." : "This recording tells of a street without meters.");
+      if (message.nodes.length === 0) return notice("An empty street", live ? "No meter is known here yet. They appear as soon as they join." : "This recording tells of a street without meters.");
       return this.build(new Recording(message, live));
     }
     if (!this.parts) return;
@@ -235,31 +238,6 @@ export class App {
     return `drawing ${at(costs, 0.5).toFixed(1)} ms, p99 ${at(costs, 0.99).toFixed(1)} ms · picture every ${at(intervals, 0.5).toFixed(1)} ms, p99 ${at(intervals, 0.99).toFixed(1)} ms`;
   }
 
-  private status(status: Status): void {
-    const box = byId("status");
-    box.className = `status ${status.kind}`;
-    box.replaceChildren();
-    if (status.kind === "loading") box.append(`Reading the recording… ${status.share === null ? "" : `${Math.round(100 * status.share)} %`}`);
-    else if (status.kind === "ready") box.append("Recording");
-    else if (status.kind === "live") box.append("Live");
-    else if (status.kind === "broken") {
-      box.append(status.partial ? "Recording, incomplete" : "Broken recording");
-      if (status.partial) toast(status.reason, "warn");
-      else this.notice("This recording is broken", status.reason);
-    } else {
-      box.append(status.signIn ? status.reason : `${status.reason} Next try in ${status.seconds} s `);
-      if (status.signIn) return askName(() => this.live?.retry());
-      box.append(h("button", { type: "button", class: "link", onClick: () => this.live?.retry() }, "Try now"));
-      if (!this.parts) this.notice("No street answers", "Is the gateway (or “make live”) running? The page keeps trying. You can also drop a recording (.ndjson or .ndjson.gz) here.");
-    }
-  }
-
-  /** Say in the middle of the picture why there is none. */
-  notice(title: string, text: string): void {
-    byId("notice").replaceChildren(h("h2", {}, title), h("p", {}, text));
-    byId("notice").hidden = false;
-  }
-
   /** Fill the lists with the next picture, also while time stands. */
   refresh(): void {
     this.stale = true;
@@ -362,19 +340,8 @@ export class App {
   }
 
   private hover(thing: Thing | null, x: number, y: number): void {
-    const tip = byId("tip");
-    tip.hidden = !thing || this.acts.tool === "noise";
-    if (!thing || !this.parts) return;
-    const { recording, labels } = this.parts;
-    const { nodes, cables } = recording.street;
-    if (thing.kind === "node") {
-      const state = recording.stateAt(this.parts.player.t);
-      const route = state.route(thing.at, recording.index.coordinator);
-      say(tip, [nodes[thing.at]!.name, nodes[thing.at]!.phase && `phase ${nodes[thing.at]!.phase}`, thing.at === recording.index.coordinator ? "" : stateOf(state, thing.at).text, route && `${route.hops} hop${route.hops === 1 ? "" : "s"}, cost ${route.cost}`].filter(Boolean).join(" · "));
-    }
-    if (thing.kind === "cable") say(tip, `Cable ${cables[thing.at]!.id} · ${cables[thing.at]!.length.toFixed(0)} m`);
-    else if (thing.kind === "frame") say(tip, `${labels[thing.frame.src]} → ${thing.frame.dst < 0 ? "all" : labels[thing.frame.dst]} · ${thing.frame.size} bytes`);
-    tip.style.transform = `translate(${Math.round(x + 14)}px, ${Math.round(y - 30)}px)`;
+    const { recording, player, labels } = this.parts!;
+    showTip(this.acts.tool === "noise" ? null : thing, x, y, recording, labels, recording.stateAt(player.t));
   }
 
   /** Choose nothing; the last thing opened closes first. */
@@ -429,20 +396,7 @@ export class App {
     byId("all-routes").setAttribute("aria-pressed", String(this.parts.stage.routes));
   }
 
-  toggleTheme(): void {
-    const dark = getComputedStyle(document.documentElement).getPropertyValue("--scheme").trim() !== "light";
-    document.documentElement.dataset["theme"] = dark ? "light" : "dark";
-    try {
-      localStorage.setItem("theme", dark ? "light" : "dark");
-    } catch {
-      // a page opened from disk may have no storage
-    }
-    this.recolour();
-  }
-
   private recolour(): void {
-    const dark = getComputedStyle(document.documentElement).getPropertyValue("--scheme").trim() !== "light";
-    for (const group of GROUPS) document.documentElement.style.setProperty(`--${group.id}`, dark ? group.dark : group.light);
     this.parts?.stage.recolour();
     this.parts?.timeline.recolour();
     this.parts?.meterPage.refresh();
@@ -450,13 +404,8 @@ export class App {
   }
 
   private bindButtons(): void {
-    try {
-      document.documentElement.dataset["theme"] = localStorage.getItem("theme") ?? "auto";
-    } catch {
-      // as above
-    }
-    this.recolour();
-    matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => this.recolour());
+    this.theme.onChange = () => this.recolour();
+    this.theme.start();
     const speed = byId<HTMLSelectElement>("speed");
     speed.append(...SPEEDS.map((known) => h("option", { value: known, selected: known === 1 }, factor(known))));
     speed.onchange = () => this.setSpeed(Number(speed.value));
@@ -465,7 +414,7 @@ export class App {
     on("step", () => this.step(1));
     on("back", () => this.step(-1));
     on("edge", () => this.parts?.player.follow());
-    on("theme", () => this.toggleTheme());
+    on("theme", () => this.theme.toggle());
     on("help-open", toggleHelp);
     on("all-routes", () => this.toggleRoutes());
     on("zoom-in", () => this.parts?.stage.zoom(1.4));

@@ -47,7 +47,7 @@ export function shortcuts(app: App): Record<string, Shortcut[]> {
       { keys: ["0"], shown: "0", what: "show everything", run: () => app.parts?.stage.fit() },
       ...layouts.map(([key, layout, what]) => ({ keys: [key], shown: key, what, run: () => app.setLayout(layout) })),
       { keys: ["r"], shown: "R", what: "all routes", run: () => app.toggleRoutes() },
-      { keys: ["t"], shown: "T", what: "dark, light", run: () => app.toggleTheme() },
+      { keys: ["t"], shown: "T", what: "dark, light", run: () => app.theme.toggle() },
       { keys: ["f"], shown: "F", what: "time that drawing takes", run: () => {
         byId("cost").hidden = !byId("cost").hidden;
         app.refresh();
