@@ -26,6 +26,7 @@ PEERS = (
     "ours",
     "published vector",
     "gurux-dlms client",
+    "gurux-dlms notifier",
     "Gurux Java server",
     "Gurux Java client",
     "jDLMS server",

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from dcu.cosem import apdu, ciphering, conversation, general, security
+from dcu.cosem.apdu import short
 from dcu.cosem.ciphering import Ciphering
 from dcu.cosem.security import KEYED, Cipher, Framing
 from dcu.errors import CounterReplayed, DcuError, DecodeError, LinkClosed
@@ -25,8 +26,10 @@ from tests.cosem.small_meter import (
     Pair,
     context_of,
     protection_of,
+    protection_row,
 )
 from tests.cosem.suite_keys import METER_TITLE, keys
+from tests.cosem.test_short import NAMES, ShortPair
 
 from .pushed import (
     FIRST,
@@ -71,6 +74,7 @@ def forgeries(mode, frame, plain):
 # --- a listener
 
 
+@pytest.mark.conforms("Service", lambda mode: f"push, {protection_row(mode).rpartition(', suite')[0]}", peer="ours")
 @modes
 @kinds
 def test_a_listener_takes_what_the_meter_said_and_no_forgery_of_it(mode, kind):
@@ -239,6 +243,35 @@ def test_a_push_under_the_dedicated_key_is_of_this_association_and_of_no_other(s
         assert other.taken == []
     if framing is Framing.GENERAL_DEDICATED:
         assert Listener(f"suite {suite}, general_global").put(frame) is not None
+
+
+@pytest.mark.parametrize("context", ["md5, global key", "gmac, dedicated key", "ecdsa, suite 1, global key"])
+def test_by_short_names_a_forged_report_ends_the_session_and_is_not_taken(context):
+    """An information-report has a tag of its own for ciphering; short names go over streams only."""
+    report = short.InformationReport(b"", (short.Name(0x0108),), (ENERGY_NOW,))
+    plain = short.encode(report)
+
+    def met():
+        pair = ShortPair(context, names=NAMES).associated()
+        link = pair.server._links[CLIENT].ciphering
+        return pair.client, link.seal_service(plain, context_of(context)[1].response, link.framing)
+
+    client, frame = met()
+    client.receive(frame)
+    assert list(client.reports) == [report]
+    with pytest.raises(CounterReplayed):
+        client.receive(frame)
+
+    def made(frame):
+        return [*flips(frame, max(step(context), 2)), *resized(frame, 5), *list(stripped(frame, plain))[::5]]
+
+    for number in range(len(made(frame))):
+        client, frame = met()  # of this session: another one has another dedicated key
+        what, forged = made(frame)[number]
+        with pytest.raises(DcuError):
+            client.receive(forged)
+        assert not client.reports, what
+        assert not client.associated
 
 
 def test_every_way_to_protect_is_attacked():
