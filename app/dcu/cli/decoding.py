@@ -9,9 +9,10 @@ import contextlib
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from dcu.cli import unsealing
 from dcu.cli.capture import Captured
 from dcu.cli.repair import salvage
-from dcu.cosem import acse, apdu, axdr, gbt, pushed, security
+from dcu.cosem import acse, apdu, axdr, gbt, general, pushed, security
 from dcu.cosem.acse import Aare, Aarq, Acse, Mechanism
 from dcu.cosem.apdu import (
     Apdu,
@@ -23,6 +24,7 @@ from dcu.cosem.apdu import (
     InitiateRequest,
     service_name,
 )
+from dcu.cosem.ciphering import is_protected
 from dcu.cosem.gbt import Received
 from dcu.cosem.security import Cipher, Ciphered, Framing, Opened, Protection
 from dcu.credentials import Secret
@@ -72,6 +74,10 @@ def is_whole(raw: bytes) -> bool:
             security.parse(raw)
         elif raw[0] == gbt.TAG:
             gbt.decode(raw)
+        elif raw[0] == general.SIGNING:
+            general.parse_signed(raw)
+        elif raw[0] == general.CIPHERING:
+            general.parse(raw)
         elif 0x60 <= raw[0] <= 0x63:
             acse.decode(raw)
         else:
@@ -98,11 +104,14 @@ class Decoder:
             return None
         plain = whole
         notes: tuple[str, ...] = ()
-        if security.is_ciphered(plain):
-            opened = self._open(plain, exchange)
+        if plain[0] == general.SIGNING:
+            plain, signer = unsealing.unsigned(plain, self._keys)
+            notes = (signer,)
+        if is_protected(plain):
+            opened = unsealing.opened(plain, self._keys) if general.is_general(plain) else self._open(plain, exchange)
             plain = opened.apdu
             if Protection.AUTHENTICATED not in opened.protection:
-                notes = ("encrypted without a tag: nothing proves that it is what was sent",)
+                notes = (*notes, "encrypted without a tag: nothing proves that it is what was sent")
         found: Decoded | None
         if 0x60 <= plain[0] <= 0x63:
             found = self._acse(captured, plain, exchange)

@@ -23,6 +23,10 @@ _FRAMINGS = {
     Framing.DEDICATED: "ded-ciphering",
     Framing.GENERAL_GLOBAL: "general-glo-ciphering",
     Framing.GENERAL_DEDICATED: "general-ded-ciphering",
+    Framing.IDENTIFIED: "general-ciphering, identified key",
+    Framing.WRAPPED: "general-ciphering, wrapped key",
+    Framing.ONE_PASS: "general-ciphering, C(1e,1s)",
+    Framing.STATIC: "general-ciphering, C(0e,2s)",
 }
 _TITLES = frozenset(("calling_title", "responding_title"))
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dcu.cosem import acse, apdu, axdr, gbt, security
+from dcu.cosem import acse, apdu, axdr, gbt, general, security
 from dcu.cosem.acse import Aare, Aarq, ApplicationContext, AssociationResult, Mechanism, UserDiagnostic
 from dcu.cosem.apdu import (
     Conformance,
@@ -22,7 +22,10 @@ from dcu.credentials import Secret
 from dcu.link import hdlc, wrapper
 from dcu.link.hdlc import Address, Control, Frame, Kind
 from dcu.model import AttributeRef, Obis
+from tests.attack.pushed import LISTENED, sender, way
 from tests.cli.captured import keys_file
+from tests.cosem.small_meter import protection_row
+from tests.cosem.suite_keys import CLIENT_TITLE, METER_TITLE, keys
 
 CLIENT, METER = b"DCU\0\0\0\0\1", b"MTR\0\0\0\0\2"
 GUEK, GAK, DEDICATED = bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48))
@@ -118,6 +121,79 @@ def test_encryption_without_a_tag_is_noted(decode_json, session_keys):
     [found] = decode_json(frame.hex(), "--keys", session_keys)
     assert found["apdu"]["result"]["value"] == 5
     assert "nothing proves" in found["notes"][0]
+
+
+# --- general protection
+
+HEADER = general.Header(bytes(8), METER_TITLE, CLIENT_TITLE)
+
+
+@pytest.fixture
+def suite_keys(tmp_path):
+    """The keys file of a client in a suite; more: what else is to stand in it."""
+
+    def make(suite, **more):
+        held = keys(suite)[0]
+        known = {
+            "system_title": held.system_title,
+            "client_title": CLIENT_TITLE,
+            "guek": held.guek.reveal(),
+            "gak": held.gak.reveal(),
+            "master_key": held.master.reveal(),
+        }
+        if suite:
+            known |= {"signing_key": held.signing.private.reveal(), "meter_signing": held.signing.peer}
+            known |= {"agreement_key": held.agreement.private.reveal(), "meter_agreement": held.agreement.peer}
+        path = keys_file(tmp_path / "suite.toml", **{name: value.hex() for name, value in (known | more).items()})
+        path.write_text(path.read_text() + f"suite = {suite}\n")
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("mode", LISTENED)
+def test_what_is_protected_in_general_is_opened_both_ways_and_who_signed_it_is_told(decode_json, suite_keys, mode):
+    suite, _, signed = way(mode)
+    notification = apdu.encode(DataNotification(1, b"", axdr.encode(axdr.u32(5))))
+    request = apdu.encode(GetRequestNormal(0xC1, ENERGY))
+    theirs = sender(mode).seal(notification, 7)
+    ours = sender(mode, keys(suite)[0], title=CLIENT_TITLE, peer=METER_TITLE).seal(request, 8)
+    more = {"meter_agreement_key": keys(suite)[1].agreement.private.reveal()} if suite else {}
+    for frame, title, counter, service in (
+        (theirs, METER_TITLE, 7, "data-notification"),
+        (ours, CLIENT_TITLE, 8, "get-request-normal"),
+    ):
+        (item,) = decode_json(frame.hex(), "--keys", suite_keys(suite, **more))
+        assert item["apdu"]["service"] == service
+        told = item["security"]
+        assert (told["system_title"], told["invocation_counter"]) == (title.hex().upper(), counter)
+        assert told["framing"] == protection_row(mode).partition(", general-signing")[0].partition(", suite")[0]
+        assert item.get("notes", []) == [f"signed by system title {title.hex().upper()}"] * signed
+
+
+def test_a_changed_signature_is_told_and_without_keys_whose_it_says_that_it_is(decode, decode_json, suite_keys):
+    frame = sender("suite 1, general_global, signed").seal(apdu.encode(GetRequestNormal(0xC1, ENERGY)), 7)
+    code, _, err = decode((frame[:-1] + bytes((frame[-1] ^ 1,))).hex(), "--keys", suite_keys(1))
+    assert code == 7
+    assert "signature" in err
+    plain = general.sign(keys(1)[1], apdu.encode(GetRequestNormal(0xC1, ENERGY)), HEADER)
+    (item,) = decode_json(plain.hex())
+    assert item["apdu"]["service"] == "get-request-normal"
+    assert "which was not verified" in item["notes"][0]
+
+
+def test_general_ciphering_says_which_keys_it_needs(decode, suite_keys, session_keys):
+    request = apdu.encode(GetRequestNormal(0xC1, ENERGY))
+    theirs = sender("suite 1, one_pass").seal(request, 7)
+    ours = sender("suite 1, one_pass", keys(1)[0], title=CLIENT_TITLE, peer=METER_TITLE).seal(request, 8)
+    for frame, options, says in (
+        (theirs, (), "authenticated and encrypted, from system title 4D4D4D0000BC614E, invocation counter 7: give the"),
+        (theirs, ("--keys", session_keys), "agreement keys"),
+        (ours, ("--keys", suite_keys(1)), "meter_agreement_key"),
+    ):
+        code, _, err = decode(frame.hex(), *options)
+        assert code == 4
+        assert says in err
 
 
 # --- putting together
