@@ -2,10 +2,10 @@
 
 import json
 import threading
-import time
 
 import pytest
 
+from dcu.cli import sniff
 from dcu.cli.decoding import Decoder
 from dcu.cli.sniff import Tap, _line
 from dcu.link.hdlc import Address, Control, Frame, Kind, encode
@@ -71,8 +71,9 @@ def test_what_cannot_be_deciphered_is_shown_as_it_is():
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_reading_is_seen_on_the_line_as_it_passes(dcu, street, tmp_path, as_json):
-    """The sniffer has a port of its own; a third line carries what passes between the command and the meter."""
+def test_a_reading_is_seen_on_the_line_as_it_passes(dcu, street, tmp_path, monkeypatch, as_json):
+    """The sniffer has a port of its own; a third line carries what passes between the command and the meter. It listens
+    before anything passes, and is ended by Ctrl-C when the line has fallen silent after the reading."""
     made = street(place=Addressing(wiring=Wiring(tmp_path / "bus")))
     tap = Pty()
     wires = made.fleet.wires
@@ -81,20 +82,37 @@ def test_a_reading_is_seen_on_the_line_as_it_passes(dcu, street, tmp_path, as_js
     wires.say = lambda data, speed=0: (tap.write(data), said(data, speed))
     wires.bus.tick = lambda now: b""
 
+    listening, read_all = threading.Event(), threading.Event()
+    opened, silence = sniff.open_serial, sniff.Tap.silence
+
+    async def told(port):
+        stream = await opened(port)
+        listening.set()
+        return stream
+
+    def ended(self):
+        if read_all.is_set():
+            raise KeyboardInterrupt
+        return silence(self)
+
+    monkeypatch.setattr(sniff, "open_serial", told)
+    monkeypatch.setattr(sniff.Tap, "silence", ended)
+
     def read():
-        time.sleep(1.0)
+        listening.wait(60)
         from dcu.cli import main
 
         main.run(["read", "--serial", str(tmp_path / "bus"), "--physical", "17", "--client", "1", "--auth", "gmac",
                   "--keys", str(made.keys), ENERGY, "--json"])  # fmt: skip
+        read_all.set()
 
     reading = threading.Thread(target=read)
     reading.start()
     more = ["--json"] if as_json else []
-    done = dcu("sniff", "--serial", tap.path, "--keys", made.keys, "--seconds", 5, *more)
+    done = dcu("sniff", "--serial", tap.path, "--keys", made.keys, *more)
     reading.join()
     tap.unplug()
-    assert done.code == 0, done.err
+    assert done.code == 130, done.err
     lines = [line for line in done.out.splitlines() if not line.startswith("[{")]
     if as_json:
         found = [json.loads(line) for line in lines]
