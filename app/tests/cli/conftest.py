@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dcu.cli import main
+from dcu.cli import main, worker
 from tests.cli.done import Done
 from tests.cli.house import House, inhabited
 from tests.cli.street import DAY, HOUR, Street
@@ -69,8 +69,13 @@ def day() -> tuple[int, int]:
 
 
 @pytest.fixture
-def decode(capfd, tmp_path):
-    """Run `dcu decode` on a file or on text: exit code, what was printed, what was complained of."""
+def decode(capfd, tmp_path, monkeypatch):
+    """Run `dcu decode` on a file or on text: exit code, what was printed, what was complained of.
+
+    The gurux worker has the time that a busy machine needs.
+    """
+    monkeypatch.setattr(worker, "START_TIMEOUT", 100.0)
+    monkeypatch.setitem(worker.Worker.__init__.__kwdefaults__, "timeout", 100.0)
 
     def run(source: Path | str, *options: object) -> tuple[int, str, str]:
         if isinstance(source, str):
