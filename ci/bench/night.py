@@ -1,17 +1,23 @@
 """A night over G3-PLC: the real collector and driver, the modem emulator, the line and the meters in one process.
 
 The street begins joined and routed. The first collection opens associations and learns what the profiles are; it is
-reported apart. Before the second, which is what is measured, the collector asks each meter for its clock, as it does
-once a day: so routes and tone maps are as a street at work has them. Then it is midnight, and 24 h of four registers
-are due of every meter. Collecting time is simulated seconds; the floor is that of docs/g3.md on the routes of that
-night; wall clock and processor time are this machine's. While it goes on, meters that have been read or not say
-alarms, and their way to the collector's outbox is timed.
+reported apart. Then it is midnight, and 24 h of four registers are due of every meter: that is what is measured. How
+the street stands by then is one of three:
+
+- settled: routes and tone maps are laid anew a second before, as its noise is now: joined and routed;
+- asked: the collector has asked each meter for its clock, twice, in the minutes before: what traffic makes of it;
+- silent: nobody has said a word for hours, routes and tone maps have expired: every meter's are looked for again.
+
+Collecting time is simulated seconds; the floor is that of docs/g3.md on the routes of that night; wall clock and
+processor time are this machine's. While it goes on, meters that have been read or not say alarms, where that is asked
+for, and their way to the collector's outbox is timed.
 
 RSS is of the whole process, line and meters included; beside it stands what it had before the collector began.
 
-`python -m bench.night 48`, from ci/, prints one as JSON.
+`python -m bench.night 48 --seed 2 --start asked --alarms`, from ci/, prints one as JSON.
 """
 
+import argparse
 import asyncio
 import json
 import resource
@@ -23,6 +29,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +44,15 @@ DELAY = 60.0  # seconds past midnight at which the night begins
 A_METER = 6.0  # seconds that the warming of one meter takes, at most on average
 CLOCK = "8,0-0:1.0.0*255,2"
 ALARMS_EVERY = 3.0  # seconds between two alarms
+ROUNDS = 2  # of asking for clocks: the first finds the routes, the second the tone maps of those that are left
+
+
+class Start(StrEnum):
+    """How the street stands when the night begins."""
+
+    SETTLED = "settled"
+    ASKED = "asked"
+    SILENT = "silent"
 
 
 @dataclass(slots=True)
@@ -68,10 +84,11 @@ class Night:
 
     @property
     def frames_per_second(self) -> float:
-        return self.frames / self.wall
+        """Data frames a second of processor time."""
+        return self.frames / self.cpu
 
 
-def night(meters: int, *, alarms: bool = True, seed: int = 1) -> Night:
+def night(meters: int, *, start: Start = Start.SETTLED, alarms: bool = False, seed: int = 1) -> Night:
     scene = Scene(meters=meters, seed=seed, joined=True, start=START, every=86400, delay=int(DELAY))
     street = Street.build(scene)
     found = Night(meters, rss_before=_rss())
@@ -79,6 +96,7 @@ def night(meters: int, *, alarms: bool = True, seed: int = 1) -> Night:
     async def main(loop: clockwork.VirtualLoop) -> None:
         with tempfile.TemporaryDirectory() as folder:
             async with collecting(street, Path(folder), loop.enter) as house:
+                await _prepare(loop, street, house, found, start)
                 await _play(loop, street, house, found, alarms=alarms)
 
     clockwork.run(main, street.line.scheduler)
@@ -86,18 +104,24 @@ def night(meters: int, *, alarms: bool = True, seed: int = 1) -> Night:
     return found
 
 
-async def _play(loop: clockwork.VirtualLoop, street: Street, house: Collecting, found: Night, *, alarms: bool) -> None:
+async def _prepare(loop: clockwork.VirtualLoop, street: Street, house: Collecting, found: Night, start: Start) -> None:
+    """The first collection, the day, and how the street stands just before the night."""
     began = time.perf_counter()
     await house.up()
     await house.register()
     found.first, found.first_wall = await collected(house), time.perf_counter() - began
     house.collector.polling.start()
-    await asyncio.sleep(max(0.0, MIDNIGHT - A_METER * found.meters - loop.time()))
-    for meter in street.fleet.meters:
-        with suppress(DcuError):
-            await house.call("read", meter=meter.serial, objects=[CLOCK], timeout=600.0)
+    if start is Start.ASKED:
+        await asyncio.sleep(max(0.0, MIDNIGHT - ROUNDS * A_METER * found.meters - loop.time()))
+        for meter in ROUNDS * street.fleet.meters:
+            with suppress(DcuError):
+                await house.call("read", meter=meter.serial, objects=[CLOCK], timeout=600.0)
     await asyncio.sleep(max(0.0, MIDNIGHT + DELAY - 1.0 - loop.time()))
+    if start is Start.SETTLED:
+        loop.enter(house.settle)
 
+
+async def _play(loop: clockwork.VirtualLoop, street: Street, house: Collecting, found: Night, *, alarms: bool) -> None:
     street.homes.counts.sizes.clear()
     frames, counts = [0], house.network.counts
     street.line.channel.reports.append(lambda *_: frames.__setitem__(0, frames[0] + 1))
@@ -162,9 +186,10 @@ def _rss() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
-def measure(meters: int, *, alarms: bool) -> dict[str, Any]:
+def measure(meters: int, *, start: Start = Start.SETTLED, alarms: bool = False, seed: int = 1) -> dict[str, Any]:
     """In a process of its own, so that its memory is its own. Raises RuntimeError."""
-    command = [sys.executable, "-m", "bench.night", str(meters), *(["alarms"] if alarms else [])]
+    options = ["--start", start, "--seed", str(seed), *(["--alarms"] if alarms else [])]
+    command = [sys.executable, "-m", "bench.night", str(meters), *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=3600)  # noqa: S603 - our own program
     if done.returncode:
         raise RuntimeError(f"the night failed: {done.stderr[-2000:]}")
@@ -172,10 +197,17 @@ def measure(meters: int, *, alarms: bool) -> dict[str, Any]:
     return found
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.night")
+    parser.add_argument("meters", type=int)
+    parser.add_argument("--start", type=Start, choices=list(Start), default=Start.SETTLED)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--alarms", action="store_true")
+    asked = parser.parse_args()
+    made = night(asked.meters, start=asked.start, alarms=asked.alarms, seed=asked.seed)
+    shown = {"ratio": made.ratio, "p99": made.p99, "frames_per_second": made.frames_per_second}
+    json.dump({**asdict(made), **shown}, sys.stdout, indent=1)
+
+
 if __name__ == "__main__":
-    made = night(int(sys.argv[1]), alarms="alarms" in sys.argv)
-    json.dump(
-        {**asdict(made), "ratio": made.ratio, "p99": made.p99, "frames_per_second": made.frames_per_second},
-        sys.stdout,
-        indent=1,
-    )
+    main()

@@ -22,6 +22,7 @@ from neighbourhood.g3.tables import BROADCAST, COORDINATOR, Neighbour, Route
 from neighbourhood.g3.trace import Tag, Trace
 
 PAN = 0x781D
+RETRIES = 9  # macMaxFrameRetries of the homes, as their utility has set it (5 as delivered): see docs/g3.md
 EUI_PREFIX = bytes.fromhex("02dc0000")  # locally administered
 
 
@@ -54,6 +55,8 @@ class Line:
             Node(self.channel, number, eui64(number), self._chance(f"node {number}"), coordinator=number == 0)
             for number in range(len(self.feeder.places))
         ]
+        for node in self.nodes[1:]:
+            node.mac.max_retries = RETRIES
         self.trace.number_of = self.number_of
         if trace is not None:
             self.channel.reports.append(trace.frame)

@@ -2,8 +2,8 @@
 
 One MSDU is on its way at a time, those of high priority first. It goes out in as many segments as the neighbour's
 modulation asks for; only the first contends for the line. A frame without acknowledgement is sent again as it is, with
-a longer back-off; after two misses in ROBO, whose frames are shorter, so the MSDU is cut anew. Whoever is spoken to
-without a fresh tone map is asked for one.
+a longer back-off; at last in ROBO, whose frames carry less, so the MSDU is cut anew. Whoever is spoken to without a
+fresh tone map is asked for one.
 
 A secured frame is taken once its key is known, its MIC holds and its counter is above the last of this sender and key.
 Unsecured, a device takes bootstrapping messages and beacons only.
@@ -26,9 +26,9 @@ from neighbourhood.g3.phy import ALL_TONES, Modulation
 from neighbourhood.g3.tables import BROADCAST, NOT_JOINED, Beacon, Neighbour, Status
 from neighbourhood.g3.trace import Tag
 
-MAX_RETRIES = 5
+MAX_RETRIES = 5  # macMaxFrameRetries, as delivered
 MAX_BACKOFFS = 50
-ROBO_AFTER = 2  # retries, [K]
+LAST_IN_ROBO = 3  # of the repetitions: a collision is not noise, and a longer frame collides again, [K]
 TONE_MAP_TTL = 7200.0  # s; macTMRTTL is minutes in real devices: a utility that reads at night sets it longer, [K]
 LAST_COUNTER = 0xFFFFFF00  # what is queued may still be sent: a counter that ran out needs a new key
 MOST_QUEUED = 24  # MSDUs; a modem has fewer buffers towards its host
@@ -60,6 +60,7 @@ class Mac:
         self.on_beacon: Callable[[Beacon], None] | None = None
         self.on_refused: Callable[[Frame, Status], None] = lambda frame, status: None
         self.tone_map_ttl = TONE_MAP_TTL
+        self.max_retries = MAX_RETRIES
         self._random = random
         self._sequence = random.randrange(256)
         self._queue: deque[Msdu] = deque()
@@ -171,13 +172,13 @@ class Mac:
                 self._finish(sending, Status.OK)
             return
         sending.retries += 1
-        if sending.retries > MAX_RETRIES:
+        if sending.retries > self.max_retries:
             self.counters.no_ack += 1
             self._finish(sending, Status.NO_ACK)
             return
         sending.backoffs = 0
         sending.exponent = min(sending.exponent + 1, phy.MAX_BE)
-        if sending.retries >= ROBO_AFTER and sending.modulation is not Modulation.ROBO:
+        if sending.retries > self.max_retries - LAST_IN_ROBO and sending.modulation is not Modulation.ROBO:
             sending.plan(robust=True)
         self._contend(sending)
 

@@ -15,6 +15,7 @@ from typing import Any
 from neighbourhood.g3 import cost
 from neighbourhood.g3.events import Scheduler
 from neighbourhood.g3.loadng import MAX_HOPS
+from neighbourhood.g3.mac import MAX_RETRIES
 from neighbourhood.g3.node import Node
 
 OK = 0x00
@@ -197,7 +198,7 @@ COUNTERS = {
     0x107: "rx_broadcast", 0x108: "tx_broadcast", 0x109: "bad_crc",
 }  # fmt: skip
 MAC_KEPT = {
-    0x47: "08", 0x4E: "32", 0x4F: "03", 0x51: "00", 0x59: "05", 0x5C: "00", 0x5D: "01", 0x78: "03", 0x100: "07",
+    0x47: "08", 0x4E: "32", 0x4F: "03", 0x51: "00", 0x5C: "00", 0x5D: "01", 0x78: "03", 0x100: "07",
     0x10B: "00", 0x10C: "19", 0x10D: "0a", 0x10E: "ff", 0x111: "0c", 0x112: "08", 0x113: "05", 0x114: "0a",
     0x115: "01", 0x11E: "00", 0x11F: "00", 0x121: "5a",
 }  # fmt: skip
@@ -205,6 +206,8 @@ POS_TTL = 255 * 60.0  # s
 
 
 def medium_access(node: Node, scheduler: Scheduler) -> Base:
+    """With factory values."""
+    node.mac.max_retries = MAX_RETRIES
     memory: dict[int, bytes] = {}
     counters = node.mac.counters
     attributes: dict[int, Value | Table] = {
@@ -214,6 +217,7 @@ def medium_access(node: Node, scheduler: Scheduler) -> Base:
     attributes |= {
         0x50: Value(2, lambda index: node.pan.to_bytes(2, "big"), partial(_associate, node, "pan")),
         0x53: Value(2, lambda index: node.short.to_bytes(2, "big"), partial(_associate, node, "short")),
+        0x59: number(1, node.mac, "max_retries"),
         KEY_TABLE: Value(16, None, partial(_key, node)),
         0x77: number(4, node, "frame_counter"),
         0x10A: Table(partial(neighbours, node, scheduler)),

@@ -241,11 +241,15 @@ class Collecting:
             await up.wait()
         forget()
         if self.street.scene.joined:
-            keys = self.network.started
-            assert keys is not None
-            group = keys.keys.group[keys.keys.active]
-            assert group is not None
-            self.street.settle(group.reveal())
+            self.settle()
+
+    def settle(self) -> None:
+        """Everybody has joined and knows the routes of now. Call it inside the simulation's clock."""
+        keys = self.network.started
+        assert keys is not None
+        group = keys.keys.group[keys.keys.active]
+        assert group is not None
+        self.street.settle(group.reveal())
 
 
 @asynccontextmanager

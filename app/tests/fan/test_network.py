@@ -17,7 +17,8 @@ async def test_a_modem_is_brought_up_in_order_and_the_pan_started():
     async with rig() as street:
         modem = street.modem
         assert [type(each).__name__ for each in modem.log] == [
-            "MacGet", "Reset", "Initialise", "MacSet", "MacGet", "LbpSet", "LbpSet", "Set", "Set", "Set", "MacSet",
+            "MacGet", "Reset", "Initialise", "MacSet", "MacGet", "LbpSet", "LbpSet", "Set", "Set", "MacSet",
+            "Set", "MacSet",
             "StartNetwork", "MacGet",
         ]  # fmt: skip
         assert modem.psk == PSK.reveal()

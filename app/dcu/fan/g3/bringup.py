@@ -102,6 +102,8 @@ async def _set_up(modem: Modem, settings: G3Settings, keys: NetworkKeys, counter
     await modem.ask(requests.LbpSet(Lbp.GMK, keys.active, group.reveal()), reports.LbpSetConfirm)
     await modem.ask(requests.Set(Adp.ACTIVE_KEY_INDEX, 0, bytes((keys.active,))), reports.SetConfirm)
     await modem.ask(requests.Set(Adp.MAX_HOPS, 0, bytes((settings.max_hops,))), reports.SetConfirm)
+    retries = requests.MacSet(Mac.MAX_FRAME_RETRIES, 0, bytes((settings.retries,)))
+    await modem.ask(retries, reports.MacSetConfirm, checked=False)  # a modem that keeps its own will do as well
     short = COORDINATOR_SHORT.to_bytes(2, "big")
     await modem.ask(requests.Set(Adp.COORDINATOR_SHORT_ADDRESS, 0, short), reports.SetConfirm)
     await modem.ask(requests.MacSet(Mac.SHORT_ADDRESS, 0, short), reports.MacSetConfirm)

@@ -34,6 +34,7 @@ class Adp(IntEnum):
 class Mac(IntEnum):
     PAN_ID = 0x50
     SHORT_ADDRESS = 0x53
+    MAX_FRAME_RETRIES = 0x59
     KEY_TABLE = 0x71
     FRAME_COUNTER = 0x77
     TX_DATA_PACKETS = 0x101

@@ -10,11 +10,12 @@ BANDS = {"cenelec-a": Band.CENELEC_A, "cenelec-b": Band.CENELEC_B, "fcc": Band.F
 @dataclass(frozen=True, slots=True)
 class G3Settings:
     """pan: the PAN identifier; band: BANDS; max_hops: of a route; window: datagrams that the modem is given at a time;
-    allowed: EUI-64 of meters that may join without being registered. In seconds: silent_after: without a word from a
-    meter, then an alarm; probe: of silence of the modem, then it is asked; sweep: between two readings of its tables;
-    paths: between two path discoveries of the background, 0: only on demand; confirm: for a datagram's confirm, then
-    it is taken for sent; down: that a sender waits for a network that is being set up. tun: the interface that lets
-    Linux reach the meters, "": none.
+    retries: of a frame that is not acknowledged, before its route is given up (5 as delivered: hidden devices outlast
+    that, and each route that is given up costs 5 s); allowed: EUI-64 of meters that may join without being registered.
+    In seconds: silent_after: without a word from a meter, then an alarm; probe: of silence of the modem, then it is
+    asked; sweep: between two readings of its tables; paths: between two path discoveries of the background, 0: only on
+    demand; confirm: for a datagram's confirm, then it is taken for sent; down: that a sender waits for a network that
+    is being set up. tun: the interface that lets Linux reach the meters, "": none.
     """
 
     name: str
@@ -31,3 +32,4 @@ class G3Settings:
     down: float = 30.0
     counter_block: int = 1 << 16
     tun: str = ""
+    retries: int = 9

@@ -10,6 +10,7 @@ from neighbourhood.g3 import cost, frames, phy
 from neighbourhood.g3.channel import Transmission
 from neighbourhood.g3.feeder import Cable, Feeder, Junction, Place
 from neighbourhood.g3.line import PAN, Line
+from neighbourhood.g3.mac import LAST_IN_ROBO, MAX_RETRIES
 from neighbourhood.g3.msdu import Arrived, Msdu
 from neighbourhood.g3.phy import ALL_TONES, Modulation
 from neighbourhood.g3.tables import Neighbour, Status
@@ -93,15 +94,16 @@ def test_a_tone_map_ends_with_its_time():
     assert pair.data()[-1].modulation is Modulation.ROBO
 
 
-def test_a_modulation_that_no_longer_carries_is_left_after_two_retries():
+def test_a_modulation_that_no_longer_carries_is_left_for_the_last_three_repetitions():
     pair = Pair(365.0)
     pair.one.neighbours[1] = Neighbour(1, 120, 0.0, 120, Modulation.D8PSK, ALL_TONES, 1e9)
     link = pair.line.channel.link(0, 1)
     assert phy.error_100(phy.over(link.snr, ALL_TONES), Modulation.D8PSK) > 0.99
     assert pair.send(bytes(300)) is Status.OK
     tried = [sent.modulation for sent in pair.data()]
-    assert tried[:2] == [Modulation.D8PSK] * 2
-    assert tried[2:5] == [Modulation.ROBO] * 3
+    usual = MAX_RETRIES + 1 - LAST_IN_ROBO
+    assert tried[:usual] == [Modulation.D8PSK] * usual
+    assert tried[usual : usual + 3] == [Modulation.ROBO] * 3  # in as many segments
     assert [arrived.payload for arrived in pair.got] == [bytes(300)]
 
 
