@@ -11,6 +11,7 @@ from typing import Any
 from dcu.cli.capture import Captured
 from dcu.cli.decoding import Decoder
 from dcu.cli.shown import Shown
+from dcu.cosem import gbt, security
 from dcu.errors import DcuError, DecodeError
 from dcu.keys.keysfile import KeysFile
 from dcu.link import wrapper
@@ -26,6 +27,7 @@ KINDS = {
     0xC3: "ACTION", 0xCB: "ACTION", 0xD3: "ACTION", 0xC7: "RESPONSE", 0xCF: "RESPONSE", 0xD7: "RESPONSE",
     0x0F: "PUSH", 0xDB: "PUSH", 0xD8: "RESPONSE",
 }  # fmt: skip
+_TELLING = ("utc", "local", "name", "date_time", "date", "time", "text", "value")  # of a value, what says most
 MOST_ROWS = 120  # of one layer: a day's profile in four registers
 
 
@@ -74,7 +76,9 @@ class Layers:
             decoder = self._decoders[home] = Decoder(_keys(meter, self._client_title))
         try:
             found = decoder.take(Captured(apdu, {}, frozenset((meter.serial, "concentrator"))))
-            shown = Shown().decoded(found) if found else {}
+            if found is None:
+                return _piece(apdu)
+            shown = Shown().decoded(found)
         except DcuError as error:
             return [["APDU", [["not decoded", str(error)], ["bytes", apdu.hex()]]]]
         layers: list[Layer] = []
@@ -84,6 +88,18 @@ class Layers:
         if isinstance(plain, dict):
             layers.append([str(plain.get("service", "xDLMS")), _rows(plain)[:MOST_ROWS]])
         return layers
+
+
+def _piece(apdu: bytes) -> list[Layer]:
+    """A block that is not the last: what stands in the clear. Raises DecodeError."""
+    layers: list[Layer] = []
+    if security.is_ciphered(apdu):
+        outside = security.parse(apdu)
+        rows = [["protection", str(outside.control.protection)], ["invocation counter", outside.counter]]
+        layers.append(["ciphering", rows])
+    what = "general-block-transfer" if apdu[0] == gbt.TAG else "get-response-with-datablock"
+    layers.append([what, [["block", "more follow: the value stands with the last one"], ["bytes", len(apdu)]]])
+    return layers
 
 
 def _keys(meter: Meter, client_title: bytes) -> KeysFile:
@@ -111,7 +127,7 @@ def _flatten(name: str, value: Any, rows: list[list[str]]) -> None:
             for number, each in enumerate(inner, 1):
                 _flatten(f"{name} {number}", each, rows)
         else:
-            rows.append([name, f"{inner}" + (f" ({_text(meaning)})" if meaning else "")])
+            rows.append([name, _text(inner) + (f" ({_text(meaning)})" if meaning else "")])
     elif isinstance(value, dict):
         for key, each in value.items():
             _flatten(f"{name}.{key}" if name else key, each, rows)
@@ -124,10 +140,13 @@ def _flatten(name: str, value: Any, rows: list[list[str]]) -> None:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        for key in ("utc", "name", "date_time", "text", "value"):
+        for key in _TELLING:
             if value.get(key) not in (None, ""):
                 return _text(value[key])
-    return str(value)
+        return "null"
+    if isinstance(value, list):
+        return ", ".join(_text(each) for each in value)
+    return "null" if value is None else str(value)
 
 
 def _ip(raw: bytes) -> str:
