@@ -11,7 +11,7 @@ from dcu.model import AttributeRef, Obis
 from neighbourhood import values
 from neighbourhood.meter import MANAGEMENT, Meter
 from neighbourhood.objects import Attribute, Method, Right, Thing, capture_object
-from neighbourhood.taken import integer, items, name, octets, parts
+from neighbourhood.taken import integer, items, name, octets, parts, signed, unsigned
 
 MOST = 16  # objects, windows
 TCP, UDP = 0, 1
@@ -28,7 +28,7 @@ def _put_objects(meter: Meter, value: Data) -> None:
         class_id, obis, attribute, index = parts(item, 4)
         if integer(index) != 0:
             raise ValueError("whole attributes are pushed")
-        found.append((integer(class_id), name(obis), integer(attribute)))
+        found.append((unsigned(class_id, 16), name(obis), signed(attribute, 8)))
     meter.works.push.objects = tuple(found)
 
 

@@ -14,7 +14,7 @@ from neighbourhood import values
 from neighbourhood.meter import MANAGEMENT, Meter
 from neighbourhood.objects import Attribute, Method, Right, Thing, fixed
 from neighbourhood.patterns import check_date, check_time, upcoming
-from neighbourhood.taken import integer, items, name, octets, parts
+from neighbourhood.taken import integer, items, name, octets, parts, signed, unsigned
 from neighbourhood.works import (
     ACTIVATION,
     DISCONNECTION,
@@ -87,7 +87,7 @@ def _read(value: Data) -> Scripts:
     found: Scripts = {}
     for script in items(value, MOST):
         number, actions = parts(script, 2)
-        found[integer(number)] = tuple(map(_action, items(actions, MOST)))
+        found[unsigned(number, 16)] = tuple(map(_action, items(actions, MOST)))
     return found
 
 
@@ -95,7 +95,7 @@ def _action(value: Data) -> Action:
     service, class_id, obis, index, parameter = parts(value, 5)
     if integer(service) not in (WRITE, EXECUTE):
         raise ValueError("a script writes (1) or executes (2)")
-    return Action(integer(service), integer(class_id), name(obis), integer(index), parameter)
+    return Action(integer(service), unsigned(class_id, 16), name(obis), signed(index, 8), parameter)
 
 
 def _table(obis: Obis) -> Thing:
@@ -131,7 +131,7 @@ def _schedule(obis: Obis) -> Thing:
     def script(meter: Meter, value: Data) -> None:
         table, selector = parts(value, 2)
         found = meter.works.schedules[obis]
-        found.table, found.selector = name(table), integer(selector)
+        found.table, found.selector = name(table), unsigned(selector, 16)
 
     def times(meter: Meter, value: Data) -> None:
         pairs = [parts(item, 2) for item in items(value, MOST)]

@@ -12,7 +12,7 @@ from dcu.model import Obis
 from neighbourhood import scripts, truth, values
 from neighbourhood.meter import MANAGEMENT, Event, Meter
 from neighbourhood.objects import Attribute, Right, Thing
-from neighbourhood.taken import integer, items, name, octets, parts
+from neighbourhood.taken import items, name, octets, parts, signed, unsigned
 from neighbourhood.times import unstamp
 from neighbourhood.works import UNLIMITED, Limiter
 
@@ -114,7 +114,7 @@ def _watched(watched: Watched) -> bytes:
 
 def _watch(value: Data) -> Watched:
     class_id, obis, index = parts(value, 3)
-    return integer(class_id), name(obis), integer(index)
+    return unsigned(class_id, 16), name(obis), signed(index, 8)
 
 
 def _item(item: tuple[Obis, int]) -> bytes:
@@ -123,14 +123,7 @@ def _item(item: tuple[Obis, int]) -> bytes:
 
 def _script(value: Data) -> tuple[Obis, int]:
     table, selector = parts(value, 2)
-    return name(table), integer(selector)
-
-
-def _threshold(value: Data) -> int:
-    found = integer(value)
-    if not 0 <= found <= UNLIMITED:
-        raise ValueError("a threshold has 32 bits")
-    return found
+    return name(table), unsigned(selector, 16)
 
 
 def _put_watched(meter: Meter, value: Data) -> None:
@@ -138,30 +131,30 @@ def _put_watched(meter: Meter, value: Data) -> None:
 
 
 def _put_normal(meter: Meter, value: Data) -> None:
-    meter.works.limiter.normal = _threshold(value)
+    meter.works.limiter.normal = unsigned(value, 32)
 
 
 def _put_emergency(meter: Meter, value: Data) -> None:
-    meter.works.limiter.emergency = _threshold(value)
+    meter.works.limiter.emergency = unsigned(value, 32)
 
 
 def _put_over_for(meter: Meter, value: Data) -> None:
-    meter.works.limiter.over_for = _threshold(value)
+    meter.works.limiter.over_for = unsigned(value, 32)
 
 
 def _put_under_for(meter: Meter, value: Data) -> None:
-    meter.works.limiter.under_for = _threshold(value)
+    meter.works.limiter.under_for = unsigned(value, 32)
 
 
 def _put_profile(meter: Meter, value: Data) -> None:
     number, begins, duration = parts(value, 3)
     if octets(begins)[:2] != b"\xff\xff":
         unstamp(octets(begins), meter.zone)
-    meter.works.limiter.profile = integer(number), octets(begins), integer(duration)
+    meter.works.limiter.profile = unsigned(number, 16), octets(begins), unsigned(duration, 32)
 
 
 def _put_groups(meter: Meter, value: Data) -> None:
-    meter.works.limiter.groups = tuple(integer(item) for item in items(value, MOST))
+    meter.works.limiter.groups = tuple(unsigned(item, 16) for item in items(value, MOST))
 
 
 def _put_actions(meter: Meter, value: Data) -> None:
@@ -176,7 +169,7 @@ def _profile(limiter: Limiter) -> bytes:
 
 def _put_thresholds(meter: Meter, value: Data) -> None:
     monitor = meter.works.monitor
-    monitor.thresholds, monitor.above = tuple(_threshold(item) for item in items(value, MOST)), []
+    monitor.thresholds, monitor.above = tuple(unsigned(item, 32) for item in items(value, MOST)), []
     _monitor(meter)
 
 

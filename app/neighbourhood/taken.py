@@ -10,6 +10,22 @@ def integer(value: Data) -> int:
     return value.value
 
 
+def unsigned(value: Data, bits: int) -> int:
+    """An integer that is written back in so many bits."""
+    found = integer(value)
+    if not 0 <= found < 1 << bits:
+        raise ValueError(f"no unsigned integer of {bits} bits")
+    return found
+
+
+def signed(value: Data, bits: int) -> int:
+    """An integer that is written back in so many bits, its sign included."""
+    found = integer(value)
+    if not -1 << (bits - 1) <= found < 1 << (bits - 1):
+        raise ValueError(f"no signed integer of {bits} bits")
+    return found
+
+
 def flag(value: Data) -> bool:
     if not isinstance(value.value, bool):
         raise ValueError("no boolean")

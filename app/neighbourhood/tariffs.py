@@ -15,7 +15,7 @@ from neighbourhood import scripts, values
 from neighbourhood.meter import Event, Meter
 from neighbourhood.objects import WATT_HOUR, Attribute, Method, Right, Thing, register
 from neighbourhood.patterns import check_date, check_time, fits, local, seconds
-from neighbourhood.taken import integer, items, name, octets, parts
+from neighbourhood.taken import integer, items, name, octets, parts, unsigned
 from neighbourhood.times import unstamp
 from neighbourhood.works import ANY_MOMENT, RATES, DayAction, Plan, Season, Tariffs
 
@@ -193,7 +193,7 @@ def _weeks(meter: Meter, value: Data) -> None:
     found = {}
     for item in items(value, MOST):
         week, *days = parts(item, 8)
-        found[octets(week)] = tuple(map(integer, days))
+        found[octets(week)] = tuple(unsigned(day, 8) for day in days)
     tariffs = meter.works.tariffs
     tariffs.passive = replace(tariffs.passive, weeks=found)
 
@@ -203,8 +203,8 @@ def _days(meter: Meter, value: Data) -> None:
     for item in items(value, MOST):
         number, actions = parts(item, 2)
         schedule = [parts(action, 3) for action in items(actions, MOST)]
-        found[integer(number)] = tuple(
-            DayAction(check_time(octets(at)), name(table), integer(selector)) for at, table, selector in schedule
+        found[unsigned(number, 8)] = tuple(
+            DayAction(check_time(octets(at)), name(table), unsigned(selector, 16)) for at, table, selector in schedule
         )
     tariffs = meter.works.tariffs
     tariffs.passive = replace(tariffs.passive, days=found)
@@ -244,7 +244,7 @@ def _special(meter: Meter) -> bytes:
 
 def _entry(value: Data) -> tuple[int, tuple[bytes, int]]:
     index, day, number = parts(value, 3)
-    return integer(index), (check_date(octets(day)), integer(number))
+    return unsigned(index, 16), (check_date(octets(day)), unsigned(number, 8))
 
 
 def _set_special(meter: Meter, value: Data) -> None:

@@ -96,6 +96,13 @@ def test_a_weekday_has_its_week_s_schedule():
     assert house.rates()[1] == house.taken(house.true(start), house.true(start + truth.DAY))
 
 
+def test_a_week_of_days_that_no_schedule_can_have_is_denied():
+    house = House()
+    week = data.structure(data.octets(b"W"), *[data.i8(-1)] * 7)
+    with pytest.raises(AccessDenied):
+        house.set(f"{CALENDAR},8", data.array([week]))
+
+
 def test_a_mask_that_is_added_counts_what_it_names():
     house = House()
     house.call(f"{MASKS},2", data.structure(data.octets(b"BOTH"), data.array([data.u8(2), data.u8(3)])))
