@@ -67,7 +67,6 @@ async def converse(
         result: T = ended.value
         return result
     finally:
-        patient.over()
         exchange.close()
 
 

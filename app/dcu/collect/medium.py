@@ -6,9 +6,6 @@ when the slot is granted who of its own goes: so an alarm waits for the exchange
 be it of its own meter or of a neighbour. Who holds a meter between two exchanges (block transfer, association) takes
 over the rank of whoever waits behind (priority inheritance). Equals go in the order in which they came.
 
-An answer that is overdue may be left waiting without its slot (`Turn.lend`), where the medium can carry others
-meanwhile: a field network that looks for another way to one meter is no reason for the others to be silent.
-
 Air time is a token bucket in seconds of air: `duty` flows in each second, an exchange draws 8 × bytes / bitrate. The
 last share of the bucket is kept for alarms and commands.
 """
@@ -72,18 +69,16 @@ class _Ticket:
 
 
 class Medium:
-    """The slots of one medium; `concurrency` exchanges may be under way at once, and `lends` be overdue beside them."""
+    """The slots of one medium; `concurrency` exchanges may be under way at once."""
 
-    def __init__(self, name: str, *, concurrency: int = 1, air: AirTime | None = None, lends: int = 0) -> None:
+    def __init__(self, name: str, *, concurrency: int = 1, air: AirTime | None = None) -> None:
         self.name = name
         self.concurrency = concurrency
-        self.lends = lends
         self.exchanges = 0
         self.bytes = 0
         self.air_seconds = 0.0
         self._budget = Budget(air) if air else None
         self._under_way = 0
-        self._lent = 0
         self._held = False
         self._withdrawn = 0
         self._waiting: list[tuple[Priority, int, _Ticket]] = []
@@ -97,11 +92,6 @@ class Medium:
     @property
     def under_way(self) -> int:
         return self._under_way
-
-    @property
-    def overdue(self) -> int:
-        """Exchanges whose slot was lent."""
-        return self._lent
 
     @property
     def largest_answer(self) -> int:
@@ -139,21 +129,9 @@ class Medium:
             heapq.heapify(self._waiting)
             self._withdrawn = 0
 
-    def lend(self) -> bool:
-        """Take the slot of an exchange whose answer is overdue, for others; False: enough are overdue as it is."""
-        if self._lent >= self.lends:
-            return False
-        self._lent += 1
+    def give_back(self, size: int) -> None:
+        """End an exchange that put `size` bytes on the medium."""
         self._under_way -= 1
-        self._admit()
-        return True
-
-    def give_back(self, size: int, *, lent: bool = False) -> None:
-        """End an exchange that put `size` bytes on the medium. lent: it has no slot any more."""
-        if lent:
-            self._lent -= 1
-        else:
-            self._under_way -= 1
         self.exchanges += 1
         self.bytes += size
         if self._budget:
@@ -183,19 +161,13 @@ class Medium:
 class Turn:
     """The right to one exchange with one meter now; `again` asks for the next while the meter stays ours."""
 
-    __slots__ = ("_lane", "bytes", "has_slot", "lent", "priority")
+    __slots__ = ("_lane", "bytes", "has_slot", "priority")
 
     def __init__(self, lane: "Lane", priority: Priority) -> None:
         self._lane = lane
         self.priority = priority
         self.bytes = 0  # what the exchange under way has put on the medium; set by who exchanges
         self.has_slot = True
-        self.lent = False  # the slot is others' until the exchange ends; the meter is not
-
-    def lend(self) -> None:
-        """The answer is overdue: let others use the medium until it comes. The meter stays ours."""
-        if self.has_slot and self._lane.medium.lend():
-            self.has_slot, self.lent = False, True
 
     def outranked(self, by: Priority = Priority.BACKFILL) -> bool:
         """Whether something strictly more urgent than we waits for this meter, of the rank `by` or better."""
@@ -280,11 +252,10 @@ class Lane:
     def _hand_over(self, turn: Turn) -> None:
         """Queue up what waits here before the slot goes: else a neighbour of lower rank would slip in between."""
         had_slot, turn.has_slot = turn.has_slot, False
-        lent, turn.lent = turn.lent, False
         size, turn.bytes = turn.bytes, 0
         self._queue()
-        if had_slot or lent:
-            self.medium.give_back(size, lent=lent)
+        if had_slot:
+            self.medium.give_back(size)
 
     def _queue(self) -> None:
         """Stand at the medium with the rank that this lane has now, or not at all."""

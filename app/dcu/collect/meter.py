@@ -295,7 +295,7 @@ class Meter:
 
         timeout, waiting = self.profile.session.timeout, None
         if channel.lossy:
-            waiting = Waiting(self._patience, self._hops(), timeout, turn.lend, early=repeatable)
+            waiting = Waiting(self._patience, self._hops(), timeout, early=repeatable)
         try:
             return await converse(exchange, channel, timeout=timeout, between=between, waiting=waiting)
         except StaleAnswer as error:

@@ -1,25 +1,19 @@
 """How long an answer of one meter is waited for over a network that loses, delays and mends: learned from the meter.
 
 The round trip is smoothed with its deviation in the manner of RFC 6298, from answers that were accepted and belong to
-one request only (Karn). Two limits follow from it. Past the first an answer is *overdue*: it probably looks for
-another way, and others may use the medium meanwhile. Past the second it is *given up*: then, and not sooner, the
-request may be made anew. The second leaves a network the time to mend a route, grows twofold with each answer that does
-not come, and never exceeds what the meter's family says. Before the first answer both follow from the hops on the way.
+one request only (Karn). The limit leaves a network the time to mend a route, grows twofold with each answer that does
+not come, and never exceeds what the meter's family says. Before the first answer it follows from the hops on the way.
 
 Only what may be asked again is given up early (`Waiting`): a command waits for as long as its family says.
 Source: RFC 6298, clauses 2 and 5.
 """
 
 import asyncio
-from collections.abc import Callable
 
 ALPHA, BETA, DEVIATIONS = 1 / 8, 1 / 4, 4.0  # RFC 6298, 2.3
 LEAST = 10.0  # seconds before which no answer is given up: a network may be mending its route
 REPAIR = 16.0  # seconds: LOADng floods, waits 4 s for the better copies, and may have to do so twice
-OVERDUE = 1.0  # seconds before which no answer is overdue, and …
-OVERDUE_A_HOP = 1.0  # … for each hop: a request, and half a kilobyte back, over a fair link
-SLOWEST_HOP = 4.0  # seconds: the same in the slowest modulation, the largest answer, every second frame repeated
-UNKNOWN_HOPS = 4
+SLOWEST_HOP = 4.0  # seconds: the largest answer in the slowest modulation, every second frame repeated
 DOUBLINGS = 6
 
 
@@ -33,15 +27,13 @@ class Patience:
         self._deviation = 0.0
         self._missed = 0
 
-    def overdue(self, hops: int | None) -> float:
-        """Seconds after which an answer is late. hops: on the way to the meter, None where nobody knows."""
-        least = OVERDUE + OVERDUE_A_HOP * (UNKNOWN_HOPS if hops is None else hops)
-        return max(least, self._expected) if self._smoothed else 2 * least
-
     def limit(self, hops: int | None, cap: float) -> float:
-        """Seconds after which an answer is given up: at most `cap`, at least `LEAST` where that allows it."""
+        """Seconds after which an answer is given up: at most `cap`, at least `LEAST` where that allows it.
+
+        hops: on the way to the meter, None where nobody knows.
+        """
         if self._smoothed:
-            base = self._expected + REPAIR
+            base = self._smoothed + DEVIATIONS * self._deviation + REPAIR
         elif hops is None:
             return cap
         else:
@@ -61,53 +53,32 @@ class Patience:
         """No answer came."""
         self._missed += 1
 
-    @property
-    def _expected(self) -> float:
-        return self._smoothed + DEVIATIONS * self._deviation
-
 
 class Waiting:
-    """For the answers of one exchange. late: called once a request, when its answer is overdue.
+    """For the answers of one exchange. early: an answer may be given up before `cap`, the family's limit in seconds."""
 
-    early: an answer may be given up before `cap`, which is the family's limit in seconds.
-    """
+    __slots__ = ("_began", "_cap", "_clear", "_early", "_hops", "_patience")
 
-    __slots__ = ("_began", "_cap", "_clear", "_early", "_hops", "_late", "_patience", "_timer")
-
-    def __init__(
-        self, patience: Patience, hops: int | None, cap: float, late: Callable[[], None], *, early: bool
-    ) -> None:
+    def __init__(self, patience: Patience, hops: int | None, cap: float, *, early: bool) -> None:
         self._patience = patience
         self._hops = hops
         self._cap = cap
-        self._late = late
         self._early = early
         self._began = 0.0
         self._clear = True  # the answer can belong to one saying of the request only
-        self._timer: asyncio.TimerHandle | None = None
 
     def asked(self, *, again: bool = False) -> float:
         """A request goes out; return for how many seconds its answer is waited for. again: it was said before."""
-        self.over()
-        loop = asyncio.get_running_loop()
-        self._began, self._clear = loop.time(), not again
-        self._timer = loop.call_later(self._patience.overdue(self._hops), self._late)
+        self._began, self._clear = asyncio.get_running_loop().time(), not again
         return self._patience.limit(self._hops, self._cap) if self._early else self._cap
 
     def answered(self) -> None:
         """An answer to it was accepted."""
-        self.over()
         if self._clear:
             self._patience.answered(asyncio.get_running_loop().time() - self._began)
 
     def missed(self) -> None:
         self._patience.missed()
-
-    def over(self) -> None:
-        """Nothing is waited for."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 class Unlearned:
@@ -124,5 +95,3 @@ class Unlearned:
     def answered(self) -> None: ...
 
     def missed(self) -> None: ...
-
-    def over(self) -> None: ...

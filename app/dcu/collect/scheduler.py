@@ -213,7 +213,7 @@ class Scheduler:
 
     def _admit(self, medium: Medium) -> None:
         queue = self._queues[medium]
-        limit = medium.concurrency * self._batch + medium.lends
+        limit = medium.concurrency * self._batch
         while queue and not self._held:
             job = queue[0][2]
             if job.ended:

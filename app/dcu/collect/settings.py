@@ -18,7 +18,6 @@ from dcu.fan.tun import names_interface
 from dcu.link.serial import BAUDS, FORMATS, Port, Rs485
 
 EXCHANGES = 8  # at a time, on a medium of which nothing else is known
-LENDS = 1  # answers over a field network that may be overdue while another meter is read: a third one makes collisions
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -115,8 +114,7 @@ class MediumTable(_Table, frozen=True):
         bitrate = self.bitrate or (8 / port.byte_time if port else 0.0)
         air = AirTime(bitrate, self.duty, self.burst, self.reserve, self.longest_answer) if bitrate else None
         usual = 1 if self.modem else EXCHANGES
-        lends = LENDS if self.modem else 0
-        return Medium(self.name, concurrency=1 if port else self.concurrency or usual, air=air, lends=lends)
+        return Medium(self.name, concurrency=1 if port else self.concurrency or usual, air=air)
 
 
 class RetryTable(_Table, frozen=True):

@@ -183,19 +183,16 @@ async def test_a_turn_withdrawn_in_the_moment_in_which_it_is_granted_gives_its_s
     await exchanges(Lane(medium), Priority.BACKFILL, 1, [], "next")
 
 
-@given(seed=st.integers(0, 1 << 32), concurrency=st.integers(1, 3), lends=st.integers(0, 2))
+@given(seed=st.integers(0, 1 << 32), concurrency=st.integers(1, 3))
 @settings(max_examples=25, deadline=None)
-def test_whatever_is_withdrawn_or_overdue_the_slots_add_up(seed, concurrency, lends):
+def test_whatever_is_withdrawn_the_slots_add_up(seed, concurrency):
     async def street():
-        random, medium = Random(seed), Medium("plc", concurrency=concurrency, lends=lends)
+        random, medium = Random(seed), Medium("plc", concurrency=concurrency)
         lanes = [Lane(medium) for _ in range(5)]
 
         async def one(lane, priority):
             async with lane.turn(priority) as turn:
                 for _ in range(random.randrange(3)):
-                    if random.random() < 0.3:
-                        turn.lend()
-                    assert medium.under_way <= concurrency
                     await asyncio.sleep(EXCHANGE)
                     if turn.outranked():
                         return
@@ -210,66 +207,13 @@ def test_whatever_is_withdrawn_or_overdue_the_slots_add_up(seed, concurrency, le
             if random.random() < 0.2:
                 random.choice(tasks).cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert medium.under_way == medium.waiting == medium.overdue == 0
+        assert medium.under_way == medium.waiting == 0
 
     loop = looptime.new_event_loop(start=0, idle_step=0.01, idle_timeout=600)
     try:
         loop.run_until_complete(street())
     finally:
         loop.close()
-
-
-async def test_an_overdue_answer_keeps_its_meter_and_not_the_medium():
-    medium, done = Medium("plc", lends=1), []
-    waited_for, neighbour = Lane(medium), Lane(medium)
-
-    async def overdue():
-        async with waited_for.turn(Priority.SCHEDULED) as turn:
-            await asyncio.sleep(EXCHANGE)
-            turn.lend()
-            await asyncio.sleep(10 * EXCHANGE)
-            done.append(("overdue", now()))
-            await turn.again()  # the next block has its turn as any other
-            done.append(("block", now()))
-
-    tasks = await started(
-        overdue(),
-        exchanges(waited_for, Priority.ALARM, 1, done, "own"),
-        exchanges(neighbour, Priority.SCHEDULED, 12, done, "neighbour"),
-    )
-    await asyncio.gather(*tasks)
-    assert done[:2] == [("neighbour", 2 * EXCHANGE), ("neighbour", 3 * EXCHANGE)]
-    assert done.index(("overdue", 11 * EXCHANGE)) < next(at for at, (name, _) in enumerate(done) if name == "own")
-    assert medium.under_way == medium.waiting == 0
-    assert medium.exchanges == 15
-
-
-async def test_no_more_answers_may_be_overdue_than_the_medium_lends():
-    medium, begun = Medium("plc", lends=2), []
-
-    async def overdue(number):
-        async with Lane(medium).turn(Priority.SCHEDULED) as turn:
-            begun.append((number, now()))
-            turn.lend()
-            turn.lend()
-            await asyncio.sleep(10)
-
-    await asyncio.gather(*(overdue(number) for number in range(4)))
-    assert [at for _, at in begun] == [0, 0, 0, 10]  # two are overdue, one holds the slot
-    assert medium.under_way == 0
-
-
-async def test_a_serial_line_lends_nothing():
-    medium, begun = Medium("rs485"), []
-
-    async def overdue():
-        async with Lane(medium).turn(Priority.SCHEDULED) as turn:
-            begun.append(now())
-            turn.lend()
-            await asyncio.sleep(10)
-
-    await asyncio.gather(overdue(), overdue())
-    assert begun == [0, 10]
 
 
 async def test_the_air_that_is_spent_in_the_long_run_is_the_duty():

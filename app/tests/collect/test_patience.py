@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcu.collect.dialogue import converse
-from dcu.collect.patience import DOUBLINGS, LEAST, OVERDUE, REPAIR, Patience, Waiting
+from dcu.collect.patience import DOUBLINGS, LEAST, REPAIR, Patience, Waiting
 from dcu.cosem import conversation
 from dcu.errors import LinkClosed, LinkTimeout
 from tests.cosem.small_meter import CONTEXTS, ENERGY, ENERGY_NOW, LIMIT, Pair
@@ -26,7 +26,6 @@ def held(patience, history, way, cap):
         patience.missed() if seconds is None else patience.answered(seconds)
     limit = patience.limit(way, cap)
     assert min(LEAST, cap) <= limit <= cap
-    assert patience.overdue(way) >= OVERDUE
 
 
 @given(histories, hops, st.floats(0.1, 300))
@@ -37,7 +36,7 @@ def test_no_answer_is_given_up_before_the_least_nor_waited_for_beyond_the_cap(hi
 def test_canary_one_that_trusts_its_average_alone_is_found_out():
     class Hasty(Patience):
         def limit(self, way, cap):
-            return self._expected
+            return self._smoothed + 4 * self._deviation
 
     with pytest.raises(AssertionError):
         held(Hasty(), [0.3] * 5, 2, CAP)
@@ -46,9 +45,8 @@ def test_canary_one_that_trusts_its_average_alone_is_found_out():
 def test_it_is_smoothed_as_rfc_6298_says():
     patience = Patience()
     patience.answered(8.0)  # mean 8, deviation 4
-    assert patience.overdue(0) == 8 + 4 * 4
+    assert patience.limit(0, 100.0) == 8 + 4 * 4 + REPAIR
     patience.answered(16.0)  # deviation 3/4 × 4 + 1/4 × 8, mean 7/8 × 8 + 1/8 × 16
-    assert patience.overdue(0) == 9 + 4 * 5
     assert patience.limit(0, 100.0) == 9 + 4 * 5 + REPAIR
 
 
@@ -98,23 +96,21 @@ def now():
     return asyncio.get_running_loop().time()
 
 
-def waiting(patience, late=lambda: None, *, early=True, way=1):
-    return Waiting(patience, way, CAP, late, early=early)
+def waiting(patience, *, early=True, way=1):
+    return Waiting(patience, way, CAP, early=early)
 
 
 @pytest.mark.looptime
-async def test_a_lost_answer_costs_what_was_learned_and_an_overdue_one_is_told_of_once():
-    pair, patience, late = Pair(lossy=True).associated(), Patience(), []
+async def test_a_lost_answer_costs_what_was_learned():
+    pair, patience = Pair(lossy=True).associated(), Patience()
     channel = Delayed(pair, [1.0, 1.0, None])
     for _ in range(2):
         await converse(pair.client.get(ENERGY), channel, timeout=CAP, waiting=waiting(patience))
-    limit, overdue, began = patience.limit(1, CAP), patience.overdue(1), now()
-    asked = waiting(patience, lambda: late.append(now() - began))
+    limit, began = patience.limit(1, CAP), now()
     with pytest.raises(LinkTimeout):
-        await converse(pair.client.get(ENERGY), channel, timeout=CAP, waiting=asked)
+        await converse(pair.client.get(ENERGY), channel, timeout=CAP, waiting=waiting(patience))
     assert now() - began == pytest.approx(limit)
     assert limit < CAP / 2
-    assert late == [pytest.approx(overdue)]
     assert patience.limit(1, CAP) > limit
 
 
@@ -127,16 +123,6 @@ async def test_what_must_not_be_asked_again_is_waited_for_as_long_as_the_family_
     with pytest.raises(LinkTimeout):
         await converse(pair.client.get(ENERGY), Delayed(pair, [None]), timeout=1.0, waiting=asked)
     assert now() - began == pytest.approx(CAP)
-
-
-@pytest.mark.looptime
-async def test_the_timer_of_an_answered_request_is_stopped():
-    pair, late = Pair(lossy=True).associated(), []
-    await converse(
-        pair.client.get(ENERGY), Delayed(pair, [0.1]), timeout=CAP, waiting=waiting(Patience(), lambda: late.append(1))
-    )
-    await asyncio.sleep(100)
-    assert late == []
 
 
 @pytest.mark.looptime
