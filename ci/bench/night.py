@@ -38,8 +38,8 @@ from neighbourhood.g3 import clockwork, floor
 from neighbourhood.g3.street import Collecting, Scene, Street, collected, collecting
 from neighbourhood.meter import Event
 
-START = datetime(2025, 11, 20, 0, 2, tzinfo=UTC)
-MIDNIGHT = 24 * 3600.0 - 120.0  # seconds from START to it
+START = datetime(2025, 11, 19, 20, 2, tzinfo=UTC)  # a first collection of 1,000 meters ends before midnight
+MIDNIGHT = 28 * 3600.0 - 120.0  # seconds from START to the one after
 DELAY = 60.0  # seconds past midnight at which the night begins
 A_METER = 6.0  # seconds that the warming of one meter takes, at most on average
 CLOCK = "8,0-0:1.0.0*255,2"

@@ -6,7 +6,7 @@ trickle, …) is kept and given back. Numbers are big-endian.
 Sources: ITU-T G.9903, 9.3 and 9.4; Microchip smartenergy_g3 (serialised rows, status values).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from struct import pack
@@ -17,6 +17,7 @@ from neighbourhood.g3.events import Scheduler
 from neighbourhood.g3.loadng import MAX_HOPS
 from neighbourhood.g3.mac import MAX_RETRIES
 from neighbourhood.g3.node import Node
+from neighbourhood.g3.tables import Neighbour, Route
 
 OK = 0x00
 ADP_INVALID_INDEX, ADP_INVALID, ADP_READ_ONLY, ADP_UNSUPPORTED = 0xA7, 0xA8, 0xB0, 0xB1
@@ -25,8 +26,6 @@ SOFT_VERSION = bytes((0, 23, 7, 5, 3, 0))  # product, year, month, day, version
 TONE_MASK = b"\xff" * 4 + b"\xf0" + bytes(4)  # 36 tones of CENELEC-A
 FACTORY_KEY = bytes(16)
 GROUP = 0x8001
-
-Rows = Callable[[], list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,10 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    rows: Rows
+    """rows: what it has now; a host asks for one after the other, so a row is written only when it is asked for."""
+
+    rows: Callable[[], Sequence[Any]]
+    write: Callable[[Any], bytes] = bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Base:
             return words.unsupported, b""
         if isinstance(found, Table):
             rows = found.rows()
-            return (OK, rows[index]) if index < len(rows) else (words.index, b"")
+            return (OK, found.write(rows[index])) if index < len(rows) else (words.index, b"")
         if found.read is None:
             return words.denied, b""
         value = found.read(index)
@@ -141,7 +143,7 @@ def adaptation(node: Node, scheduler: Scheduler, groups: dict[int, int], *, coor
     attributes: dict[int, Value | Table] = {at: kept(memory, at, bytes.fromhex(value)) for at, value in KEPT.items()}
     attributes |= {at: number(1, loadng.weights, name) for at, name in WEIGHTS.items()}
     attributes |= {
-        0x0C: Table(partial(routes, node, scheduler)),
+        0x0C: Table(partial(routes, node, scheduler), partial(_route, scheduler)),
         0x0E: Value(2, lambda index: _entry(groups, index, b"\x01"), lambda index, value: _enter(groups, index, value)),
         0x0F: number(1, loadng, "max_hops"),
         0x10: kept(memory, 0x10, bytes((1 if coordinator else 0,))),
@@ -163,21 +165,16 @@ def _enter(groups: dict[int, int], index: int, value: bytes) -> bool:
     return index < 16
 
 
-def routes(node: Node, scheduler: Scheduler) -> list[bytes]:
+def routes(node: Node, scheduler: Scheduler) -> list[Route]:
+    now = scheduler.now
+    return [route for route in node.routes.values() if route.valid and route.expires > now]
+
+
+def _route(scheduler: Scheduler, route: Route) -> bytes:
     """destination, next hop, cost, weak links and hops (4 bits each), media, minutes: 10 bytes."""
-    return [
-        pack(
-            ">HHHBBH",
-            route.destination,
-            route.next,
-            min(route.cost, 0xFFFF),
-            min(route.weak, 15) << 4 | min(route.hops, 15),
-            0,
-            minutes(route.expires, scheduler),
-        )
-        for route in node.routes.values()
-        if route.valid and route.expires > scheduler.now
-    ]
+    counts = min(route.weak, 15) << 4 | min(route.hops, 15)
+    cost, left = min(route.cost, 0xFFFF), minutes(route.expires, scheduler)
+    return pack(">HHHBBH", route.destination, route.next, cost, counts, 0, left)
 
 
 def blacklist(node: Node, scheduler: Scheduler) -> list[bytes]:
@@ -220,7 +217,7 @@ def medium_access(node: Node, scheduler: Scheduler) -> Base:
         0x59: number(1, node.mac, "max_retries"),
         KEY_TABLE: Value(16, None, partial(_key, node)),
         0x77: number(4, node, "frame_counter"),
-        0x10A: Table(partial(neighbours, node, scheduler)),
+        0x10A: Table(lambda: list(node.neighbours.values()), partial(_neighbour, scheduler)),
         0x10F: number(2, node.mac, "rc_coord"),
         0x110: constant(TONE_MASK),
         0x120: Table(partial(operating_space, node, scheduler)),
@@ -248,15 +245,11 @@ def _key(node: Node, index: int, value: bytes) -> bool:
     return True
 
 
-def neighbours(node: Node, scheduler: Scheduler) -> list[bytes]:
+def _neighbour(scheduler: Scheduler, near: Neighbour) -> bytes:
     """short, tone map (3), modulation, gain, resolution, coefficients (6), scheme, phase, LQI, minutes: 19 bytes."""
-    rows = []
-    for near in list(node.neighbours.values()):
-        tones = bytes((near.tones & 0xFF, near.tones >> 8 & 0xFF, 0))
-        head = pack(">H3sBBB6s", near.short, tones, near.modulation, 0, 0, bytes(6))
-        left = minutes(near.tones_until, scheduler)
-        rows.append(head + pack(">BBBH", 0, 0, near.lqi & 0xFF, left))
-    return rows
+    tones = bytes((near.tones & 0xFF, near.tones >> 8 & 0xFF, 0))
+    head = pack(">H3sBBB6s", near.short, tones, near.modulation, 0, 0, bytes(6))
+    return head + pack(">BBBH", 0, 0, near.lqi & 0xFF, minutes(near.tones_until, scheduler))
 
 
 def operating_space(node: Node, scheduler: Scheduler) -> list[bytes]:
