@@ -121,7 +121,8 @@ def nights() -> list[Row]:
     many = night.measure(1000)
     rows = []
     for meters, found, wall in ((48, few, 5.0), (1000, [many], 120.0)):
-        what = f"a night of {meters:,} meters over G3-PLC, joined and routed, 24 h × 4 registers"
+        rows_read = max(each["readings"] for each in found)
+        what = f"a night of {meters:,} meters over G3-PLC, joined and routed, {rows_read:,} rows of 4 registers"
         streets = f"{len(found)} streets" if len(found) > 1 else ""
         cpu = f"{max(each['cpu'] for each in found):.2f} s of processor"
         rows.append(

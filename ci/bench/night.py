@@ -1,7 +1,8 @@
 """A night over G3-PLC: the real collector and driver, the modem emulator, the line and the meters in one process.
 
 The street begins joined and routed. The first collection opens associations and learns what the profiles are; it is
-reported apart. Then it is midnight, and 24 h of four registers are due of every meter: that is what is measured. How
+reported apart. Then it is midnight, and 24 h of four registers are due of every meter, less what the first collection
+took after midnight: of 1,000 meters, whose first lasts three hours, 21 h on average. That is what is measured. How
 the street stands by then is one of three:
 
 - settled: routes and tone maps are laid anew a second before, as its noise is now: joined and routed;
@@ -38,8 +39,8 @@ from neighbourhood.g3 import clockwork, floor
 from neighbourhood.g3.street import Collecting, Scene, Street, collected, collecting
 from neighbourhood.meter import Event
 
-START = datetime(2025, 11, 19, 20, 2, tzinfo=UTC)  # a first collection of 1,000 meters ends before midnight
-MIDNIGHT = 28 * 3600.0 - 120.0  # seconds from START to the one after
+START = datetime(2025, 11, 20, 0, 2, tzinfo=UTC)
+MIDNIGHT = 24 * 3600.0 - 120.0  # seconds from START to it
 DELAY = 60.0  # seconds past midnight at which the night begins
 A_METER = 6.0  # seconds that the warming of one meter takes, at most on average
 CLOCK = "8,0-0:1.0.0*255,2"
