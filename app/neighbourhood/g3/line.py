@@ -22,7 +22,7 @@ from neighbourhood.g3.tables import BROADCAST, COORDINATOR, Neighbour, Route
 from neighbourhood.g3.trace import Tag, Trace
 
 PAN = 0x781D
-RETRIES = 9  # macMaxFrameRetries of the homes, as their utility has set it (5 as delivered): see docs/g3.md
+RETRIES = 10  # macMaxFrameRetries of the homes, as their utility has set it (5 as delivered): see docs/g3.md
 EUI_PREFIX = bytes.fromhex("02dc0000")  # locally administered
 
 

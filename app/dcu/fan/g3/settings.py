@@ -32,4 +32,4 @@ class G3Settings:
     down: float = 30.0
     counter_block: int = 1 << 16
     tun: str = ""
-    retries: int = 9
+    retries: int = 10
