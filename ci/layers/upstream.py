@@ -4,7 +4,7 @@ It takes a build that does not have the layer yet, writes down what every task w
 layer that is merely present changes nothing. So each of ours gets a build directory of OpenEmbedded's own, with no
 distribution of ours. The world that is compared is OpenEmbedded-Core's and ours, and what ours needs of the layers
 between (EXCLUDE_FROM_WORLD): the other two thousand recipes of those are theirs to check. WORLD=needed narrows it to
-what ours needs of OpenEmbedded-Core, too (BBMASK), for hosts with hours and not a night.
+what ours needs of OpenEmbedded-Core, too, for hosts with hours and not a night.
 """
 
 # ruff: noqa: T201  (a command)
@@ -52,7 +52,7 @@ def _configure(workspace: Workspace, build: Path, settings: str, layers: list[st
 
 
 def _narrowed(workspace: Workspace, build: Path, layer: Path) -> str:
-    """The mask of what neither the layer's recipes need nor those that it appends to."""
+    """Keep out of the world what neither the layer's recipes need nor those that it appends to."""
     own = [each for each in text.recipes() if each.path.is_relative_to(layer) and "images" not in each.path.parts]
     targets = [each.name for each in own if layer is BSP or not each.values.get("COMPATIBLE_MACHINE")]
     absent = {"dcu-bank", "dcu-update"}  # they need the distribution's own image
@@ -61,18 +61,23 @@ def _narrowed(workspace: Workspace, build: Path, layer: Path) -> str:
         *("bitbake", "-g", *sorted({*targets, *APPENDED[layer]} - absent)),
         machine=MACHINE if layer is BSP else NEIGHBOUR,
     )
-    found = set(re.findall(r'(/[^"\\]+\.bb)"\]', (build / "task-depends.dot").read_text()))
-    needed = sorted(Path(path).name for path in found if path.startswith(f"{workspace.upstream}/"))
-    print(f"       {layer.name} needs {len(needed)} recipes of other layers")
-    return f'BBMASK = "{mask(workspace.upstream, needed)}"\n'
+    needed = for_the_target((build / "pn-buildlist").read_text().split())
+    print(f"       {layer.name} needs {len(needed)} recipes of other layers for the target")
+    return narrowed(needed)
 
 
-def mask(upstream: Path, needed: Iterable[str]) -> str:
-    """For BBMASK: every recipe of the upstream layers but those of these file names, and every append but theirs."""
-    names = [re.escape(name) for name in needed]
-    appends = [re.escape(name.removesuffix(".bb").partition("_")[0]) for name in needed]
-    kept = f"(?:{'|'.join(names)}|(?:{'|'.join(appends)})(?:_[^/]*)?\\.bbappend)"
-    return f"{upstream}/(?!.*/{kept}$).*\\.bb"
+def for_the_target(names: Iterable[str]) -> list[str]:
+    """Without what is built for the host or for the compiler: BitBake's world has none of it."""
+    foreign = re.compile(r"-native$|^nativesdk-|-cross(sdk)?(-|$)|^gcc-source|-initial$").search
+    return sorted(name for name in names if not foreign(name))
+
+
+def narrowed(needed: Iterable[str]) -> str:
+    """For local.conf: a world of these recipes alone of OpenEmbedded-Core. One is left out where this is not empty."""
+    return (
+        f'DCU_WORLD = "{" ".join(needed)}"\n'
+        "EXCLUDE_FROM_WORLD:layer-core = \"${@'' if d.getVar('PN') in d.getVar('DCU_WORLD').split() else '1'}\"\n"
+    )
 
 
 def _judge(workspace: Workspace, build: Path, layer: Path, options: list[str]) -> None:
