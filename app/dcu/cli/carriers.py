@@ -128,7 +128,7 @@ def located(written: str) -> tuple[str, int]:
 def port_of(written: str) -> tuple[str, int]:
     """Device and speed of DEV[:BAUD]. Raises ConfigError."""
     device, colon, baud = written.rpartition(":")
-    if not colon or not baud.isdecimal():
+    if not colon or not baud.isdecimal() or len(baud) > 9:
         return written, 9600
     if int(baud) not in BAUDS:
         raise ConfigError(f"{written}: {baud} baud: one of {', '.join(map(str, BAUDS))}")

@@ -112,7 +112,7 @@ def server_address(sap: int, physical: int | None, size: int = 0) -> Address:
 def endpoint(written: str) -> tuple[str, int] | None:
     """Host and port of `HOST:PORT`, an IPv6 host in brackets; None for anything else."""
     host, colon, port = written.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 0xFFFF:
+    if not colon or not host or not port.isdecimal() or len(port) > 5 or not 0 <= int(port) <= 0xFFFF:
         return None
     if host.startswith("[") and host.endswith("]"):
         return host[1:-1], int(port)

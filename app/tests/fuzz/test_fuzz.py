@@ -107,6 +107,7 @@ def _key_file(generation):
     [
         pytest.param("attribute", b"1,1-0:1.8.0*255," + b"2" * 4301, id="more digits than int() takes"),
         pytest.param("attribute", b"1,1-0:1.8.0*255,--1", id="two signs"),
+        pytest.param("reach", b"udp://[2001:db8::1]:" + b"9" * 4304, id="a port of 4,304 digits"),
         pytest.param("toml", b"a = " + b"9" * 5000, id="a number of 5,000 digits"),
         pytest.param("toml", b"a = " + b"[" * 500, id="500 open brackets"),
         pytest.param("wrapped-keys", _key_file(-1), id="a key file of generation -1"),
