@@ -55,7 +55,8 @@ def _narrowed(workspace: Workspace, build: Path, layer: Path) -> str:
     """Keep out of the world what neither the layer's recipes need nor those that it appends to."""
     own = [each for each in text.recipes() if each.path.is_relative_to(layer) and "images" not in each.path.parts]
     targets = [each.name for each in own if layer is BSP or not each.values.get("COMPATIBLE_MACHINE")]
-    absent = {"dcu-bank", "dcu-update"}  # they need the distribution's own image
+    # they need the distribution's own image, or that it accepts a licence
+    absent = {"dcu-bank", "dcu-update", "cryptoauthlib"}
     workspace.run(
         build,
         *("bitbake", "-g", *sorted({*targets, *APPENDED[layer]} - absent)),

@@ -1,11 +1,14 @@
 """Boots what a power cut left, in QEMU, all the way: U-Boot, kernel, collector, health check."""
 
 import json
+import random
 import shutil
 import tempfile
 import time
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +23,7 @@ from ota.powercut.log import SECTOR, Recording
 from ota.powercut.replay import Canvas, Replay, Sectors, State, name
 
 RUNNING = 600.0  # seconds on a loaded host
+DRAWN = 20  # states for each that is booted
 
 
 @dataclass(slots=True)
@@ -41,11 +45,31 @@ def sample(count: int, seed: int, console: Console) -> list[Boot]:
     """Boot `count` states of the update's recording, drawn by `seed`."""
     recording = log.read(record.update())
     found = []
-    for position, choices in plans.drawn(recording, count, seed):
+    for position, choices in _spread(recording, count, seed):
         boot = one(recording, position, choices)
         console.print(f"boot of {boot.state}: bank {boot.slot or '?'}, {boot.seconds:.0f} s, {boot.wrong or 'ok'}")
         found.append(boot)
     return found
+
+
+def _spread(recording: Recording, count: int, seed: int) -> list[plans.Plan]:
+    """So many of more that are drawn: in turn one of each bank, since the time in which bank b is named is short."""
+    replay = Replay(recording)
+    by_slot = defaultdict[str, list[plans.Plan]](list)
+    with tempfile.TemporaryDirectory(prefix="powercut-drawn-") as home:
+        judge = DeviceJudge(recording, Path(home), replay.state({}))
+        for position, choices in plans.drawn(recording, DRAWN * count, seed):
+            replay.seek(position)
+            by_slot[_named(judge, replay.state(choices))].append((position, choices))
+    draw = random.Random(seed)  # noqa: S311 - to be repeatable
+    for drawn in by_slot.values():
+        draw.shuffle(drawn)
+    turns = [plan for turn in zip_longest(*by_slot.values()) for plan in turn if plan is not None]
+    return sorted(turns[:count], key=lambda plan: plan[0])
+
+
+def _named(judge: DeviceJudge, state: State) -> str:
+    return (judge.environment(state).values or {}).get("slot", "?")
 
 
 def one(recording: Recording, position: int, choices: dict[str, str]) -> Boot:
@@ -56,8 +80,7 @@ def one(recording: Recording, position: int, choices: dict[str, str]) -> Boot:
     state = replay.state(choices)
     home = Path(tempfile.mkdtemp(prefix="powercut-boot-"))
     try:
-        environment = DeviceJudge(recording, home, initial).environment(state).values or {}
-        boot = Boot(name(position, choices), environment.get("slot", "?"))
+        boot = Boot(name(position, choices), _named(DeviceJudge(recording, home, initial), state))
         _images(recording, state, home)
         began = time.monotonic()
         _boot(boot, home, Ledger(recording).at(position).used)
