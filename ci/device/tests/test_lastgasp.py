@@ -113,8 +113,8 @@ def test_mains_that_return_let_it_go_on_and_mains_that_stay_away_switch_it_off_w
         assert "0 wait in RAM" in detail
         third, _ = outage_inside_the_window(dut, headend, 2)
         assert [first.counter, second.counter] == [COUNTER, COUNTER + 1]
-        assert third.counter > second.counter
-        assert third.counter % 4 == COUNTER % 4, "four were reserved before, and what was not spent is spent no more"
+        # four lay ready, and one more where there was time to replace the first; what was not spent is spent no more
+        assert third.counter in (COUNTER + 4, COUNTER + 5)
 
         stuck(dut, headend)
 
