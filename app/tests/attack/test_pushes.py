@@ -165,17 +165,21 @@ def test_what_is_authentic_and_no_push_to_us_is_none(mode):
 # --- inside of an association
 
 
-@inside
-@kinds
-def test_inside_of_an_association_no_forgery_is_taken_and_none_ends_it(context, kind):
-    line, said_ = Inside(context), said(1, kind)
-    frame = line.pair.server.notification(CLIENT, said_)
+def only_the_true_one_is_taken_and_once(line, context, frame, said_):
     for what, forged in forgeries(context, frame, apdu.encode(said_)):
         line.put(forged)
         assert line.taken == [], what
     assert line.put(frame) is None
     assert isinstance(line.put(frame), CounterReplayed)
     assert line.taken == [said_]
+
+
+@inside
+@kinds
+def test_inside_of_an_association_no_forgery_is_taken_and_none_ends_it(context, kind):
+    line, said_ = Inside(context), said(1, kind)
+    frame = line.pair.server.notification(CLIENT, said_)
+    only_the_true_one_is_taken_and_once(line, context, frame, said_)
     assert line.pair.run(line.pair.client.get(ENERGY)) == ENERGY_NOW
 
 
@@ -232,12 +236,7 @@ def test_a_push_under_the_dedicated_key_is_of_this_association_and_of_no_other(s
     line, said_ = Inside(context), said(1, "event")
     link = line.pair.server._links[CLIENT].ciphering
     frame = link.seal(apdu.encode(said_), context_of(context)[1].response, framing)
-    for what, forged in forgeries(context, frame, apdu.encode(said_)):
-        line.put(forged)
-        assert line.taken == [], what
-    assert line.put(frame) is None
-    assert isinstance(line.put(frame), CounterReplayed)
-    assert line.taken == [said_]
+    only_the_true_one_is_taken_and_once(line, context, frame, said_)
     for other in (Inside(context), Inside(context.replace("dedicated", "global"))):
         assert other.put(frame) is not None
         assert other.taken == []
