@@ -9,27 +9,22 @@ import asyncio
 import json
 import secrets
 import shutil
-import signal
-import sys
 import tempfile
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dcu.control.client import ControlClient
-from dcu.errors import DcuError, LinkError
+from dcu.errors import DcuError
 from dcu.keys.wrapped import new_kek
 from neighbourhood import truth, verdict
 from neighbourhood.identity import serial
+from neighbourhood.processes import HOURS, START, DemoFailed, Processes, Tell, peak
 from neighbourhood.verdict import Verdict
 
-START = 30.0  # seconds a process may take until it is ready
-STALL = 60.0  # seconds without progress after which the demo is over
-HOURS = 24
 LINE = "cabinet"  # the serial line, where there is one
 DELAY = 60  # seconds past the hour after which a row is asked for: meters' clocks are up to 52 s slow
 
@@ -70,10 +65,6 @@ socket = "control.sock"
 name = "{medium}"
 {medium_keys}
 """
-
-
-class DemoFailed(DcuError):
-    """The demo did not come to its comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +113,6 @@ class Outcome:
         }
 
 
-Tell = Callable[[int, int], None]  # readings expected, readings collected
-
-
 async def run(settings: Settings, tell: Tell) -> Outcome:
     """Run the demo in a directory of its own, which is removed; on failure it stays, and the error names it.
 
@@ -158,9 +146,9 @@ def window(now: float, meters: int) -> tuple[int, int]:
 class _Demo:
     def __init__(self, folder: Path, settings: Settings, tell: Tell) -> None:
         self._folder = folder
+        self._processes = Processes(folder)
         self._settings = settings
         self._tell = tell
-        self._status: dict[str, Any] = {}
         self._delay, self._last = window(time.time(), settings.meters)
 
     async def run(self) -> Outcome:
@@ -169,14 +157,14 @@ class _Demo:
         first = self._last - (HOURS - 1) * truth.HOUR
         async with AsyncExitStack() as stack:
             street = await stack.enter_async_context(self._street())
-            collector = await stack.enter_async_context(self._collector())
-            async with await self._control() as control:
+            collector = await stack.enter_async_context(self._processes.collector())
+            async with await self._processes.control() as control:
                 started = time.monotonic()
-                await self._collect(control)
+                await self._processes.collect(control, settings.meters, self._tell)
                 seconds = time.monotonic() - started
                 await control.call("flush")
                 media = (await control.call("status"))["media"]
-            sizes = _peak(collector.pid), _peak(street.pid)
+            sizes = peak(collector.pid), peak(street.pid)
         seen = json.loads((self._folder / "street.json").read_text())
         names = {serial(settings.seed, number): number for number in range(1, settings.meters + 1)}
         found = verdict.stored(self._folder / "store")
@@ -213,7 +201,7 @@ class _Demo:
         files = ("--shipment", "shipment.toml", "--transport-key", "transport.key", "--status", "street.json")
         wires = ("--pty", f"{LINE}.tty", "--line", LINE) if self._settings.wired else ()
         command = ("meters", "--json", *map(str, arguments), *files, *wires)
-        async with self._process("neighbourhood.cli", *command) as process:
+        async with self._processes.started("neighbourhood.cli", *command) as process:
             assert process.stdout
             try:
                 async with asyncio.timeout(START + self._settings.meters * 0.05):
@@ -221,88 +209,5 @@ class _Demo:
             except TimeoutError:
                 line = b""
             if not line:
-                raise DemoFailed(f"the street did not start: {self._log('neighbourhood.cli')}")
+                raise DemoFailed(f"the street did not start: {self._processes.log('neighbourhood.cli')}")
             yield process
-
-    @asynccontextmanager
-    async def _collector(self) -> AsyncIterator[Process]:
-        async with self._process("dcu.cli.main", "run", "--config", "collector.toml") as process:
-            deadline = time.monotonic() + START
-            while not (self._folder / "control.sock").is_socket():
-                if process.returncode is not None or time.monotonic() > deadline:
-                    raise DemoFailed(f"the collector did not start: {self._log('dcu.cli.main')}")
-                await asyncio.sleep(0.05)
-            yield process
-
-    @asynccontextmanager
-    async def _process(self, module: str, *arguments: str) -> AsyncIterator[Process]:
-        """A command in a process of its own; ended by SIGTERM on leaving, and it has to end well then."""
-        with (self._folder / f"{module}.log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", f"from {module} import main; main()", *arguments,
-                stdin=asyncio.subprocess.DEVNULL, stdout=PIPE, stderr=log, cwd=self._folder,
-            )  # fmt: skip
-        try:
-            yield process
-        except BaseException:
-            await _end(process)
-            raise
-        if (code := await _end(process)) != 0:
-            raise DemoFailed(f"{module} ended with {code}: {self._log(module)}")
-
-    async def _control(self) -> ControlClient:
-        deadline = time.monotonic() + START
-        while True:
-            try:
-                return await ControlClient.connect(self._folder / "control.sock")
-            except LinkError:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.05)
-
-    async def _collect(self, control: ControlClient) -> None:
-        """Import the meters, which has them polled, and follow the progress to its end."""
-        await control.subscribe("progress")
-        shipment = (self._folder / "shipment.toml").read_text()
-        transport_key = (self._folder / "transport.key").read_text().strip()
-        await control.call("meters.import", shipment=shipment, transport_key=transport_key)
-        events = control.events()
-        collected, deadline = -1, time.monotonic() + STALL
-        try:
-            while True:
-                async with asyncio.timeout(max(deadline - time.monotonic(), 0.0)):
-                    told = (await anext(events)).data
-                if told["collected"] > collected:
-                    collected, deadline = told["collected"], time.monotonic() + STALL
-                self._tell(self._settings.meters * HOURS, collected)
-                if told["complete"] and told["meters"] >= self._settings.meters:
-                    return
-        except TimeoutError:
-            raise DemoFailed(f"no reading came in {STALL:g} s: {self._log('dcu.cli.main')}") from None
-        except StopAsyncIteration:
-            raise DemoFailed(f"the collector went away: {self._log('dcu.cli.main')}") from None
-
-    def _log(self, module: str) -> str:
-        lines = (self._folder / f"{module}.log").read_text(errors="replace").splitlines()
-        return " / ".join(lines[-3:]) or "it said nothing"
-
-
-async def _end(process: Process) -> int:
-    with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
-    try:
-        async with asyncio.timeout(START):
-            await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.communicate()
-    return process.returncode or 0
-
-
-def _peak(pid: int) -> int:
-    """The most memory that a process ever had, bytes; 0 where that cannot be seen."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii") as status:
-            return next((int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM:")), 0)
-    except OSError:
-        return 0

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from neighbourhood.demo import HOURS, Outcome, Settings, run
+from neighbourhood.demo import Outcome, Settings, run
+from neighbourhood.processes import HOURS
 
 
 def demo(settings: Settings) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import collection, driver, flash, hourly, link, multidrop, night, power_line, profile, session
+from bench import collection, driver, flash, hourly, link, multidrop, night, power_line, profile, resident, session
 from bench.report import Row, show, write
 
 GURUX, U9N = "gurux-dlms", "dlms-cosem (u9n)"
@@ -154,6 +154,18 @@ def nights() -> list[Row]:
         Row("G3-PLC: processor a datagram, driver, modem, line, collector and meter together", f"{each:,.0f} µs")
     )
     rows.append(Row("G3-PLC: processor a datagram, the driver alone", f"{driver.measure() * 1e6:,.0f} µs"))
+    alone = resident.measure()
+    rows.append(
+        Row(
+            f"{alone.meters:,} meters over G3-PLC, all associations open: collector's peak memory",
+            f"{alone.before / 1e6:.1f} MB before",
+            "",
+            alone.most / 1e6,
+            64,
+            most=True,
+            unit=" MB",
+        )
+    )
     return rows + alarms()
 
 

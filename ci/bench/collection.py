@@ -10,11 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.resident import installed
+
 METERS = 1000
 
 
 def measure(meters: int = METERS) -> dict[str, Any]:
     """The demo's own report. Raises RuntimeError where a reading was missing or wrong."""
+    installed()
     command = Path(__file__).parents[2] / ".venv" / "bin" / "neighbourhood"
     done = subprocess.run(  # noqa: S603 - our own program
         [str(command), "demo", "--sockets", "--json", "--meters", str(meters)],

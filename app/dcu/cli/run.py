@@ -1,5 +1,6 @@
 """`dcu run`: the collector, in the foreground, as a supervisor starts it."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -21,6 +22,8 @@ def run(path: Path) -> None:
 
     It logs to stderr, one line an event. Other commands reach it through its control socket.
     """
+    # asyncio takes 3 MB of TLS with it wherever there is any; the collector speaks none, the gateway and the updater do
+    sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
     import asyncio
 
     from dcu import collector

@@ -377,6 +377,7 @@ class Meter:
         if self.profile.session.idle == 0 or self._services.open.crowded or not self._session.associated:
             self._services.aside(self.part())
         else:
+            self._session.rest()
             loop = asyncio.get_running_loop()
             self._idle = loop.call_later(self.profile.session.idle, lambda: self._services.aside(self.part()))
 
@@ -399,7 +400,7 @@ class Meter:
 
     def _heard(self) -> None:
         while self._session and self._session.notifications:
-            self._services.aside(self._keep(self._session.notifications.popleft()))
+            self._services.aside(self._keep(self._session.notifications.pop(0)))
         self.last_contact = epoch_seconds(self._services.clock.now())
         self.standing.heard()
 

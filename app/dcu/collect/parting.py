@@ -22,4 +22,4 @@ async def part(session: ClientSession, channel: Channel, keep: Callable[[Told], 
     finally:
         await channel.close()
     while session.notifications:
-        await keep(session.notifications.popleft())
+        await keep(session.notifications.pop(0))

@@ -115,6 +115,12 @@ class Ciphering:
         self._dedicated = Cipher(key, self._keys.gak, suite=self._keys.suite)
         self._dedicated_floor = -1
 
+    def rest(self) -> None:
+        """See `Cipher.rest`."""
+        self.cipher.rest()
+        if self._dedicated:
+            self._dedicated.rest()
+
     def seal(self, apdu: bytes, protection: Protection, framing: Framing) -> bytes:
         """Return `apdu` protected; unchanged where nothing is asked. Raises whatever the counter raises."""
         if not protection:

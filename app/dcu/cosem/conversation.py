@@ -9,7 +9,6 @@ What binds an answer to its request is the invoke-id, and there are 16 of them o
 answer with it may still come: see `_answered`.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -63,7 +62,7 @@ class Conversation:
         self.associated = False
         self.negotiated: Negotiated | None = None
         self.refused = Refused()
-        self.notifications: deque[Told] = deque(maxlen=_KEPT_NOTIFICATIONS)
+        self.notifications: list[Told] = []  # the last ones; no deque, which takes 760 bytes where there are none
         self._lossy = lossy
         self._counted: int | None = None  # of the frame that is being looked at
         self._place: Place | None = None  # its own, where it came in pieces
@@ -82,6 +81,11 @@ class Conversation:
                 preferred=association.framing,
                 signed=association.signed,
             )
+
+    def rest(self) -> None:
+        """Nothing is asked for a while: keep what a cipher can be made of again, and not the cipher."""
+        if self._ciphering:
+            self._ciphering.rest()
 
     @property
     def floor(self) -> int:
@@ -296,6 +300,7 @@ class Conversation:
         notification = apdu.decode(plain)
         assert isinstance(notification, Notification)
         self.notifications.append(Told(notification, self._counted))
+        del self.notifications[:-_KEPT_NOTIFICATIONS]
         return True
 
     def _or_notified(self, accept: Callable[[bytes], Accepted]) -> Callable[[bytes], Accepted | None]:

@@ -156,12 +156,14 @@ _CONTROLS = {  # made once: making them is what would cost most in sealing and o
 
 
 class Cipher:
-    """One encryption key with its authentication key, ready to use: make it once a meter, not once a frame.
+    """One encryption key with its authentication key: make it once a meter, not once a frame.
+
+    It is ready while it is used: OpenSSL takes 2.4 kB for a key's schedule, so who is done for a while lets it `rest`.
 
     Local names in here never hold a key, so that a traceback which prints them shows none.
     """
 
-    __slots__ = ("_authentication", "_gcm", "broadcast", "suite")
+    __slots__ = ("_authentication", "_encryption", "_ready", "broadcast", "suite")
 
     def __init__(self, encryption: Secret, authentication: Secret, *, suite: int = 0, broadcast: bool = False) -> None:
         self.broadcast = broadcast
@@ -170,11 +172,22 @@ class Cipher:
         for name, key in (("encryption", encryption), ("authentication", authentication)):
             if len(key) != size:
                 raise ValueError(f"the {name} key has {len(key)} bytes, security suite {suite} takes {size}")
-        self._gcm = AESGCM(encryption.reveal())
+        self._encryption = encryption
         self._authentication = authentication
+        self._ready: AESGCM | None = None
 
     def __repr__(self) -> str:
         return f"Cipher(suite {self.suite}{', broadcast' if self.broadcast else ''})"
+
+    def rest(self) -> None:
+        """Give the key's schedule back; the next frame makes it anew."""
+        self._ready = None
+
+    @property
+    def _gcm(self) -> AESGCM:
+        if self._ready is None:
+            self._ready = AESGCM(self._encryption.reveal())
+        return self._ready
 
     def control(self, protection: Protection) -> SecurityControl:
         """The SC of what this key protects so."""

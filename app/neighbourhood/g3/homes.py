@@ -43,7 +43,9 @@ class Counts:
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # home → bytes of its largest request and answer
 
 
-class _Peer:
+class Peer:
+    """Whom a meter's session answers: whoever carries the datagrams."""
+
     local = remote = ("g3", DLMS_PORT)
 
     def push(self, server_sap: int, client_sap: int, apdu: bytes) -> None:
@@ -122,7 +124,7 @@ class Homes:
             return
         talk = self._talks.get(home)
         if talk is None:
-            talk = self._talks[home] = self.fleet.talk(meter, _Peer(), lossy=True)
+            talk = self._talks[home] = self.fleet.talk(meter, Peer(), lossy=True)
         for apdu in each(talk(frame.source, frame.destination, frame.apdu)):
             answer = wrapper.encode(frame.destination, frame.source, apdu)
             before = self.counts.sizes.get(home, (0, 0))

@@ -20,7 +20,6 @@ from typing import Any
 
 from dcu.errors import DcuError
 from neighbourhood import truth, verdict
-from neighbourhood.demo import DemoFailed
 from neighbourhood.g3 import clockwork, floor, pcap
 from neighbourhood.g3.decoded import kind_of
 from neighbourhood.g3.feeder import Feeder
@@ -28,6 +27,7 @@ from neighbourhood.g3.line import Line
 from neighbourhood.g3.street import Collecting, Scene, Street, collected, collecting
 from neighbourhood.g3.trace import Event, Trace, to_file
 from neighbourhood.g3.watched import HOURS, Watched, gathered, least_air
+from neighbourhood.processes import DemoFailed
 from neighbourhood.verdict import Verdict
 
 CUT_AT = 0.4  # of the readings are there when a cable is opened

@@ -134,10 +134,11 @@ class Street:
     devices: dict[int, Device] = field(default_factory=dict)
 
     @classmethod
-    def build(cls, scene: Scene, trace: Trace | None = None) -> "Street":
+    def build(cls, scene: Scene, trace: Trace | None = None, *, now: Callable[[], int] | None = None) -> "Street":
+        """now: the time by the meters' clocks, UTC seconds; None: the line's."""
         line = Line(scene.meters, scene.seed, start=scene.start.timestamp(), trace=trace, intruders=scene.intruders)
         scheduler, chance = line.scheduler, Random(f"street {scene.seed}")  # noqa: S311 - the same for the same seed
-        fleet = Fleet(scene.meters, scene.seed, lambda: int(line.start + scheduler.now))
+        fleet = Fleet(scene.meters, scene.seed, now or (lambda: int(line.start + scheduler.now)))
         modem = Modem(line.nodes[0], scheduler, Random(chance.randrange(1 << 32)))  # noqa: S311
         psk = chance.randbytes(16)
         made = cls(scene, line, modem, fleet, Homes(fleet, line.nodes, scheduler), psk)
@@ -192,6 +193,14 @@ class Street:
         plan.joined = set(members)
         return plan
 
+    def ship(self, path: Path, transport: Secret) -> None:
+        """Write a shipment file of all meters: keys and addresses."""
+        new = [
+            (shipment.NewMeter(meter.serial, f"g3://{node.eui64.hex()}", "simulated"), meter.shipped_keys())
+            for meter, node in zip(self.fleet.meters, self.line.nodes[1:], strict=False)
+        ]
+        shipment.write(path, "Neighbourhood", "TK", transport, new)
+
     def names(self) -> dict[str, int]:
         return {serial(self.scene.seed, home): home for home in range(1, self.scene.meters + 1)}
 
@@ -218,13 +227,9 @@ class Collecting:
 
     async def register(self) -> None:
         """Ship the meters: keys and addresses."""
-        transport, street = Secret(secrets.token_bytes(16)), self.street
-        new = [
-            (shipment.NewMeter(meter.serial, f"g3://{node.eui64.hex()}", "simulated"), meter.shipped_keys())
-            for meter, node in zip(street.fleet.meters, street.line.nodes[1:], strict=False)
-        ]
+        transport = Secret(secrets.token_bytes(16))
         path = self.folder / "shipment.toml"
-        shipment.write(path, "Neighbourhood", "TK", transport, new)
+        self.street.ship(path, transport)
         await self.call("meters.import", shipment=path.read_text(), transport_key=transport.reveal().hex())
 
     async def up(self) -> None:
@@ -263,7 +268,7 @@ async def collecting(
     inline: bool = True,
 ) -> AsyncIterator[Collecting]:
     """A collector over the street's modem, its files in `folder`. pty: over a pseudo-terminal, in real time."""
-    _prepare(street.scene, folder)
+    prepare(street.scene, folder)
     serving: list[asyncio.Task[None]] = []
     config = settings.load(folder / "collector.toml")
     async with AsyncExitStack() as stack:
@@ -271,10 +276,7 @@ async def collecting(
         clock = clock or LoopClock(street.scene.start)
         collector = await Collector.open(stack, config, clock=clock, modem=lambda name: opener, inline=inline)
         if street.scene.joined:
-            vault = StoreVault(NETWORK, collector.services, collector.keyring)
-            await vault.keep_keys(NetworkKeys(Secret(street.psk), (Secret(secrets.token_bytes(16)), None)))
-            await vault.begin(0, (await vault.keys()).group[0] or Secret(b""))
-            await vault.remember(street.plan().noted())
+            await remembered(street, collector)
         duties = [asyncio.ensure_future(duty) for duty in collector.networks.duties()]
         try:
             yield Collecting(street, collector, folder)
@@ -284,7 +286,17 @@ async def collecting(
             await asyncio.gather(*duties, *serving, return_exceptions=True)
 
 
-def _prepare(scene: Scene, folder: Path) -> None:
+async def remembered(street: Street, collector: Collector) -> bytes:
+    """Let a collector find that all have joined, as after a restart. Returns the group master key."""
+    vault, group = StoreVault(NETWORK, collector.services, collector.keyring), Secret(secrets.token_bytes(16))
+    await vault.keep_keys(NetworkKeys(Secret(street.psk), (group, None)))
+    await vault.begin(0, group)
+    await vault.remember(street.plan().noted())
+    return group.reveal()
+
+
+def prepare(scene: Scene, folder: Path) -> None:
+    """What a collector over this street needs: its configuration, the meters' profile, a key-encryption key."""
     new_kek(folder / "kek")
     (folder / "store").mkdir(mode=0o700)
     (folder / "families").mkdir()

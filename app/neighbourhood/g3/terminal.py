@@ -14,9 +14,9 @@ from pathlib import Path
 
 from dcu.errors import DcuError
 from neighbourhood import truth, verdict
-from neighbourhood.demo import DemoFailed
 from neighbourhood.g3.clockwork import RealTime
 from neighbourhood.g3.street import Scene, Street, collected, collecting
+from neighbourhood.processes import DemoFailed
 from neighbourhood.verdict import Verdict
 
 HOURS = 24

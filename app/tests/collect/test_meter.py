@@ -2,12 +2,15 @@
 
 import asyncio
 from dataclasses import replace
+from weakref import WeakSet
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dcu.collect.associations import FRAMINGS
 from dcu.collect.counters import Counters
 from dcu.collect.retry import Backoff
+from dcu.cosem import security
 from dcu.cosem.apdu import DataNotification
 from dcu.cosem.association import Authentication
 from dcu.cosem.conversation import Told
@@ -100,6 +103,27 @@ async def test_the_hint_of_a_complaint_is_never_believed(tmp_path):
             await read(street.meter())
         assert await street.counter() <= before + 2_000
         assert street.tags().count(AARQ) <= 8  # bounded: once again, and no more
+
+
+async def test_an_association_that_rests_keeps_no_key_schedule(tmp_path, monkeypatch):
+    schedules = WeakSet()  # those of the simulated meter, too
+
+    class Counted:
+        def __init__(self, key):
+            self.encrypt = AESGCM(key).encrypt
+            schedules.add(self)
+
+    monkeypatch.setattr(security, "AESGCM", Counted)
+    async with rig(tmp_path, profile=family(session={"idle": 30.0})) as street:
+        meter = street.meter()
+        with meter.engaged():
+            first = await read(meter)
+            at_work = len(schedules)
+        assert meter.associated
+        assert len(schedules) == at_work - 1
+        with meter.engaged():
+            assert await read(meter) == first
+        assert street.tags().count(AARQ) == 2  # the public client's and ours: it went on
 
 
 async def test_associations_stay_open_until_they_are_idle_for_too_long(tmp_path):

@@ -1,7 +1,6 @@
 """One meter as its PAN knows it, and the datagrams that wait for whoever reads them."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 from dcu.errors import LinkClosed, LinkError
@@ -43,19 +42,22 @@ class Device:
 
 
 class Endpoint:
-    """A `streams.Datagram` to one UDP port of one meter."""
+    """A `streams.Datagram` to one UDP port of one meter.
 
-    __slots__ = ("_changed", "_closed", "_limit", "_lost", "_queue", "_send", "_waiting", "dropped", "eui64", "port")
+    There are as many as meters, and most wait for nothing: a list and a future where somebody waits take 1.5 kB less
+    than a deque and an event.
+    """
+
+    __slots__ = ("_closed", "_lost", "_queue", "_send", "_waiter", "dropped", "eui64", "port")
 
     def __init__(self, eui64: bytes, port: int, send: Callable[[bytes, int, bytes], Awaitable[None]]) -> None:
         self.eui64 = eui64
         self.port = port
         self.dropped = 0
         self._send = send
-        self._queue: deque[bytes] = deque()
-        self._changed = asyncio.Event()
+        self._queue: list[bytes] = []
         self._closed = False
-        self._waiting = False
+        self._waiter: asyncio.Future[None] | None = None
         self._lost: LinkError | None = None
 
     @property
@@ -74,30 +76,33 @@ class Endpoint:
         while not self._queue:
             if self._closed:
                 raise LinkClosed("the datagram endpoint is closed")
-            self._changed.clear()
-            self._waiting = True
+            self._waiter = asyncio.get_running_loop().create_future()
             try:
-                await self._changed.wait()
+                await self._waiter
             finally:
-                self._waiting = False
+                self._waiter = None
             if self._lost is not None:
                 error, self._lost = self._lost, None
                 raise error
-        return self._queue.popleft()
+        return self._queue.pop(0)
 
     async def close(self) -> None:
         self._closed = True
-        self._changed.set()
+        self._wake()
 
     def lose(self, error: LinkError) -> None:
         """What somebody waits for now will not come: say so, sooner than his patience would."""
-        if self._waiting and not self._queue:
+        if self._waiter is not None and not self._queue:
             self._lost = error
-            self._changed.set()
+            self._wake()
 
     def arrive(self, data: bytes) -> None:
         if len(self._queue) >= QUEUE_LIMIT:
             self.dropped += 1
             return
         self._queue.append(data)
-        self._changed.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
