@@ -87,7 +87,7 @@ bench: $(VENV)/ready .venv-bench/ready ## Measure against the peers in one run; 
 
 .PHONY: fuzz
 fuzz: $(VENV)/ready ## Fuzz every parser with 10 million inputs each (INPUTS=N; SECONDS_TO_FUZZ=N: no longer; goes on where it was stopped)
-	cd app && $(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(if $(SECONDS_TO_FUZZ),--seconds $(SECONDS_TO_FUZZ)) --figures build/fuzz/figures.json
+	cd app && $(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(if $(SECONDS_TO_FUZZ),--seconds $(SECONDS_TO_FUZZ)) --figures ../docs/fuzzed.json
 
 .PHONY: interop
 interop: $(VENV)/ready ## Meet foreign stacks, each as client and as server: gurux-dlms, the Gurux Java library, jDLMS (needs Java and Maven)

@@ -44,6 +44,7 @@ class Entity(IntEnum):
     OTHER = 3
 
 
+_ENTITIES = range(len(Entity))
 KIND = {Purpose.SIGNING: 0, Purpose.AGREEMENT: 1}  # certificate_type, and the key pair's
 
 
@@ -204,7 +205,7 @@ def decode_certificates(raw: bytes) -> tuple[Listed, ...]:
     found = []
     for item in _elements(axdr.decode(raw)):
         match [part.value for part in _elements(item)]:
-            case [int(entity), int(kind), bytes(serial), bytes(issuer), bytes(subject), *_] if entity <= Entity.OTHER:
+            case [int(entity), int(kind), bytes(serial), bytes(issuer), bytes(subject), *_] if entity in _ENTITIES:
                 found.append(Listed(Entity(entity), kind, serial, issuer, subject))
             case _:
                 raise DecodeError("a line of the certificates is not entity, type, serial, issuer and subject")

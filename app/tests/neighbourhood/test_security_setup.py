@@ -14,7 +14,7 @@ from dcu.cosem.exchange import drive
 from dcu.cosem.security import Policy, Protection
 from dcu.cosem.security_setup import Entity, KeyId, SecuritySetup, decode_certificates, policy_bits
 from dcu.credentials import Secret
-from dcu.errors import AccessDenied, AuthenticationFailed, DcuError, MalformedAnswer, PolicyViolated
+from dcu.errors import AccessDenied, AuthenticationFailed, DcuError, DecodeError, MalformedAnswer, PolicyViolated
 from dcu.model import AttributeRef
 from dcu.suites import SUITES, Suite, Use
 from neighbourhood.fleet import Fleet
@@ -237,9 +237,12 @@ def test_what_is_missing_for_a_change_of_keys_is_said_before_anything_is_sent():
         run(SecuritySetup(session).generate_pair(Purpose.SIGNING))
 
 
-@pytest.mark.parametrize("raw", [b"", b"\x11\x01", b"\x01\x01\x11\x01", b"\x01\x01\x02\x02\x16\x09\x16\x00"])
+NEGATIVE = bytes.fromhex("010102061cfe160009010709017c09010900")  # the fuzzer's: an entity below zero
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x11\x01", b"\x01\x01\x11\x01", b"\x01\x01\x02\x02\x16\x09\x16\x00", NEGATIVE])
 def test_a_list_of_certificates_that_is_none_is_refused(raw):
-    with pytest.raises(DcuError):
+    with pytest.raises(DecodeError):
         decode_certificates(raw)
 
 
