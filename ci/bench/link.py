@@ -1,6 +1,5 @@
 """How fast the link's framing is: check sequences and HDLC frames, ours against gurux-dlms and u9n in the same run.
 
-What bounds us is the check sequence: mirroring 900 bytes and binascii's CRC are two thirds of building such a frame.
 Decoders and clients are made before the clock starts, as in a session. Rounds are interleaved and short, so that a
 noisy moment hits all alike, and the best one counts. A peer that is not installed is left out.
 

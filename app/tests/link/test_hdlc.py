@@ -74,6 +74,15 @@ def test_the_check_sequence_is_crc_16_x25():
     assert fcs(b"123456789") == bytes.fromhex("6e90")  # the catalogue's check value 906E, low byte first
 
 
+@given(st.binary(max_size=2047))
+def test_the_check_sequence_is_the_standards_shift_register_at_any_length(data):
+    register = 0xFFFF
+    for byte in data:
+        for bit in range(8):
+            register = register >> 1 ^ (0x8408 if (register ^ byte >> bit) & 1 else 0)
+    assert fcs(data) == (register ^ 0xFFFF).to_bytes(2, "little")
+
+
 @pytest.mark.parametrize(
     ("byte", "control"),
     [

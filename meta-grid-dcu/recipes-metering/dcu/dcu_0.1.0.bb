@@ -82,6 +82,7 @@ RDEPENDS:${PN} = "\
     dcu-base \
     libubootenv-bin \
     python3-aiohttp \
+    python3-anycrc \
     python3-asyncio \
     python3-click \
     python3-crypt \
