@@ -30,7 +30,7 @@ MAX_ADDRESS = 32
 _SEVEN = bytes(byte & 0x7F for byte in range(256))
 _ADDRESS = re.compile(r"[0-9A-Za-z ]{0,32}")
 _IDENTIFICATION = re.compile(rb"/([A-Za-z]{2}[A-Za-z@])([\x21-\x7e])((?:\\[\x21-\x7e])*)([^/!\r\n]*)\r\n")
-_SET = re.compile(rb"([^()/!\r\n]*)\(([^()\r\n]*)\)")
+_SET = re.compile(rb"([^()/!\r\n]*+)\(([^()\r\n]*+)\)")  # possessive: giving a byte back would never help
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +125,20 @@ def decode_readout(block: bytes) -> tuple[DataSet, ...]:
     body, mark, rest = text.partition(b"!")
     if not mark or rest.strip(b"\r\n"):
         raise DecodeError("a read-out without its end, '!'")
-    found: list[DataSet] = []
+    found: list[tuple[str, list[Value]]] = []
     for line in body.split(b"\r\n"):
         at = 0
-        for match in _SET.finditer(line):
-            if match.start() != at:
-                raise DecodeError(f"a read-out with {line[at : match.start()][:20]!r} outside of brackets")
+        while at < len(line):
+            match = _SET.match(line, at)  # here and nowhere behind: a search would look at every byte from each
+            if match is None:
+                raise DecodeError(f"a read-out with {line[at : at + 20]!r} outside of brackets")
             at = match.end()
             address, value = (part.decode("latin-1") for part in match.groups())
             text_, _, unit = value.partition("*")
             if address or not found:
-                found.append(DataSet(address, (Value(text_, unit),)))
-            else:
-                found[-1] = DataSet(found[-1].address, (*found[-1].values, Value(text_, unit)))
-        if at != len(line):
-            raise DecodeError(f"a read-out with {line[at:][:20]!r} outside of brackets")
-    return tuple(found)
+                found.append((address, []))
+            found[-1][1].append(Value(text_, unit))
+    return tuple(DataSet(address, tuple(values)) for address, values in found)
 
 
 class Lines:

@@ -2,6 +2,7 @@
 
 import asyncio
 import termios
+import time
 from contextlib import suppress
 
 import pytest
@@ -99,6 +100,15 @@ def test_a_read_out_is_read_line_by_line():
 def test_what_is_no_read_out_is_refused(raw):
     with pytest.raises(DecodeError):
         mode_e.decode_readout(raw)
+
+
+@pytest.mark.parametrize("part", [b"GLGZ", b"a(GL", b"(1)", b"a(1)"])
+def test_a_read_out_as_long_as_one_may_be_costs_linear_time(part):
+    block = b"a(1)" + part * (mode_e.MAX_READOUT // len(part) - 2) + b"!"
+    started = time.process_time()
+    with suppress(DecodeError):
+        mode_e.decode_readout(block)
+    assert time.process_time() - started < 4  # 0.3 s; where each byte is looked at from each, minutes
 
 
 def test_the_check_character_is_that_of_the_standard():
