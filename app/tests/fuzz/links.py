@@ -13,6 +13,8 @@ from dcu.link.hdlc_multidrop import Multidrop
 from dcu.link.hdlc_parameters import Parameters, Reason, Rejection
 from dcu.link.hdlc_server import Station, Terms
 
+from .streams import cut
+
 CLIENT, SERVER = Address(16), Address(1, 17, 2)
 _TERMS = Parameters(64, 64, 7, 7)
 
@@ -42,7 +44,7 @@ def station(data):
     meter = Station(lambda client, server, apdu: apdu, physical=17, terms=Terms(_TERMS, max_apdu=4096), clients=4)
     spoken = set()
     now = 0.0
-    for part in _pieces(data):
+    for part in cut(data):
         now += 0.1
         wire = meter.feed(part, now) + meter.tick(now)
         spoken |= {frame.control.kind.name for frame in hdlc.Decoder().feed(wire)}
@@ -59,7 +61,7 @@ def multidrop(data):
     meters = Multidrop(stations, inter_octet=0.5)
     spoken = set()
     now = 0.0
-    for part in _pieces(data):
+    for part in cut(data):
         now += 0.1
         wire = meters.feed(part, now) + meters.tick(now)
         spoken |= {(frame.source.lower, frame.control.kind.name) for frame in hdlc.Decoder().feed(wire)}
@@ -79,14 +81,14 @@ def signed_on(data):
 
 def lines(data):
     heard = mode_e.Lines()
-    for part in _pieces(data):
+    for part in cut(data):
         heard.feed(part)
     return tuple(sorted({kind for kind, _ in heard.ready})), heard.in_block
 
 
 def sniffed(data):
     tap = Tap(Decoder())
-    found = [item for part in _pieces(data) for item in tap.feed(part)] + list(tap.silence())
+    found = [item for part in cut(data) for item in tap.feed(part)] + list(tap.silence())
     return tuple(sorted({item.get("frame", "") for item in found})), any("apdu" in item for item in found)
 
 
@@ -104,17 +106,12 @@ def client(data):
     link.send(bytes(100))
     link.listening = True
     now = 0.0
-    for part in _pieces(data):
+    for part in cut(data):
         now += 0.1
         link.output(now)
         link.feed(part, now)
         link.tick(now)
     return link.state.name, bool(link.received), bool(link.notifications), type(link.error).__name__
-
-
-def _pieces(data):
-    size = data[0] % 64 + 1 if data else 1
-    return [data[at : at + size] for at in range(1, len(data), size)]
 
 
 _PARAMETERS = hdlc_parameters.encode_parameters(_TERMS)

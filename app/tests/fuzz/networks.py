@@ -8,6 +8,7 @@ from dcu.fan.g3 import ipv6, messages, pib, plan, reports, requests, usi
 from dcu.keys import network_file
 
 from .engine import Target
+from .streams import cut
 
 _EUI = bytes.fromhex("0004a3fffe000017")
 _HOPS = (reports.Hop(1, 0, 5, 0, 0, 0), reports.Hop(2, 0, 5, 0, 0, 0))
@@ -35,8 +36,7 @@ _ENTRIES = (
 
 def usi_stream(data):
     decoder = usi.Decoder()
-    size = data[0] % 64 + 1 if data else 1
-    frames = [frame for at in range(1, len(data), size) for frame in decoder.feed(data[at : at + size])]
+    frames = [frame for part in cut(data) for frame in decoder.feed(part)]
     assert all(list(usi.Decoder().feed(usi.encode(frame))) == [frame] for frame in frames)
     skipped = decoder.skipped
     return bool(frames), bool(skipped.crc), bool(skipped.length), bool(skipped.protocol), bool(skipped.overflow)

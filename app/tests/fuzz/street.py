@@ -14,6 +14,7 @@ from neighbourhood.g3.lowpan import Mesh, Reassembly
 from neighbourhood.g3.modem import OPENING, Modem
 
 from .engine import Target
+from .streams import cut
 
 _EUI = bytes.fromhex("0004a3fffe000017")
 _KEY = bytes(16)
@@ -68,8 +69,7 @@ _FRAMES = (
 
 def usi_stream(data):
     receiver = usi.Receiver()
-    size = data[0] % 64 + 1 if data else 1
-    found = [frame for at in range(1, len(data), size) for frame in receiver.feed(data[at : at + size])]
+    found = [frame for part in cut(data) for frame in receiver.feed(part)]
     return bool(found), bool(receiver.spoilt)
 
 

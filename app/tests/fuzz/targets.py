@@ -18,15 +18,10 @@ from dcu.model import AttributeRef, Obis
 
 from . import deeds, links, networks, protection, seeds, sessions, street, targets_written
 from .engine import Target
+from .streams import cut
 
 RIYADH = TimeZoneRule(ZoneInfo("Asia/Riyadh"))
 VIENNA = TimeZoneRule(ZoneInfo("Europe/Vienna"), deviation_sign=-1)
-
-
-def cut(data):
-    """A stream in pieces: the first byte says how long they are."""
-    size = data[0] % 64 + 1 if data else 1
-    return [data[at : at + size] for at in range(1, len(data), size)]
 
 
 def cuttable(*wires):
