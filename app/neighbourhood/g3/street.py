@@ -33,6 +33,7 @@ from neighbourhood.g3 import port
 from neighbourhood.g3.homes import Homes
 from neighbourhood.g3.lbd import Device, Standing
 from neighbourhood.g3.line import Line
+from neighbourhood.g3.loadng import MAX_HOPS
 from neighbourhood.g3.modem import Modem
 from neighbourhood.g3.trace import Trace
 from neighbourhood.identity import serial
@@ -100,14 +101,16 @@ baud = 115200
 pan = {pan}
 concurrency = {concurrency}
 window = {window}
+max_hops = {max_hops}
 sweep = {sweep}.0
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What street. every, delay: of the poll, in seconds; joined: keys, addresses and routes are there from the start;
-    intruders: homes at which a device with another key hangs."""
+    """What street. every, delay: of the poll, in seconds; max_hops: adpMaxHops of the concentrator and of all devices;
+    joined: keys, addresses and routes are there from the start; intruders: homes at which a device with another key
+    hangs."""
 
     meters: int = 48
     seed: int = 1
@@ -117,6 +120,7 @@ class Scene:
     every: int = 3600
     delay: int = 60
     sweep: int = 300
+    max_hops: int = MAX_HOPS
     joined: bool = False
     intruders: tuple[int, ...] = ()
 
@@ -150,6 +154,7 @@ class Street:
     def _connect(self, number: int, chance: Random) -> None:
         """A device at its home: its side of joining, and what happens when its power comes and goes."""
         node, scheduler = self.line.nodes[number], self.line.scheduler
+        node.loadng.max_hops = self.scene.max_hops
         psk = self.psk if number <= self.scene.meters else chance.randbytes(16)
 
         def announce(standing: Standing, short: int) -> None:
@@ -308,6 +313,7 @@ def prepare(scene: Scene, folder: Path) -> None:
             pan=lines.PAN,
             concurrency=scene.concurrency,
             window=scene.window,
+            max_hops=scene.max_hops,
             sweep=scene.sweep,
         )
     )
