@@ -36,7 +36,7 @@ class Keyring:
         ring = cls(path, kek_file, twin, newest)
         kek = load_kek(kek_file)
         if not (newest or path.exists() or (twin and twin.exists())):
-            log.warning("%s: no key file yet: an empty one is made", path)
+            log.info("%s: no key file yet: an empty one is made", path)
             ring._opened = WrappedKeys.create(path, kek, twin)
             return ring
         try:
