@@ -26,6 +26,6 @@ def run(path: Path) -> None:
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
     import asyncio
 
-    from dcu import collector
+    from dcu import running
 
-    asyncio.run(collector.run(path))
+    asyncio.run(running.run(path))
