@@ -127,7 +127,7 @@ class Fuzzer:
         data, at = b"", 0
         try:
             signal.setitimer(signal.ITIMER_PROF, HANG)
-            started = clock()
+            started, spent = clock(), time.process_time()
             for at in range(size):
                 data = self._waiting.pop() if self._waiting else self._mutate(corpus)
                 try:
@@ -139,8 +139,10 @@ class Fuzzer:
                     corpus.append(data)
                 ended = clock()
                 if ended - started > most:
-                    slow.append(data)
-                    signal.setitimer(signal.ITIMER_PROF, HANG)  # the others have as long as if it had not been
+                    before, spent = spent, time.process_time()
+                    if spent - before > most:  # else the machine was busy with something else
+                        slow.append(data)
+                        signal.setitimer(signal.ITIMER_PROF, HANG)  # the others have as long as if it had not been
                 elif at == weighed or len(data) > LONG:
                     heavy.append(data)
                 started = ended

@@ -3,8 +3,6 @@
 A server must answer anything; a client must let nothing but its typed errors out.
 """
 
-from itertools import count
-
 from dcu.cosem import axdr, security
 from dcu.cosem.apdu import DataAccessResult, DataNotification, GetRequestNormal
 from dcu.cosem.apdu import encode as encode_apdu
@@ -17,6 +15,8 @@ from dcu.cosem.security import Cipher, Framing, Protection
 from dcu.cosem.server import ServerSession
 from dcu.credentials import MeterKeys, Secret
 from dcu.model import AttributeRef
+
+from .kept import Kept, Prepared
 
 CLIENT, SERVER = 1, 1
 AARQ = 0x60
@@ -49,17 +49,28 @@ class Device:
         return parameter
 
 
+class Counting:
+    """An invocation counter that can be put back."""
+
+    def __init__(self):
+        self.last = 0
+
+    def __call__(self):
+        self.last += 1
+        return self.last
+
+
 def challenge(byte):
     """Randomness that is none, so that a run can be repeated."""
     return lambda size: bytes((byte,)) * size
 
 
 def server(lossy=False):
-    return ServerSession(Device(), TERMS, counter=count(1).__next__, random=challenge(0x5E), lossy=lossy)
+    return ServerSession(Device(), TERMS, counter=Counting(), random=challenge(0x5E), lossy=lossy)
 
 
 def client(association, lossy=False):
-    return ClientSession(association, counter=count(1).__next__, random=challenge(0xC1), lossy=lossy)
+    return ClientSession(association, counter=Counting(), random=challenge(0xC1), lossy=lossy)
 
 
 def recorded():
@@ -82,56 +93,69 @@ def recorded():
     return tuple(requests), tuple(answers)
 
 
-def serve(frame):
+class Servers(Prepared):
     """A server gets anything: first of all, then within an association without and with security."""
-    fresh = server()
-    fresh.receive(CLIENT, frame)
-    fresh.receive(16, frame)
-    plain, secured = server(), server()
-    drive(client(PLAIN).associate(), lambda request: plain.receive(16, request))
-    session = client(SECURED)
-    drive(session.associate(), lambda request: secured.receive(CLIENT, request))
-    answers = (plain.receive(16, frame), secured.receive(CLIENT, frame))
-    if frame and not security.is_ciphered(frame):  # nonsense from one who holds the keys
-        sealed = security.protect(
-            CIPHER,
-            frame,
-            protection=Protection.BOTH,
-            title=CLIENT_TITLE,
-            counter=10_000,
-            framing=Framing.GENERAL_GLOBAL,
-        )
-        secured.receive(CLIENT, sealed)
-    for refused in (fresh.refused, plain.refused, secured.refused):
-        assert "while answering" not in str(refused.last), refused.last
-    told = tuple(answer[:1].hex() if answer else None for answer in answers)
-    return *told, *(str(session.refused.last) for session in (fresh, plain, secured))
+
+    def prepare(self):
+        self.fresh, self.plain, self.secured = server(), server(), server()
+        drive(client(PLAIN).associate(), lambda request: self.plain.receive(16, request))
+        drive(client(SECURED).associate(), lambda request: self.secured.receive(CLIENT, request))
+        return self.fresh, self.plain, self.secured
+
+    def take(self, frame):
+        self.fresh.receive(CLIENT, frame)
+        self.fresh.receive(16, frame)
+        answers = (self.plain.receive(16, frame), self.secured.receive(CLIENT, frame))
+        if frame and not security.is_ciphered(frame):  # nonsense from one who holds the keys
+            sealed = security.protect(
+                CIPHER,
+                frame,
+                protection=Protection.BOTH,
+                title=CLIENT_TITLE,
+                counter=10_000,
+                framing=Framing.GENERAL_GLOBAL,
+            )
+            self.secured.receive(CLIENT, sealed)
+        refused = (self.fresh.refused.last, self.plain.refused.last, self.secured.refused.last)
+        for last in refused:
+            assert "while answering" not in str(last), last
+        return *(answer[:1].hex() if answer else None for answer in answers), *map(str, refused)
 
 
-def ask(association, sap, answer_with):
+class Asking(Prepared):
     """A client whose meter is honest until it is asked for a value, and then answers what `answer_with` makes up."""
 
-    def run(frame):
-        peer, session = server(), client(association)
-        drive(session.associate(), lambda request: peer.receive(sap, request))
-        return drive(session.get(VALUE), lambda request: answer_with(frame))
+    def prepare(self, association, sap, answer_with):
+        peer = server()
+        self.session = client(association)
+        drive(self.session.associate(), lambda request: peer.receive(sap, request))
+        self.answer_with = answer_with
+        return (self.session,)
 
-    return run
+    def take(self, frame):
+        return drive(self.session.get(VALUE), lambda request: self.answer_with(frame))
 
 
-def associate(association, sap):
+class Associating(Prepared):
     """A client whose meter answers the AARQ with anything, and is honest from then on."""
 
-    def run(frame):
-        peer = server()
+    def prepare(self, association, sap):
+        self.sap = sap
+        self.session, self.peer = client(association), server()
+        before = Kept(self.session)
+        self.asked = next(self.session.associate())
+        self.peer.receive(sap, self.asked)  # as it always is: whatever is answered, the meter has admitted the client
+        before.restore()
+        return self.session, self.peer
 
-        def answer(request):
-            honest = peer.receive(sap, request)
-            return frame if request[0] == AARQ else honest
+    def take(self, frame):
+        return drive(self.session.associate(), lambda request: self._answer(request, frame))
 
-        return drive(client(association).associate(), answer)
-
-    return run
+    def _answer(self, request, frame):
+        if request[0] != AARQ:
+            return self.peer.receive(self.sap, request)
+        assert request == self.asked
+        return frame
 
 
 def sealed(frame):

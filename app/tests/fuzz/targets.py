@@ -325,12 +325,12 @@ COSEM = (
     ),
 )
 SESSIONS = (
-    Target("server-session", sessions.serve, (*sessions.REQUESTS, sessions.GET), allowed=(), seconds=0.1),
-    Target("associate-plain", sessions.associate(sessions.PLAIN, 16), _AARES, allowed=_ANY),
-    Target("associate-secured", sessions.associate(sessions.SECURED, 1), _AARES, allowed=_ANY),
-    Target("get-plain", sessions.ask(sessions.PLAIN, 16, bytes), _PLAIN, allowed=_ANY),
-    Target("get-secured", sessions.ask(sessions.SECURED, 1, bytes), sessions.ANSWERS, allowed=_ANY, seconds=0.1),
-    Target("get-sealed", sessions.ask(sessions.SECURED, 1, sessions.sealed), _PLAIN, allowed=_ANY, seconds=0.1),
+    Target("server-session", sessions.Servers(), (*sessions.REQUESTS, sessions.GET), allowed=(), seconds=0.1),
+    Target("associate-plain", sessions.Associating(sessions.PLAIN, 16), _AARES, allowed=_ANY),
+    Target("associate-secured", sessions.Associating(sessions.SECURED, 1), _AARES, allowed=_ANY),
+    Target("get-plain", sessions.Asking(sessions.PLAIN, 16, bytes), _PLAIN, allowed=_ANY),
+    Target("get-secured", sessions.Asking(sessions.SECURED, 1, bytes), sessions.ANSWERS, allowed=_ANY, seconds=0.1),
+    Target("get-sealed", sessions.Asking(sessions.SECURED, 1, sessions.sealed), _PLAIN, allowed=_ANY, seconds=0.1),
     Target("push", sessions.pushed, (sessions.PUSH, sessions.NOTIFICATION), allowed=_ANY),
 )
 TARGETS = (
