@@ -36,7 +36,7 @@ Handler = Callable[[int, int, bytes], Sent]
 CLIENTS = 16  # links that one station keeps; one more, and that which was silent longest goes
 _OFFERED = Parameters(2030, 2030, 7, 7)
 _COMMANDS = (Kind.I, Kind.RR, Kind.RNR, Kind.SNRM, Kind.DISC, Kind.UI, Kind.REJ)
-BROADCAST = (Address(0x7F), Address(0x7F, 0x7F, 2), Address(0x3FFF, 0x3FFF, 4))
+BROADCAST = frozenset((Address(0x7F), Address(0x7F, 0x7F, 2), Address(0x3FFF, 0x3FFF, 4)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +198,11 @@ class Station:
 
     def tick(self, now: float) -> bytes:
         """Notice what did not come in time; return what to write."""
-        wire = self.hear(self._expire(now), now)
-        for key, link in list(self.links.items()):
-            if now >= link.heard_at + self.terms.inactivity:
-                self._forget(key)
+        frames = self._expire(now)
+        wire = self.hear(frames, now) if frames else b""
+        # the one that was heard longest ago is the first
+        while self.links and now >= next(iter(self.links.values())).heard_at + self.terms.inactivity:
+            self._forget(next(iter(self.links)))
         return wire
 
     def push(self, server_sap: int, client_sap: int, apdu: bytes) -> bytes:
