@@ -2,8 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from copy import copy
 from enum import Enum
 from functools import partial
+from itertools import count
 from random import Random
 from types import BuiltinFunctionType, CellType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
@@ -42,6 +44,8 @@ class Kept:
             return each
         if isinstance(each, MethodType | BuiltinFunctionType):
             return (each.__self__,)
+        if isinstance(each, partial):
+            return (each.func, *each.args, *each.keywords.values())
         if isinstance(each, FunctionType):
             return each.__closure__ or ()
         if isinstance(each, CellType):
@@ -73,13 +77,21 @@ class Kept:
         slots = [slot for cls in kind.__mro__ for slot in vars(cls).values() if isinstance(slot, MemberDescriptorType)]
         for slot in slots:
             if hasattr(each, slot.__name__):
-                found.append(slot.__get__(each))
+                value = slot.__get__(each)
+                if isinstance(value, count):
+                    self._puts.append(partial(_put_count, slot, each, copy(value)))
+                    continue
+                found.append(value)
                 if not frozen:
-                    self._puts.append(partial(slot.__set__, each, found[-1]))
+                    self._puts.append(partial(slot.__set__, each, value))
         if hasattr(each, "__dict__"):
             found += vars(each).values()
             self._puts.append(partial(_put_dict, vars(each), dict(vars(each))))
         return found
+
+
+def _put_count(slot: Any, each: object, saved: "count[int]") -> None:
+    slot.__set__(each, copy(saved))
 
 
 def _put_dict(each: dict[Any, Any], saved: dict[Any, Any]) -> None:

@@ -14,6 +14,7 @@ from neighbourhood.g3.lowpan import Mesh, Reassembly
 from neighbourhood.g3.modem import OPENING, Modem
 
 from .engine import Target
+from .kept import Prepared
 from .streams import cut
 
 _EUI = bytes.fromhex("0004a3fffe000017")
@@ -83,21 +84,27 @@ def report(data):
     return type(adp_codec.decode_report(data)).__name__
 
 
-def modem(data):
+class OpenModem(Prepared):
     """A modem that is open hears payloads of commands, one after another: a byte says how long each is."""
-    line = Line(1, 1, quiet=True)
-    target = Modem(line.nodes[0], line.scheduler, Random(1))
-    told = []
-    target.uart.say = told.append
-    target.feed(usi.encode(usi.ADP, b"\x0a\x00\x01"))
-    line.scheduler.run_until(OPENING + 0.1)
-    at = 0
-    while at < min(len(data), 400):
-        size = data[at] % 64
-        target.feed(usi.encode(usi.ADP, data[at + 1 : at + 1 + size]))
-        at += 1 + size
-    line.scheduler.run_until(2.0)
-    return target.counts.refused > 0, target.server is None, target.node.short == 0, len(told) > 3
+
+    def prepare(self):
+        self.line = line = Line(1, 1, quiet=True)
+        self.modem = Modem(line.nodes[0], line.scheduler, Random(1))
+        self.told = []
+        self.modem.uart.say = self.told.append
+        self.modem.feed(usi.encode(usi.ADP, b"\x0a\x00\x01"))
+        line.scheduler.run_until(OPENING + 0.1)
+        return line, self.modem, self.told
+
+    def take(self, data):
+        modem = self.modem
+        at = 0
+        while at < min(len(data), 400):
+            size = data[at] % 64
+            modem.feed(usi.encode(usi.ADP, data[at + 1 : at + 1 + size]))
+            at += 1 + size
+        self.line.scheduler.run_until(2.0)
+        return modem.counts.refused > 0, modem.server is None, modem.node.short == 0, len(self.told) > 3
 
 
 def eap(data):
@@ -188,7 +195,7 @@ TARGETS = (
            ("neighbourhood.g3.adp_codec.decode_request",)),
     Target("street-report", report, tuple(map(adp_codec.encode, _REPORTS)),
            ("neighbourhood.g3.adp_codec.decode_report",)),
-    Target("street-modem", modem, tuple(bytes((len(raw),)) + raw for raw in map(adp_codec.encode, _REQUESTS)),
+    Target("street-modem", OpenModem(), tuple(bytes((len(raw),)) + raw for raw in map(adp_codec.encode, _REQUESTS)),
            ("neighbourhood.g3.modem.Modem.feed",), (), seconds=0.5),
     Target("street-eap", eap, _EAP, ("neighbourhood.g3.eap_psk.decode",)),
     Target("street-eap-channel", plain, (b"\x80", b"\xa0\x02\x1d\x02\x00\x01"),

@@ -1,6 +1,7 @@
 """What people and makers write, and what programs exchange: files, captures, control lines, as fuzz targets."""
 
 import json
+import os
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -33,10 +34,17 @@ def folder():
     return Path(kept.name)
 
 
-def filed(data, name="input"):
+@cache
+def _open(name):
+    """The file of that name, open for good: to open, close and protect it for each input takes longer than to parse."""
     path = folder() / name
-    path.write_bytes(data)
-    path.chmod(0o600)
+    return path, os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def filed(data, name="input"):
+    path, file = _open(name)
+    os.ftruncate(file, 0)
+    os.pwrite(file, data, 0)
     return path
 
 
