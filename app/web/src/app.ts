@@ -2,7 +2,7 @@
 
 import { Acts, toast } from "./act";
 import { notice, showStatus } from "./connection";
-import { byId, calm, clock, factor, h, say } from "./dom";
+import { byId, calm, clock, factor, h, narrow, say } from "./dom";
 import { detailOf, type Detail, type Frame, type Message } from "./events";
 import { FrameList, FramePage } from "./frames";
 import { HappeningList, tell } from "./happenings";
@@ -48,6 +48,7 @@ export class App {
   private live: Live | null = null;
   private last = 0;
   private listed = 0;
+  private listedAt = 0;
   private stale = true;
   private announced = 0;
   private readonly intervals: number[] = [];
@@ -200,8 +201,10 @@ export class App {
     stage.draw(state, now);
     timeline.draw();
     say(byId("now"), clock(recording.street.start, player.t));
-    if (this.stale || ((moving || recording.live) && now - this.listed > LIST_MS)) {
+    // also once more after time has stopped, or jumped: the last word counts
+    if (this.stale || ((moving || recording.live || player.t !== this.listedAt) && now - this.listed > LIST_MS)) {
       this.listed = now;
+      this.listedAt = player.t;
       this.stale = false;
       this.drawLists();
     }
@@ -337,6 +340,8 @@ export class App {
       stage.chosen.cable = thing.at;
       this.acts.showCable(thing.at, x, y, state);
     }
+    // on a phone what was opened lies below the picture
+    if (thing && thing.kind !== "cable" && narrow.matches) byId("side").scrollIntoView({ behavior: calm.matches ? "auto" : "smooth" });
   }
 
   private hover(thing: Thing | null, x: number, y: number): void {

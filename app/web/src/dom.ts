@@ -35,6 +35,8 @@ export function say(element: Element, text: string): void {
 
 /** Whether people asked for a picture that does not move. */
 export const calm: { readonly matches: boolean } = globalThis.matchMedia?.("(prefers-reduced-motion: reduce)") ?? { matches: false };
+/** The picture is above the lists, as the style has it for a phone. */
+export const narrow: { readonly matches: boolean } = globalThis.matchMedia?.("(max-width: 860px)") ?? { matches: false };
 
 const two = (n: number) => String(Math.floor(n)).padStart(2, "0");
 

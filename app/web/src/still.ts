@@ -20,9 +20,10 @@ export function drawStill(context: CanvasRenderingContext2D, o: StillOptions): v
   if (o.plan.layout === "routes") drawRings(context, o);
   drawCables(context, o);
   if (o.routes) drawAllRoutes(context, o);
-  if (o.chosen.node !== null) drawRoute(context, o, o.chosen.node);
+  const costs = o.chosen.node === null ? [] : drawRoute(context, o, o.chosen.node);
   drawNodes(context, o);
   drawLabels(context, o);
+  drawCosts(context, o, costs);
 }
 
 function drawCables(context: CanvasRenderingContext2D, o: StillOptions): void {
@@ -153,13 +154,16 @@ function drawAllRoutes(context: CanvasRenderingContext2D, o: StillOptions): void
   context.globalAlpha = 1;
 }
 
-/** The way of the chosen node to the coordinator: bent arcs with the cost of what is left at each hop. */
-function drawRoute(context: CanvasRenderingContext2D, o: StillOptions, node: number): void {
+/** A place on the screen and the cost to write there. */
+type Cost = [number, number, string];
+
+/** The way of the chosen node to the coordinator: bent arcs; returns the cost of what is left at each hop. */
+function drawRoute(context: CanvasRenderingContext2D, o: StillOptions, node: number): Cost[] {
   const { state, colours } = o;
   const coordinator = state.index.coordinator;
   const { nodes, whole } = state.path(node, coordinator);
-  if (nodes.length < 2) return;
-  const places: [number, number, string][] = [];
+  const places: Cost[] = [];
+  if (nodes.length < 2) return places;
   context.beginPath();
   for (let i = 0; i + 1 < nodes.length; i++) {
     const [x, y] = hop(context, o, nodes[i]!, nodes[i + 1]!, o.plan.layout === "routes" ? 0 : 0.16);
@@ -174,6 +178,11 @@ function drawRoute(context: CanvasRenderingContext2D, o: StillOptions, node: num
   context.setLineDash([7, 5]);
   context.stroke();
   context.setLineDash([]);
+  return places;
+}
+
+/** Over everything else: a name that a cost covers stands in the list, too. */
+function drawCosts(context: CanvasRenderingContext2D, { colours }: StillOptions, places: Cost[]): void {
   context.font = "600 11px system-ui, sans-serif";
   context.textAlign = "center";
   context.textBaseline = "middle";
@@ -316,7 +325,7 @@ function drawLabels(context: CanvasRenderingContext2D, o: StillOptions): void {
     const place: [number, number] = beside ? [x + r + 6, y] : [x, y + r + 10];
     if (node === state.index.coordinator) {
       context.textAlign = "center";
-      place[0] = x;
+      place[0] = x < 0 ? x : Math.max(x, context.measureText(labels[node]!).width / 2 + 4); // whole also at the edge
       place[1] = y + Math.max(9, r * 1.6) + 11;
     }
     context.strokeText(labels[node]!, ...place);
@@ -348,6 +357,9 @@ function drawRuler(context: CanvasRenderingContext2D, o: StillOptions): void {
   }
 }
 
+/** Where a ring's name is written, from its foot on: the first of these that no meter stands at. */
+const FOOT = [0, 1, -1, 2, -2, 3, -3, 4, -4].map((step) => Math.PI / 2 + step * 0.22);
+
 /** Hops from the concentrator, around it. */
 function drawRings(context: CanvasRenderingContext2D, o: StillOptions): void {
   const { camera, colours, plan } = o;
@@ -364,7 +376,19 @@ function drawRings(context: CanvasRenderingContext2D, o: StillOptions): void {
     context.lineWidth = 1;
     context.stroke();
     context.globalAlpha = 1;
+    const places = FOOT.map((angle) => [x + r * stretch(plan.aspect) * Math.cos(angle), y + r * Math.sin(angle)] as const);
+    const [at, below] = places.find((place) => free(o, ...place)) ?? places[0]!;
+    context.lineWidth = 6;
+    context.strokeStyle = colours.back;
     context.fillStyle = colours.muted;
-    context.fillText(hops === 1 ? "1 hop" : `${hops} hops`, x, y + r + 12);
+    const name = hops === 1 ? "1 hop" : `${hops} hops`;
+    context.strokeText(name, at, below);
+    context.fillText(name, at, below);
   }
+}
+
+/** Whether neither a meter nor its name is near a place on the screen. */
+function free({ plan, camera, labels }: StillOptions, x: number, y: number): boolean {
+  for (let v = plan.junctions; v < plan.junctions + labels.length; v++) if (Math.abs(screenX(camera, plan.x[v]!) - x) < 34 && Math.abs(screenY(camera, plan.y[v]!) + 8 - y) < 22) return false;
+  return true;
 }

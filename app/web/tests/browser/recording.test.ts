@@ -67,6 +67,23 @@ describe.skipIf(missing)("a recording of 48 meters", () => {
     await expect.poll(() => page.locator("#scrub").getAttribute("aria-valuetext")).toMatch(/^23:00:0\d, 0.0 ms of 1 min/);
   });
 
+  test("figures and the button follow where time jumps while it stands, and where it ends by itself", async () => {
+    const shown = () => page.locator("#stats dd").first().textContent();
+    const [begin, end] = await peek(page, (app) => [app.parts!.recording.begin, app.parts!.recording.end] as const, null);
+    await page.keyboard.press("Home");
+    await expect.poll(shown).toBe("0 / 48");
+    await page.keyboard.press("End");
+    await expect.poll(shown).toBe("48 / 48");
+    const whole = await page.locator("#progress-text").textContent();
+    await peek(page, (app, t) => {
+      app.seek(t);
+      if (!app.parts!.player.playing) void app.toggle();
+    }, end - 0.4);
+    await page.getByRole("button", { name: "Play", exact: true }).waitFor(); // it stopped, and says so
+    await expect.poll(() => page.locator("#progress-text").textContent()).toBe(whole);
+    await peek(page, (app, t) => app.seek(t), begin);
+  });
+
   test("steps from frame to frame and decodes each, down to the attribute and its value", async () => {
     await peek(page, (app) => app.seek(app.parts!.recording.frames.find((frame) => frame.kind === 13)!.t - 0.001), null);
     await page.keyboard.press(".");
@@ -273,6 +290,12 @@ describe.skipIf(missing)("a thousand meters", () => {
     await expect.poll(() => peek(page, (app) => app.parts!.player.moving, null)).toBe(false);
     await page.setViewportSize({ width: 390, height: 800 });
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+    // a meter that is touched opens where it can be seen
+    const top = () => page.evaluate(() => document.getElementById("side")!.getBoundingClientRect().top);
+    expect(await top()).toBeGreaterThan(800);
+    const box = (await page.locator("#moving").boundingBox())!, [x, y] = await peek(page, (app) => app.parts!.stage.nodeAt(3), null);
+    await page.mouse.click(box.x + x, box.y + y);
+    await expect.poll(top).toBeLessThan(100);
     await page.close();
   });
 });
