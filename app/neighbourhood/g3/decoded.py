@@ -131,6 +131,8 @@ def _flatten(name: str, value: Any, rows: list[list[str]]) -> None:
     elif isinstance(value, dict):
         for key, each in value.items():
             _flatten(f"{name}.{key}" if name else key, each, rows)
+    elif isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        rows.append([name, ", ".join(value)])
     elif isinstance(value, list):
         for number, each in enumerate(value, 1):
             _flatten(f"{name} {number}", each, rows)

@@ -58,6 +58,7 @@ class Line:
         for node in self.nodes[1:]:
             node.mac.max_retries = RETRIES
         self.trace.number_of = self.number_of
+        self.trace.keys = lambda: self.nodes[COORDINATOR].keys.values()
         if trace is not None:
             self.channel.reports.append(trace.frame)
             for node in self.nodes:

@@ -7,9 +7,10 @@ costs one test a frame. What an application datagram is (GET, PUSH…) only thos
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import IO, TYPE_CHECKING, Any
 
+from dcu.errors import DecodeError
 from neighbourhood.g3 import explained
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ class Trace:
     """Hands every event to every sink. `wanted`: anybody listens; bytes, layers: frames carry their `bytes`, `layers`.
 
     kind_of: an IPv6 packet → its kind; layers_of: an IPv6 packet → its layers, which follow
-    those of the line; number_of: a short address → a device.
+    those of the line; number_of: a short address → a device; keys: group keys that may open a frame.
     """
 
-    __slots__ = ("_sinks", "bytes", "frames", "kind_of", "layers", "layers_of", "number_of", "wanted")
+    __slots__ = ("_sinks", "bytes", "frames", "keys", "kind_of", "layers", "layers_of", "number_of", "wanted")
 
     def __init__(self, *sinks: Sink, bytes_too: bool = False, layers_too: bool = False) -> None:
         self._sinks = list(sinks)
@@ -54,6 +55,7 @@ class Trace:
         self.kind_of: Callable[[bytes], str] = lambda packet: "DATA"
         self.layers_of: Callable[[bytes], list[Any]] | None = None
         self.number_of: Callable[[int], int | None] = lambda short: None
+        self.keys: Callable[[], Iterable[bytes]] = tuple
 
     def listen(self, sink: Sink) -> None:
         self._sinks.append(sink)
@@ -85,8 +87,20 @@ class Trace:
         if self.bytes:
             event["bytes"] = sent.raw.hex()
         if self.layers and sent.raw:
-            event["layers"] = explained.line(sent.raw, sent.modulation, sent.end - sent.start) + self._said(tag)
+            line = explained.line(sent.raw, sent.modulation, sent.end - sent.start)
+            event["layers"] = [*line, *self._carried(sent), *self._said(tag)]
         self._pass_on(event)
+
+    def _carried(self, sent: "Transmission") -> list[Any]:
+        """The layers between the MAC's and what the message says: they change from hop to hop."""
+        try:
+            frame = sent.decoded().frame
+        except DecodeError:
+            return []
+        if frame.key is None:
+            return explained.carried(frame, frame.payload)
+        opened = (sent.opened(key) for key in self.keys())
+        return next((explained.carried(frame, plain) for plain in opened if plain is not None), [])
 
     def _said(self, tag: Tag) -> list[Any]:
         """The layers of what a message says; the same on all its hops."""
