@@ -74,6 +74,7 @@ class ScriptedModem:
         self.counts = Counter()
         self.bend = lambda report: None
         self.spoil = lambda wire: [wire]  # of the bytes to the host: in pieces, bent
+        self.mishear = lambda data: data  # of the bytes from the host
         self.deliver = lambda modem, handle, packet: modem.confirm(handle)
         self.log = []  # every request, in order
         self.frame_counters = []  # every (key, counter) that a frame was secured with
@@ -104,7 +105,7 @@ class ScriptedModem:
         self.stream = stream
         decoder = usi.Decoder()
         while data := await stream.read():
-            for frame in decoder.feed(data):
+            for frame in decoder.feed(self.mishear(data)):
                 await self.take(messages.decode_request(frame.payload))
 
     async def take(self, request):
