@@ -61,6 +61,19 @@ async def test_a_lost_confirm_is_asked_again_and_a_deaf_meter_holds_the_change_b
         assert street.modem.active == 1
 
 
+async def test_a_meter_that_nobody_spoke_to_gets_the_key_and_a_dead_one_holds_nobody_up():
+    async with rig(silent_after=600.0) as street:
+        await street.joined(1, 2, 3)
+        await street.until(lambda: street.changes().count(Change.SILENT) == 3, within=900)
+        street.modem.bend = lambda report: (
+            [] if isinstance(report, reports.JoinComplete) and report.eui64 == eui(3) else None
+        )
+        assert await street.network.rekey() == 2
+        assert steps(street.modem).count("distribute") == 3
+        assert steps(street.modem).count("activate") == 2
+        assert street.changes()[-1] is Change.REKEYED
+
+
 async def test_a_reboot_in_the_middle_goes_on_where_it_was():
     async with rig() as street:
         await street.joined(1, 2, 3)

@@ -6,6 +6,7 @@ does not come in time is none, and the driver says for how many that was so.
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 import pytest
@@ -36,17 +37,25 @@ class Storm:
     joined: set = field(default_factory=set)
 
 
+def noisy(random, wire):
+    """One byte in a hundred has a bit turned."""
+    return bytes(byte ^ 1 << random.randrange(8) if random.random() < 0.01 else byte for byte in wire)
+
+
+def split(random, wire):
+    at = random.randrange(len(wire))
+    return [wire[:at], wire[at:]]
+
+
+async def reboots(modem):
+    while True:
+        await asyncio.sleep(60)
+        modem.reboot()
+
+
 async def storm(seed):
     """Five meters are asked 40 questions each, again and again until each is answered."""
     random, found, loop = Random(seed), Storm(), asyncio.get_running_loop()
-
-    def noisy(wire):
-        return bytes(byte ^ 1 << random.randrange(8) if random.random() < 0.01 else byte for byte in wire)
-
-    def spoil(wire):
-        spoilt = noisy(wire)
-        at = random.randrange(len(spoilt))
-        return [spoilt[:at], spoilt[at:]]
 
     def deliver(modem, handle, packet):
         datagram = ipv6.decode(packet)
@@ -58,12 +67,8 @@ async def storm(seed):
         await street.joined(1, 2, 3, 4, 5)
         modem = street.modem
         modem.bend = lambda report: [] if isinstance(report, CONFIRMS) and random.random() < 0.1 else None
-        modem.spoil, modem.mishear, modem.deliver = spoil, noisy, deliver
-
-        async def reboots():
-            while True:
-                await asyncio.sleep(60)
-                modem.reboot()
+        modem.spoil, modem.mishear = (lambda wire: split(random, noisy(random, wire))), partial(noisy, random)
+        modem.deliver = deliver
 
         async def ask(endpoint, payload):
             began = loop.time()
@@ -87,7 +92,7 @@ async def storm(seed):
                         await asyncio.sleep(1)
                 await asyncio.sleep(5)
 
-        rebooting = asyncio.ensure_future(reboots())
+        rebooting = asyncio.ensure_future(reboots(modem))
         await asyncio.gather(*map(talk, range(1, 6)))
         rebooting.cancel()
         found.counts, found.counters = street.network.statistics(), modem.frame_counters

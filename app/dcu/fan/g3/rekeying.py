@@ -3,8 +3,9 @@
 The new key is kept durably before anybody is given it. Then every meter gets it by a handshake of its own
 (distribution), the coordinator already understanding both; then every meter is told to use it (activation); then the
 coordinator uses it itself and the old one is overwritten. A phase ends only when every meter that can be heard has
-done it; what was done is noted, so a reboot in between goes on where it was. A meter that was off all the while joins
-anew with the pre-shared key.
+done it; what was done is noted, so a reboot in between goes on where it was. A meter that was not heard for long is
+tried once, for nobody may have asked it anything, and waited for no longer; one that was off all the while joins anew
+with the pre-shared key.
 """
 
 import asyncio
@@ -104,25 +105,27 @@ class Rekeyer:
 
     async def _everybody(self, modem: Modem, done: list[bytes], *, distribute: bool) -> None:
         """Raises Incomplete."""
-        for _ in range(PASSES):
-            left = self._left(done, distribute=distribute)
+        for number in range(PASSES):
+            left = self._left(done, distribute=distribute, silent=number == 0)
             if not left:
                 return
             gate = asyncio.Semaphore(AT_ONCE)
             await asyncio.gather(*(self._one(gate, modem, eui64, done, distribute=distribute) for eui64 in left))
             await self._network.note()
-        if left := self._left(done, distribute=distribute):
+        if left := self._left(done, distribute=distribute, silent=False):
             names = ", ".join(map(written, left[:5]))
             raise Incomplete(
                 f"network {self._network.name}: {len(left)} meters did not take the new group key ({names}…): "
                 "the old one stays; it is gone on with by itself"
             )
 
-    def _left(self, done: list[bytes], *, distribute: bool) -> list[bytes]:
+    def _left(self, done: list[bytes], *, distribute: bool, silent: bool) -> list[bytes]:
+        """Those that are to do it yet, the silent last, if at all."""
         network, state = self._network, self._network.plan.rekeying
         members = network.plan.joined if distribute or state is None else set(state.have) & network.plan.joined
-        there = (eui64 for eui64 in members if network.know(eui64).standing is not Standing.SILENT)
-        return sorted(set(there) - set(done))
+        unheard = {eui64 for eui64 in members if network.know(eui64).standing is Standing.SILENT}
+        heard = sorted(members - unheard - set(done))
+        return heard + sorted(unheard - set(done)) if silent else heard
 
     async def _one(
         self, gate: asyncio.Semaphore, modem: Modem, eui64: bytes, done: list[bytes], *, distribute: bool
