@@ -3,7 +3,7 @@
 
 A device shouts for beacons, chooses the agent that promises the cheapest way, proves the key in four messages, and gets
 its short address and the group key over EAP-PSK's channel. What fails is tried again, later and later, so that a street
-that comes back does not drown in its own shouting.
+that comes back does not drown in its own shouting. One that missed a change of the group key begins anew, too.
 
 Sources: ITU-T G.9903, 9.4.4 (sequence, timeouts; what an agent may forward); Microchip smartenergy_g3.
 """
@@ -16,14 +16,16 @@ from typing import Any
 from dcu.errors import AuthenticationFailed, DecodeError, TagMismatch
 from neighbourhood.g3 import eap_psk, lbp
 from neighbourhood.g3.events import Scheduler, Timer
+from neighbourhood.g3.frames import Frame
 from neighbourhood.g3.lbs import LAST_SHORT, RETIRE, retire
 from neighbourhood.g3.node import Node
-from neighbourhood.g3.tables import COORDINATOR, NOT_JOINED, Beacon
+from neighbourhood.g3.tables import COORDINATOR, NOT_JOINED, Beacon, Status
 
 SCAN = 5.0  # seconds that a device listens for beacons
 JOIN_WAIT = 20.0  # seconds from the first message to the last (adpMaxJoinWaitTime)
 GOODBYE = 2.0  # seconds from being sent away to leaving: the acknowledgement has to go out
 PAUSE, LONGEST_PAUSE = 10.0, 600.0
+STRANDED = 7200.0  # [K] seconds in which nothing but frames under a key that it has not came to a joined device
 HIGH_LQI, WEAK_LQI = 108, 52
 UNKNOWN_COST = 0x7FFF
 
@@ -71,6 +73,7 @@ class Device:
         self._offered: tuple[lbp.Configuration, ...] = ()
         self._timer: Timer | None = None
         self._failures: dict[int, int] = {}
+        self._understood = (-1, 0.0)  # frames taken so far, and since when there was none but foreign ones
         node.on_lbp = self.heard
 
     # --- coming and going
@@ -251,6 +254,19 @@ class Device:
     def _kicked(self) -> None:
         self._leave(Standing.KICKED)
         self._later()
+
+    def refused(self, frame: Frame, status: Status) -> None:
+        """The MAC did not take a frame. Where all talk under a key that we have not, we missed it: begin anew."""
+        if status is not Status.UNAVAILABLE_KEY or self.standing is not Standing.JOINED or not self.automatic:
+            return
+        counters, now = self.node.counters, self.scheduler.now
+        taken = counters.rx_data + counters.rx_broadcast
+        if taken != self._understood[0]:
+            self._understood = taken, now
+        elif now - self._understood[1] >= STRANDED:
+            self._understood = (-1, 0.0)
+            self._leave(Standing.LEFT)
+            self._later()
 
     # --- the agent
 

@@ -164,6 +164,7 @@ class Street:
 
         own = Random(chance.randrange(1 << 32))  # noqa: S311
         device = self.devices[number] = Device(node, scheduler, own, psk, announce=announce)
+        node.mac.on_refused = device.refused
 
         def power(up: bool) -> None:
             if up:

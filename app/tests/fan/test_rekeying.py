@@ -74,6 +74,22 @@ async def test_a_meter_that_nobody_spoke_to_gets_the_key_and_a_dead_one_holds_no
         assert street.changes()[-1] is Change.REKEYED
 
 
+async def test_where_nobody_is_heard_the_old_key_stays_and_meters_may_join():
+    async with rig(silent_after=600.0) as street:
+        await street.joined(1, 2)
+        await street.until(lambda: street.changes().count(Change.SILENT) == 3, within=900)
+        old = street.modem.keys[street.modem.active]
+        street.modem.bend = lambda report: [] if isinstance(report, reports.JoinComplete) else None
+        with pytest.raises(LinkError, match="no meter can be heard"):
+            await street.network.rekey()
+        street.modem.bend = lambda report: None
+        assert street.modem.keys[street.modem.active] == old
+        assert not street.modem.rekeying
+        await street.joined(3)
+        assert await street.network.rekey() == 3
+        assert old not in street.modem.keys.values()
+
+
 async def test_a_reboot_in_the_middle_goes_on_where_it_was():
     async with rig() as street:
         await street.joined(1, 2, 3)

@@ -5,7 +5,7 @@ The new key is kept durably before anybody is given it. Then every meter gets it
 coordinator uses it itself and the old one is overwritten. A phase ends only when every meter that can be heard has
 done it; what was done is noted, so a reboot in between goes on where it was. A meter that was not heard for long is
 tried once, for nobody may have asked it anything, and waited for no longer; one that was off all the while joins anew
-with the pre-shared key.
+with the pre-shared key. Where nobody at all is heard the old key stays.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Incomplete(LinkError):
-    """Meters that can be heard were not reached: the change of keys waits for them."""
+    """Meters were not reached: the change of keys waits for those that can be heard, and is given up without any."""
 
 
 class Rekeyer:
@@ -76,6 +76,8 @@ class Rekeyer:
             new = await self._offer(modem)
             if not state.activating:
                 await self._everybody(modem, state.have, distribute=True)
+                if network.plan.joined and not state.have:
+                    await self._give_up(modem)
                 state.activating = True
                 await network.note()
             await self._everybody(modem, state.activated, distribute=False)
@@ -102,6 +104,14 @@ class Rekeyer:
         await modem.ask(requests.LbpSet(Lbp.REKEY_GMK, 0, new.reveal()), reports.LbpSetConfirm)
         await modem.send(requests.RekeyPhase(start=True))
         return index
+
+    async def _give_up(self, modem: Modem) -> None:
+        """Nobody took it: whoever is there has the old key, and must be able to join meanwhile. Raises Incomplete."""
+        network = self._network
+        await modem.send(requests.RekeyPhase(start=False))
+        network.plan.rekeying = None
+        await network.note()
+        raise Incomplete(f"network {network.name}: no meter can be heard: the old group key stays: see `dcu network`")
 
     async def _everybody(self, modem: Modem, done: list[bytes], *, distribute: bool) -> None:
         """Raises Incomplete."""

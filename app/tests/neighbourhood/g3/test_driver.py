@@ -14,6 +14,7 @@ from dcu.fan.base import Change, Standing
 from dcu.fan.g3.network import G3Network
 from dcu.fan.g3.settings import G3Settings
 from dcu.link.memory import stream_pair
+from neighbourhood.g3 import lbd
 from neighbourhood.g3.lbd import Device
 from neighbourhood.g3.line import PAN, Line
 from neighbourhood.g3.modem import Modem
@@ -36,6 +37,7 @@ class Town:
         self.vault.kept = type(self.vault.kept)(Secret(PSK), (None, None))
         self.told = []
         for device in self.devices:
+            device.node.mac.on_refused = device.refused
             device.node.on_ipv6 = lambda packet, lqi, node=device.node: self.answer(node, packet)
 
     def answer(self, node, packet):
@@ -145,6 +147,37 @@ async def test_the_group_key_is_changed_without_losing_a_meter():
             assert device.node.active_key == 1 - before
             assert await town.ask(device, b"?!") == b"!?"
         assert Change.REKEYED in town.changes()
+
+
+@pytest.mark.parametrize("how", ["without power", "drowned in noise"])
+async def test_a_meter_that_missed_the_change_of_keys_comes_back_by_itself(how, monkeypatch):
+    """Without power it has forgotten its keys; in the noise it kept the old one, which nobody understands any more."""
+    monkeypatch.setattr(lbd, "STRANDED", 600.0)
+    town = Town(4)
+    async with town.run(silent_after=300.0) as town:
+        await town.joined()
+        device = town.devices[-1]
+        node = device.node
+        if how == "without power":
+            town.paced(town.line.off, node.number)
+            town.paced(device.stop)
+        else:
+            node.mac.heard = lambda *_: None
+        await asyncio.sleep(600)
+        assert town.network.devices[node.eui64].standing is Standing.SILENT
+        assert await town.network.rekey() == 3
+        if how == "without power":
+            town.paced(town.line.on, node.number)
+            town.paced(device.start)
+        else:
+            del node.mac.heard
+        tries = 0
+        while await town.insist(device, b"abc") != b"cba":
+            await asyncio.sleep(200)
+            tries += 1
+            assert tries < 40, device.standing
+        assert node.active_key == town.devices[0].node.active_key
+        assert town.network.devices[node.eui64].standing is Standing.JOINED
 
 
 async def test_a_bad_line_to_the_modem_costs_time_and_nothing_else():
