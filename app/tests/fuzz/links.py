@@ -13,6 +13,7 @@ from dcu.link.hdlc_multidrop import Multidrop
 from dcu.link.hdlc_parameters import Parameters, Reason, Rejection
 from dcu.link.hdlc_server import Station, Terms
 
+from .kept import Prepared
 from .streams import cut
 
 CLIENT, SERVER = Address(16), Address(1, 17, 2)
@@ -96,21 +97,27 @@ def reach(data):
     return found.hdlc, found.carrier, found.physical is not None
 
 
-def client(data):
+class Client(Prepared):
     """The same for a client that has just asked something and wants its answer."""
-    link = ClientLink(Setup(CLIENT, SERVER, _TERMS, max_apdu=4096))
-    link.connect()
-    link.output(0.0)
-    link.feed(_down(Kind.UA), 0.0)
-    link.send(bytes(100))
-    link.listening = True
-    now = 0.0
-    for part in cut(data):
-        now += 0.1
-        link.output(now)
-        link.feed(part, now)
-        link.tick(now)
-    return link.state.name, bool(link.received), bool(link.notifications), type(link.error).__name__
+
+    def prepare(self):
+        self.link = link = ClientLink(Setup(CLIENT, SERVER, _TERMS, max_apdu=4096))
+        link.connect()
+        link.output(0.0)
+        link.feed(_down(Kind.UA), 0.0)
+        link.send(bytes(100))
+        link.listening = True
+        return (link,)
+
+    def take(self, data):
+        link = self.link
+        now = 0.0
+        for part in cut(data):
+            now += 0.1
+            link.output(now)
+            link.feed(part, now)
+            link.tick(now)
+        return link.state.name, bool(link.received), bool(link.notifications), type(link.error).__name__
 
 
 _PARAMETERS = hdlc_parameters.encode_parameters(_TERMS)

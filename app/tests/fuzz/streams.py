@@ -1,9 +1,12 @@
 """Streams out of inputs: what arrives in pieces, as on a line."""
 
-PIECES = 512  # at most: a decoder that looks at all it has again with each piece shows with less
+PIECES = 256  # mostly: what is longer than a line ever brings at a time, in few pieces, as it is all alike
+FINE = 64  # of so many streams, one in as many pieces as its first byte says: who looks at all again with each shows
 
 
 def cut(data):
-    """A stream in pieces: the first byte says how long they are, up to 64; those of a swollen input are longer."""
-    size = max(data[0] % 64 + 1, len(data) // PIECES) if data else 1
+    """A stream in pieces: the first byte says how long they are, up to 64; those of a swollen stream are longer."""
+    size = data[0] % 64 + 1 if data else 1
+    if len(data) % FINE:
+        size = max(size, len(data) // PIECES)
     return [data[at : at + size] for at in range(1, len(data), size)]

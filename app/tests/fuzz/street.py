@@ -107,14 +107,21 @@ class OpenModem(Prepared):
         return modem.counts.refused > 0, modem.server is None, modem.node.short == 0, len(self.told) > 3
 
 
-def eap(data):
-    with suppress(SecurityError, DecodeError):
-        eap_psk.Server(_KEY, b"server00", Random(1).randbytes).receive(data)
-    with suppress(SecurityError, DecodeError):
-        eap_psk.Peer(_KEY, b"peer0000", Random(2).randbytes).receive(data)
-    packet = eap_psk.decode(data)
-    assert eap_psk.decode(packet.encode()) == packet
-    return packet.code, packet.step
+class Eap(Prepared):
+    """Either side in the beginning, and the decoder."""
+
+    def prepare(self):
+        self.server = eap_psk.Server(_KEY, b"server00", Random(1).randbytes)
+        self.peer = eap_psk.Peer(_KEY, b"peer0000", Random(2).randbytes)
+        return self.server, self.peer
+
+    def take(self, data):
+        for side in (self.server, self.peer):
+            with suppress(SecurityError, DecodeError):
+                side.receive(data)
+        packet = eap_psk.decode(data)
+        assert eap_psk.decode(packet.encode()) == packet
+        return packet.code, packet.step
 
 
 def plain(data):
@@ -144,19 +151,25 @@ class _Deaf:
         self.short = 0xFFFF
 
 
-def sides(data):
+class Sides(Prepared):
     """Server, joining device, joined device and agent, each told the same: none may raise anything."""
-    scheduler = Scheduler()
-    server = Server(_Deaf(0), scheduler, Random(1))
-    server.join_request = lambda eui64: server.assign(eui64, 1)
-    joining = Device(_Deaf(0xFFFF), scheduler, Random(2), _KEY)
-    joining.join(_PAN, 0)
-    joined = Device(_Deaf(1), scheduler, Random(2), _KEY)
-    joined.register(_PAN, 1, 0, _KEY)
-    for side in (server, joining, joined):
-        for source in (0, _EUI):
-            side.heard(source, data)
-    return tuple(side.node.said > 0 for side in (server, joining, joined)), joined.node.short == 1
+
+    def prepare(self):
+        scheduler = Scheduler()
+        server = Server(_Deaf(0), scheduler, Random(1))
+        server.join_request = lambda eui64: server.assign(eui64, 1)
+        joining = Device(_Deaf(0xFFFF), scheduler, Random(2), _KEY)
+        joining.join(_PAN, 0)
+        self.joined = Device(_Deaf(1), scheduler, Random(2), _KEY)
+        self.joined.register(_PAN, 1, 0, _KEY)
+        self.sides = (server, joining, self.joined)
+        return self.sides
+
+    def take(self, data):
+        for side in self.sides:
+            for source in (0, _EUI):
+                side.heard(source, data)
+        return tuple(side.node.said > 0 for side in self.sides), self.joined.node.short == 1
 
 
 def mac(data):
@@ -178,8 +191,9 @@ def reassembly(data):
     while at < len(data):
         piece = data[at + 1 : at + 1 + data[at]]
         at += 1 + data[at]
-        with suppress(DecodeError):
-            whole += piece != b"" and joiner.feed(Mesh(8, 1, 0, None, piece), _PAN, 0.0) is not None
+        if piece:
+            with suppress(DecodeError):
+                whole += joiner.feed(Mesh(8, 1, 0, None, piece), _PAN, 0.0) is not None
     return whole > 0
 
 
@@ -197,12 +211,12 @@ TARGETS = (
            ("neighbourhood.g3.adp_codec.decode_report",)),
     Target("street-modem", OpenModem(), tuple(bytes((len(raw),)) + raw for raw in map(adp_codec.encode, _REQUESTS)),
            ("neighbourhood.g3.modem.Modem.feed",), (), seconds=0.5),
-    Target("street-eap", eap, _EAP, ("neighbourhood.g3.eap_psk.decode",)),
+    Target("street-eap", Eap(), _EAP, ("neighbourhood.g3.eap_psk.decode",)),
     Target("street-eap-channel", plain, (b"\x80", b"\xa0\x02\x1d\x02\x00\x01"),
            ("neighbourhood.g3.eap_psk.decode_plain",)),
     Target("street-lbp", bootstrapping, _LBP,
            ("neighbourhood.g3.lbp.decode", "neighbourhood.g3.lbp.decode_parameters")),
-    Target("street-lbp-sides", sides, _LBP, allowed=(), seconds=0.1),
+    Target("street-lbp-sides", Sides(), _LBP, allowed=(), seconds=0.1),
     Target("street-mac", mac, _FRAMES, ("neighbourhood.g3.frames.decode",)),
     Target("street-mesh", mesh, (lowpan.encode_mesh(Mesh(8, 1, 0, None, _IPHC)),
                                  lowpan.encode_mesh(Mesh(8, 1, 0xFFFF, 5, _IPHC))),

@@ -247,7 +247,13 @@ LINK = (
     Target("sniffed", links.sniffed, _HDLC, ("dcu.cli.sniff.Tap.feed",), (), (seeds.SNRM, seeds.AARQ_FRAME), 4096),
     Target("reach", links.reach, links.REACHES, ("dcu.collect.reach.Reach.parse",), (ConfigError, UnicodeDecodeError)),
     Target(
-        "hdlc-client", links.client, links.CLIENT_SEEDS, ("dcu.link.hdlc_client.ClientLink.feed",), (), links.DOWN, 4096
+        "hdlc-client",
+        links.Client(),
+        links.CLIENT_SEEDS,
+        ("dcu.link.hdlc_client.ClientLink.feed",),
+        (),
+        links.DOWN,
+        4096,
     ),
 )
 COSEM = (

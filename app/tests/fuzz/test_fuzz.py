@@ -12,6 +12,7 @@ from dcu.errors import DecodeError
 from . import engine, parsers, sessions
 from .engine import Fuzzer, Target, examine
 from .kept import Kept, Prepared
+from .streams import cut
 from .targets import TARGETS
 
 SEED = 1  # the same inputs every time: what `python -m tests.fuzz` finds with other seeds becomes a test of its own
@@ -104,6 +105,15 @@ def _greedy(data):
     return bytes(int.from_bytes(data[1:4], "big")) if data[:1] == b"\x84" else None
 
 
+def _again(data):
+    pending = b""
+    for part in cut(data):
+        pending += part
+        for byte in pending:
+            assert byte >= 0
+    return len(pending)
+
+
 def _endless(data):
     at = 0
     while at < len(data):
@@ -133,6 +143,13 @@ def test_a_broken_parser_is_caught_and_its_input_is_kept(parse, kinds, seed, tmp
     kept = finding.write(tmp_path).read_text().splitlines()
     assert examine(target, bytes.fromhex(kept[-1]))[1].kind == finding.kind
     assert len(finding.data) < 64 or finding.kind in ("slow", "hang", "RecursionError")
+
+
+def test_a_decoder_that_looks_at_all_it_has_with_each_piece_is_caught(monkeypatch):
+    monkeypatch.setattr(engine, "HANG", 0.5)
+    finding = Fuzzer(Target("canary", _again, (b"\x02abc",)), SEED).run(seconds=120)
+    assert finding is not None
+    assert finding.kind in ("slow", "hang")
 
 
 def test_the_same_seed_makes_the_same_inputs():
