@@ -377,13 +377,14 @@ function drawRings(context: CanvasRenderingContext2D, o: StillOptions): void {
     context.stroke();
     context.globalAlpha = 1;
     const places = FOOT.map((angle) => [x + r * stretch(plan.aspect) * Math.cos(angle), y + r * Math.sin(angle)] as const);
-    const [at, below] = places.find((place) => free(o, ...place)) ?? places[0]!;
+    const place = places.find((each) => free(o, ...each));
+    if (!place) continue; // crowded: the next ring says how they are counted
     context.lineWidth = 6;
     context.strokeStyle = colours.back;
     context.fillStyle = colours.muted;
     const name = hops === 1 ? "1 hop" : `${hops} hops`;
-    context.strokeText(name, at, below);
-    context.fillText(name, at, below);
+    context.strokeText(name, ...place);
+    context.fillText(name, ...place);
   }
 }
 
