@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import csv
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -338,6 +339,7 @@ def demo(count: int, seed: int, concurrency: int | None, canary: str | None, as_
         from neighbourhood.g3 import show, stage
         from neighbourhood.g3.street import Scene
 
+        _without_warnings()
         scene = Scene(meters=count, seed=seed, concurrency=concurrency or 1)
         played = show.Options(scene, options["cut"], options["recording"], *bent, options["capture"])
         return exits.OK if stage.demo(played, pty=options["pty"], as_json=as_json) else exits.FAILED
@@ -366,6 +368,8 @@ def live(count: int, seed: int, port: int, speed: float) -> int:
     from neighbourhood.g3 import live as street
     from neighbourhood.g3.street import Scene
 
+    _without_warnings()
+
     def ready(url: str) -> None:
         click.echo(f"{count} homes: {url} (Ctrl-C ends it)")
 
@@ -373,6 +377,12 @@ def live(count: int, seed: int, port: int, speed: float) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(street.serve(scene, port=port, factor=speed, ready=ready))
     return exits.OK
+
+
+def _without_warnings() -> None:
+    """On the screen: a street that wakes has a screenful of meters that have not joined yet, and the bar says so."""
+    if logging.lastResort is not None:
+        logging.lastResort.setLevel(logging.ERROR)
 
 
 def _say(text: str) -> None:

@@ -20,6 +20,7 @@ tshark = pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not in
 LOGICAL_NAME = bytes((1, 0, 1, 8, 0, 255))
 GET = bytes.fromhex("00010010000100") + b"\x0d" + bytes.fromhex("c001c10003") + LOGICAL_NAME + b"\x02\x00"
 RESPONSE = bytes.fromhex("00010001001000") + b"\x09" + bytes.fromhex("c401c100") + b"\x06" + bytes(4)
+ERROR = "8388608"  # the severity, as tshark numbers it
 CIPHERED = (
     bytes.fromhex("0001001000010019") + b"\xdb\x08" + b"DCU00001" + b"\x0e\x30" + (77).to_bytes(4, "big") + bytes(9)
 )
@@ -127,12 +128,18 @@ def test_comments_tell_what_the_deciphered_frame_hides(street):
 @pytest.mark.slow
 def test_a_whole_demo_is_decoded_without_a_malformed_frame(tmp_path):
     path = tmp_path / "demo.pcapng"
-    outcome = show.run(show.Options(Scene(meters=10, seed=3), capture=path), lambda *_: None)
+    outcome = show.run(show.Options(Scene(), capture=path), lambda *_: None)
     assert outcome.good
-    rows = shown(path, "-T", "fields", "-e", "_ws.malformed", "-e", "frame.protocols").splitlines()
-    assert len(rows) > 300
-    assert not [row for row in rows if row.split("\t")[0]]
-    assert sum(row.endswith("dlms_wrapper") for row in rows) > 40
+    fields = ("_ws.malformed", "udp.checksum.status", "_ws.expert.severity", "frame.protocols")
+    said = shown(path, "-o", "udp.check_checksum:TRUE", "-T", "fields", *(x for name in fields for x in ("-e", name)))
+    rows = [line.split("\t") for line in said.splitlines()]
+    assert len(rows) > 5000
+    assert not [row for row in rows if row[0]]
+    assert {row[1] for row in rows} == {"", "1"}  # good wherever there is one
+    assert ERROR not in {severity for row in rows for severity in row[2].split(",")}
+    protocols = Counter(part for row in rows for part in row[3].split(":"))
+    for expected in ("wpan", "6lowpan", "ipv6", "udp", "eap", "g3_lbp", "g3_loadng", "g3_mesh", "dlms_wrapper"):
+        assert protocols[expected] > 200, expected
 
 
 @tshark
