@@ -102,6 +102,7 @@ pan = {pan}
 concurrency = {concurrency}
 window = {window}
 max_hops = {max_hops}
+allowed = {allowed}
 sweep = {sweep}.0
 """
 
@@ -110,7 +111,7 @@ sweep = {sweep}.0
 class Scene:
     """What street. every, delay: of the poll, in seconds; max_hops: adpMaxHops of the concentrator and of all devices;
     joined: keys, addresses and routes are there from the start; intruders: homes at which a device with another key
-    hangs."""
+    hangs; allowed: devices (their numbers) on the white-list."""
 
     meters: int = 48
     seed: int = 1
@@ -123,6 +124,7 @@ class Scene:
     max_hops: int = MAX_HOPS
     joined: bool = False
     intruders: tuple[int, ...] = ()
+    allowed: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -238,14 +240,17 @@ class Collecting:
         self.street.ship(path, transport)
         await self.call("meters.import", shipment=path.read_text(), transport_key=transport.reveal().hex())
 
-    async def up(self) -> None:
-        """Hand over the pre-shared key, and wait for the PAN."""
+    async def keyed(self) -> None:
+        """Hand over the pre-shared key, as an operator does with `dcu network import`."""
         transport = Secret(secrets.token_bytes(16))
         path = self.folder / "psk.toml"
         network_file.write(path, "TK", transport, Secret(self.street.psk))
         await self.call(
             "network.import", network=NETWORK, file=path.read_text(), transport_key=transport.reveal().hex()
         )
+
+    async def up(self) -> None:
+        """Wait for the PAN."""
         up = asyncio.Event()
         forget = self.network.listen(lambda event: up.set() if event.change is Change.UP else None)
         if not self.topology().up:
@@ -283,9 +288,11 @@ async def collecting(
         collector = await Collector.open(stack, config, clock=clock, modem=lambda name: opener, inline=inline)
         if street.scene.joined:
             await remembered(street, collector)
+        house = Collecting(street, collector, folder)
+        await house.keyed()  # before the network runs: without a key its first word would be an error
         duties = [asyncio.ensure_future(duty) for duty in collector.networks.duties()]
         try:
-            yield Collecting(street, collector, folder)
+            yield house
         finally:
             for task in (*duties, *serving):
                 task.cancel()
@@ -315,6 +322,7 @@ def prepare(scene: Scene, folder: Path) -> None:
             concurrency=scene.concurrency,
             window=scene.window,
             max_hops=scene.max_hops,
+            allowed=[lines.eui64(number).hex() for number in scene.allowed],
             sweep=scene.sweep,
         )
     )

@@ -1,6 +1,7 @@
 """The whole street in one process: driver, modem, line, meters and collector, compared with the truth."""
 
 import asyncio
+import logging
 from dataclasses import replace
 
 import pytest
@@ -10,10 +11,12 @@ from dcu.web import page
 from neighbourhood.g3 import clockwork, show, terminal
 from neighbourhood.g3.events import Scheduler
 from neighbourhood.g3.show import Options
-from neighbourhood.g3.street import Scene, Street, collected, collecting
+from neighbourhood.g3.street import Collecting, Scene, Street, collected, collecting
+from neighbourhood.g3.tables import NOT_JOINED
 from neighbourhood.meter import Event
 
 SMALL = Scene(meters=8)
+ROGUE = 4  # of a street of three homes
 
 
 def quiet(*_):
@@ -63,8 +66,44 @@ def test_a_joined_street_is_read_at_once(tmp_path):
     assert clockwork.run(main, street.line.scheduler) < 120
 
 
-def test_the_rogue_never_joins_and_is_an_alarm(tmp_path):
-    street = Street.build(replace(SMALL, meters=3, intruders=(2,)))
+def test_a_street_starts_without_an_error(tmp_path, caplog):
+    street = Street.build(replace(SMALL, meters=1))
+
+    async def main(loop):
+        async with collecting(street, tmp_path, loop.enter) as house:
+            await house.up()
+
+    clockwork.run(main, street.line.scheduler)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_canary_a_network_without_its_key_says_how_to_give_it(tmp_path, caplog, monkeypatch):
+    street = Street.build(replace(SMALL, meters=1))
+    given = Collecting.keyed
+
+    async def late(house):
+        pass
+
+    monkeypatch.setattr(Collecting, "keyed", late)
+
+    async def main(loop):
+        async with collecting(street, tmp_path, loop.enter) as house:
+            await asyncio.sleep(1)
+            assert not house.topology().up
+            await given(house)
+            await house.up()
+
+    clockwork.run(main, street.line.scheduler)
+    (error,) = (record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR)
+    assert "dcu network import street" in error
+
+
+def attempted(tmp_path, *, allowed=(), knows_psk=False):
+    """A rogue in a street of three homes tries to join for a quarter of an hour. Returns the street, and what its
+    network told."""
+    street = Street.build(replace(SMALL, meters=3, intruders=(2,), allowed=allowed))
+    if knows_psk:
+        street.devices[ROGUE].psk = street.psk
     changes = []
 
     async def main(loop):
@@ -76,10 +115,36 @@ def test_the_rogue_never_joins_and_is_an_alarm(tmp_path):
             await asyncio.sleep(900)
 
     clockwork.run(main, street.line.scheduler)
-    rogue = street.line.nodes[4].eui64
-    assert (Change.REFUSED, rogue) in changes
-    assert (Change.JOINED, rogue) not in changes
-    assert street.line.nodes[4].keys == {}
+    for home in (1, 2, 3):
+        assert (Change.JOINED, street.line.nodes[home].eui64) in changes
+    return street, changes
+
+
+def test_a_stranger_never_joins_and_is_an_alarm(tmp_path):
+    street, changes = attempted(tmp_path)
+    rogue = street.line.nodes[ROGUE]
+    assert (Change.REFUSED, rogue.eui64) in changes
+    assert (Change.JOINED, rogue.eui64) not in changes
+    assert rogue.keys == {}
+    assert street.modem.server.refused == 0  # it is declined before it may prove anything
+
+
+def test_a_rogue_on_the_white_list_fails_at_the_pre_shared_key(tmp_path):
+    street, changes = attempted(tmp_path, allowed=(ROGUE,))
+    rogue = street.line.nodes[ROGUE]
+    assert street.modem.server.refused >= 1
+    assert (Change.REFUSED, rogue.eui64) not in changes
+    assert (Change.JOINED, rogue.eui64) not in changes
+    assert rogue.keys == {}
+    assert rogue.short == NOT_JOINED
+
+
+def test_canary_the_same_rogue_joins_with_the_right_pre_shared_key(tmp_path):
+    street, changes = attempted(tmp_path, allowed=(ROGUE,), knows_psk=True)
+    rogue = street.line.nodes[ROGUE]
+    assert street.modem.server.refused == 0
+    assert (Change.JOINED, rogue.eui64) in changes
+    assert rogue.keys == street.line.nodes[1].keys
 
 
 def test_an_alarm_of_a_meter_passes_the_reading_of_others(tmp_path):
