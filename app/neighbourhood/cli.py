@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -19,6 +19,9 @@ from dcu.errors import DcuError
 from neighbourhood import truth
 from neighbourhood.identity import LARGEST, serial
 from neighbourhood.line_options import line_options, wiring
+
+if TYPE_CHECKING:
+    from neighbourhood.g3.street import Scene
 
 T = TypeVar("T")
 
@@ -82,6 +85,8 @@ PORT = click.IntRange(0, 65_535)
 COUNT = click.IntRange(1, LARGEST)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 SEED = click.option("--seed", type=int, default=1, show_default=True, help="Another seed, another street.")
+ROGUES = click.option("--rogue", "rogues", type=COUNT, multiple=True, metavar="HOME",
+                      help="Hang a device with a wrong pre-shared key at this home; may be given again.")  # fmt: skip
 
 
 def clock_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -326,6 +331,7 @@ def firmware(file: Path, wanted: str, size: int) -> None:
 @click.option("--capture", type=FILE, help="Leave a capture of the line for Wireshark and tshark (docs/g3.md).")
 @click.option("--pty/--no-pty", default=False, help="Then ten meters in real time, the modem at a pseudo-terminal.")
 @click.option("--cut/--no-cut", default=True, help="Open a main cable on the way.")
+@ROGUES
 @click.option("--canary", type=click.Choice(["unit", "hour"]), help="Bend the truth: the demo must then fail.")
 @JSON
 def demo(count: int, seed: int, concurrency: int | None, canary: str | None, as_json: bool, **options: Any) -> int:
@@ -340,9 +346,11 @@ def demo(count: int, seed: int, concurrency: int | None, canary: str | None, as_
         from neighbourhood.g3.street import Scene
 
         _without_warnings()
-        scene = Scene(meters=count, seed=seed, concurrency=concurrency or 1)
+        scene = _with_rogues(Scene(meters=count, seed=seed, concurrency=concurrency or 1), options["rogues"])
         played = show.Options(scene, options["cut"], options["recording"], *bent, options["capture"])
         return exits.OK if stage.demo(played, pty=options["pty"], as_json=as_json) else exits.FAILED
+    if options["rogues"]:
+        raise click.UsageError("--rogue is for the G3-PLC street, not for --sockets or --wired")
     from neighbourhood import demo as play
 
     settings = play.Settings(count, seed, concurrency or 32, *bent, wired=options["wired"])
@@ -363,7 +371,8 @@ def demo(count: int, seed: int, concurrency: int | None, canary: str | None, as_
     "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Of the page, on loopback."
 )
 @click.option("--speed", type=click.FloatRange(0.01, 200), default=5.0, show_default=True, help="Times the wall clock.")
-def live(count: int, seed: int, port: int, speed: float) -> int:
+@ROGUES
+def live(count: int, seed: int, port: int, speed: float, rogues: tuple[int, ...]) -> int:
     """Keep a G3-PLC street and its collector running until Ctrl-C, with the page to watch it and to break it."""
     from neighbourhood.g3 import live as street
     from neighbourhood.g3.street import Scene
@@ -373,10 +382,17 @@ def live(count: int, seed: int, port: int, speed: float) -> int:
     def ready(url: str) -> None:
         click.echo(f"{count} homes: {url} (Ctrl-C ends it)")
 
-    scene = Scene(meters=count, seed=seed, every=900)
+    scene = _with_rogues(Scene(meters=count, seed=seed, every=900), rogues)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(street.serve(scene, port=port, factor=speed, ready=ready))
     return exits.OK
+
+
+def _with_rogues(scene: "Scene", homes: Sequence[int]) -> "Scene":
+    try:
+        return scene.with_rogues(homes)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--rogue") from None
 
 
 def _without_warnings() -> None:

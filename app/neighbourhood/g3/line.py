@@ -12,7 +12,7 @@ from typing import Any
 
 from neighbourhood.g3 import cost, feeder, phy
 from neighbourhood.g3.channel import Channel
-from neighbourhood.g3.events import Scheduler
+from neighbourhood.g3.events import Scheduler, Timer
 from neighbourhood.g3.feeder import Feeder, Place
 from neighbourhood.g3.frames import Address
 from neighbourhood.g3.node import Node
@@ -63,6 +63,7 @@ class Line:
             self.channel.reports.append(trace.frame)
             for node in self.nodes:
                 node.on_route = self._traced_route
+        self._booting: dict[int, Timer] = {}
         self.noise.on_burst = lambda junction, db, until: self.trace.emit(
             "noise", self.scheduler.now, junction=junction, db=db, until=round(until, 6)
         )
@@ -102,9 +103,10 @@ class Line:
         self._power(number, True)
 
     def reboot(self, number: int, seconds: float = 5.0) -> None:
-        """A device starts anew and has forgotten its routes, keys and address."""
-        self.off(number)
-        self.scheduler.after(seconds, self.on, number)
+        """A device starts anew and has forgotten its routes, keys and address. One without power stays without."""
+        if self.nodes[number].up:
+            self.off(number)
+            self._booting[number] = self.scheduler.after(seconds, self.on, number)
 
     def blackout(self) -> None:
         """No home has power; the concentrator, at the transformer, has its own."""
@@ -197,6 +199,7 @@ class Line:
         self.trace.emit("cable", self.scheduler.now, id=cable, state="cut" if cut else "whole")
 
     def _power(self, number: int, up: bool) -> None:
+        self.scheduler.cancel(self._booting.pop(number, None))  # the last word counts: a reboot ends no blackout
         if self.nodes[number].up != up:
             self.nodes[number].power(up)
             self.trace.emit("node", self.scheduler.now, id=number, state="on" if up else "off")

@@ -40,7 +40,10 @@ log = logging.getLogger(__name__)
 class Live:
     """A `dcu.web.source.Source`. Make it in the loop of the page's server, and `start` it."""
 
-    can = ("cut", "mend", "noise", "off", "on", "speed", "pause", "resume", "step", "poll")
+    can = (
+        "cut", "mend", "noise", "off", "on", "reboot", "blackout", "restore",
+        "speed", "pause", "resume", "step", "poll",
+    )  # fmt: skip
 
     def __init__(self, scene: Scene, factor: float) -> None:
         self.hub = Hub()
@@ -98,10 +101,8 @@ class Live:
         match wanted:
             case {"do": "cut" | "mend" as what, "cable": int(cable)} if 0 <= cable < len(line.feeder.cables):
                 return lambda: loop.enter(getattr(line, what), cable)
-            case {"do": "off" | "on" as what, "node": int(node)} if 0 < node < len(line.nodes):
-                return lambda: loop.enter(getattr(line, what), node)
-            case {"do": "off" | "on"}:
-                raise ConfigError(f"node: 1..{len(line.nodes) - 1}; the concentrator has its own power")
+            case {"do": "off" | "on" | "reboot" | "blackout" | "restore"}:
+                return self._powered(wanted)
             case {
                 "do": "noise",
                 "junction": int(junction),
@@ -122,6 +123,19 @@ class Live:
             case {"do": "poll", **rest}:
                 return lambda: self._poll(rest.get("node"))
         raise ConfigError(f"this street knows {', '.join(self.can)}, with what each needs")
+
+    def _powered(self, wanted: dict[str, Any]) -> Callable[[], Any]:
+        line, loop = self._street.line, self._loop
+        match wanted:
+            case {"do": "off" | "on" as what, "node": int(node)} if 0 < node < len(line.nodes):
+                return lambda: loop.enter(getattr(line, what), node)
+            case {"do": "reboot", "node": int(node)} if 0 < node < len(line.nodes):
+                return lambda: self._reboot(node)
+            case {"do": "blackout" | "restore" as what, **rest} if not rest:
+                return lambda: loop.enter(getattr(line, what))
+            case {"do": "blackout" | "restore" as what}:
+                raise ConfigError(f"{what}: for the whole street, and it takes nothing else")
+        raise ConfigError(f"node: 1..{len(line.nodes) - 1}; the concentrator has its own power")
 
     # --- in the street's thread
 
@@ -182,6 +196,11 @@ class Live:
         frames = self._trace.frames
         self._loop.step(lambda: self._trace.frames > frames)
         self._clock()
+
+    def _reboot(self, node: int) -> None:
+        if not self._street.line.nodes[node].up:
+            raise ConfigError(f"node {node} has no power: on, or restore, gives it some")
+        self._loop.enter(self._street.line.reboot, node)
 
     def _poll(self, node: object) -> None:
         if self._house is None:

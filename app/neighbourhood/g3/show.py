@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from neighbourhood.g3 import clockwork, floor, pcap
 from neighbourhood.g3.decoded import kind_of
 from neighbourhood.g3.feeder import Feeder
 from neighbourhood.g3.line import Line
-from neighbourhood.g3.street import Collecting, Scene, Street, collected, collecting
+from neighbourhood.g3.street import STALL, Collecting, Scene, Street, collected, collecting
 from neighbourhood.g3.trace import Event, Trace, to_file
 from neighbourhood.g3.watched import HOURS, Watched, gathered, least_air
 from neighbourhood.processes import DemoFailed
@@ -47,6 +47,22 @@ class Way:
 
 
 @dataclass(slots=True)
+class Rogue:
+    """A device with a wrong pre-shared key: how often it tried and was refused, and whether it ever got in."""
+
+    eui64: str
+    home: int
+    attempts: int = 0
+    refused: int = 0
+    joined: bool = False
+
+    @property
+    def kept_out(self) -> bool:
+        """One that never got to prove anything says nothing."""
+        return self.refused > 0 and not self.joined
+
+
+@dataclass(slots=True)
 class Outcome:
     """What the demo found. joining, collecting: simulated seconds; floor: of the reading alone, in seconds of air."""
 
@@ -63,13 +79,15 @@ class Outcome:
     refused: dict[str, int] = field(default_factory=dict)
     air: dict[str, float] = field(default_factory=dict)
     ways: list[Way] = field(default_factory=list)
+    rogues: list[Rogue] = field(default_factory=list)
     statistics: dict[str, int] = field(default_factory=dict)
     recording: str = ""
     kept: str = ""
 
     @property
     def good(self) -> bool:
-        return self.verdict.good and not self.counter_reuse and not self.refused
+        kept_out = all(rogue.kept_out for rogue in self.rogues)
+        return self.verdict.good and kept_out and not self.counter_reuse and not self.refused
 
     @property
     def share(self) -> float:
@@ -123,6 +141,10 @@ class _Show:
         self._trace.kind_of = kind_of
         self.street = Street.build(options.scene, self._trace)
         self._outcome = Outcome(Verdict())
+        rogues = zip(self.street.line.nodes[options.scene.meters + 1 :], options.scene.intruders, strict=True)
+        self._outcome.rogues = [Rogue(node.eui64.hex(), home) for node, home in rogues]
+        self._tried = asyncio.Event()  # every rogue has, and knows what became of it
+        self._judge_rogues()
         self._cut_at = -1.0
 
     def run(self) -> Outcome:
@@ -162,6 +184,7 @@ class _Show:
             await self._until_all(house, heard)
             outcome.seconds = loop.time() - max(self._watched.first, 0.0)
             outcome.joining = self._joined_at
+            await self._until_tried()
             outcome.statistics = house.network.statistics()
             self._reckon(house)
             for name in street.names() if self._options.recording else ():
@@ -182,16 +205,33 @@ class _Show:
             house.collector.polling.poll_now(missing)
         raise TimeoutError(f"{gathered(house)} of {scene.meters * HOURS} readings")
 
+    async def _until_tried(self) -> None:
+        """A small street is read before a rogue has even found it."""
+        with suppress(TimeoutError):  # then the outcome says that it was never heard
+            async with asyncio.timeout(STALL):
+                await self._tried.wait()
+
     # --- what is seen
 
     _joined_at = 0.0
 
     def _count(self, event: Event) -> None:
+        meters = self._options.scene.meters
         match event["e"]:
+            case "join" if event["node"] > meters:
+                rogue = self._outcome.rogues[event["node"] - meters - 1]
+                rogue.attempts += event["state"] == "joining"
+                rogue.refused += event["state"] == "declined"
+                rogue.joined |= event["state"] == "joined"
+                self._judge_rogues()
             case "route" if event["next"] is not None and self._cut_at >= 0:
                 self._outcome.healed += 1
-            case "join" if event["state"] == "joined" and self.street.joined >= self._options.scene.meters:
+            case "join" if event["state"] == "joined" and self.street.joined >= meters:
                 self._joined_at = self._joined_at or event["t"]
+
+    def _judge_rogues(self) -> None:
+        if all(rogue.refused or rogue.joined for rogue in self._outcome.rogues):
+            self._tried.set()
 
     def _break(self, loop: clockwork.VirtualLoop) -> None:
         """Open a main cable in the middle: behind it there is more to read, and another way to get at it."""

@@ -66,12 +66,17 @@ def _told(console: Console, outcome: Outcome, options: Options) -> None:
         ("share of the physical limit", f"{outcome.share:.0%}"),
         ("air: " + ", ".join(f"{kind} {seconds / air:.0%}" for kind, seconds in _most(outcome.air)), f"{air:,.0f} s"),
         ("cable opened on the way; routes found since", f"{outcome.cable}; {outcome.healed:,}"),
+        *_kept_out(outcome),
         ("wall clock", f"{outcome.wall:.1f} s"),
     ):
         table.add_row(name, value)
     console.print(table)
     for example in found.examples:
         console.print(f"  {example}", markup=False)
+    for rogue in outcome.rogues:
+        if not rogue.kept_out:
+            what = "has joined" if rogue.joined else "was never heard"
+            console.print(f"[red]the rogue {rogue.eui64} at home {rogue.home} {what}[/red]")
     if outcome.good:
         console.print("[green]every reading is there and equals the truth of the street[/green]")
     else:
@@ -79,6 +84,13 @@ def _told(console: Console, outcome: Outcome, options: Options) -> None:
         console.print(f"kept: {outcome.kept}", markup=False)
     if outcome.recording:
         console.print(f"recording: {Path(outcome.recording).absolute()} (opens in any browser)", markup=False)
+
+
+def _kept_out(outcome: Outcome) -> list[tuple[str, str]]:
+    if not outcome.rogues:
+        return []
+    refused, joined = (sum(getattr(rogue, what) for rogue in outcome.rogues) for what in ("refused", "joined"))
+    return [("rogues with a wrong key; times refused, joined", f"{len(outcome.rogues)}; {refused}, {joined}")]
 
 
 def _most(air: dict[str, float]) -> list[tuple[str, float]]:

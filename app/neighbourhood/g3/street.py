@@ -7,9 +7,9 @@ truth, which knows nothing of any of it.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -125,6 +125,16 @@ class Scene:
     joined: bool = False
     intruders: tuple[int, ...] = ()
     allowed: tuple[int, ...] = ()
+
+    def with_rogues(self, homes: Sequence[int]) -> "Scene":
+        """With a device at each of these homes that is on the white-list, so that its wrong key is what stops it.
+
+        Raises ValueError for a home that is not there.
+        """
+        if wrong := [home for home in homes if not 0 < home <= self.meters]:
+            raise ValueError(f"home {wrong[0]}: there are 1..{self.meters}")
+        first = self.meters + 1
+        return replace(self, intruders=tuple(homes), allowed=tuple(range(first, first + len(homes))))
 
 
 @dataclass(slots=True)

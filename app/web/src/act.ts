@@ -26,13 +26,16 @@ export class Acts {
   access: Access = { live: false, can: null, why: "" };
   private readonly card = byId("card");
   private readonly buttons = new Map<Tool, HTMLButtonElement>();
+  private readonly mains = h("button", { type: "button", id: "mains", onClick: () => void this.streetPower() }, icon("off"), h("span", {}));
+  private dark = false;
 
   constructor(private readonly recording: () => Recording | null) {
-    byId("tools").replaceChildren(...TOOLS.map((tool) => {
+    const tools = TOOLS.map((tool) => {
       const button = h("button", { type: "button", "data-tool": tool.id, onClick: () => this.choose(tool.id) }, icon(tool.id), h("span", {}, tool.title), h("kbd", {}, tool.key.toUpperCase()));
       this.buttons.set(tool.id, button);
       return button;
-    }));
+    });
+    byId("tools").replaceChildren(...tools, this.mains);
     this.refresh();
   }
 
@@ -52,6 +55,12 @@ export class Acts {
       button.setAttribute("aria-pressed", String(tool.id === this.tool));
       button.title = no || tool.hint;
     }
+    const no = this.refusal(this.dark ? "restore" : "blackout");
+    this.mains.setAttribute("aria-disabled", String(Boolean(no)));
+    const what = this.dark ? "Power on" : "Power off";
+    say(this.mains.lastElementChild!, what);
+    this.mains.setAttribute("aria-label", `${what} the street`);
+    this.mains.title = no || (this.dark ? "Give all meters their power back" : "Take all meters their power; the concentrator has its own");
     byId("stage").dataset["tool"] = this.tool;
   }
 
@@ -63,6 +72,25 @@ export class Acts {
     this.onTool(this.tool);
     this.refresh();
     if (this.tool !== "look") toast(tool.hint, "");
+  }
+
+  /** Whether the whole street is without power: what its button does depends on it. */
+  showPower(state: State): void {
+    const { meters, off } = state.census();
+    const dark = meters > 0 && off === meters;
+    if (dark === this.dark) return;
+    this.dark = dark;
+    this.refresh();
+  }
+
+  /** Take the street its power, or give it back. */
+  async streetPower(): Promise<void> {
+    await this.order({ do: this.dark ? "restore" : "blackout" });
+  }
+
+  async reboot(node: number): Promise<void> {
+    const id = this.street()?.nodes[node]?.id;
+    if (id !== undefined && (await this.order({ do: "reboot", node: id }))) toast("It starts anew.", "good");
   }
 
   async cable(cable: number, state: State): Promise<void> {

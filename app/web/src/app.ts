@@ -167,6 +167,7 @@ export class App {
     if (recording.live && can?.includes("poll")) {
       meterPage.onPoll = (node) => void this.acts.order({ do: "poll", node: recording.street.nodes[node]!.id }).then((done) => done && toast("It is being read.", "good"));
     }
+    if (recording.live && can?.includes("reboot")) meterPage.onReboot = (node) => void this.acts.reboot(node);
     happenings.onPick = (event) => this.pickHappening(event);
     this.acts.onTool(this.acts.tool);
     say(byId("title"), recording.street.title);
@@ -215,6 +216,7 @@ export class App {
     const { recording, player, stage, frames, framePage, meters, meterPage, happenings } = this.parts!;
     const state = recording.stateAt(player.t);
     this.night.draw(recording, state, player.t);
+    this.acts.showPower(recording.latest);
     frames.selected = stage.frame;
     meters.selected = stage.chosen.node;
     if (this.tabs.current === "frames") {

@@ -25,6 +25,8 @@ export class MeterPage {
   onFrames: (node: number) => void = () => {};
   /** On a device: read this meter now; null where that is not offered. */
   onPoll: ((node: number) => void) | null = null;
+  /** In the simulation: let this meter start anew; null where that is not offered. */
+  onReboot: ((node: number) => void) | null = null;
   private readonly root = byId("meter-page");
   private node: number | null = null;
   private drawn = "";
@@ -67,6 +69,7 @@ export class MeterPage {
       h("div", { id: "meter-profile-box" }, h("h4", { id: "meter-profile-title" }, "Load profile"), h("div", { id: "meter-profile" })),
       h("details", { class: "layer", id: "meter-routes" }, h("summary", {}, "Routing table"), h("div")),
       this.onPoll ? h("button", { type: "button", class: "wide", id: "poll", onClick: () => this.onPoll?.(node) }, "Read it now") : "",
+      this.onReboot && node !== this.recording.index.coordinator ? h("button", { type: "button", class: "wide", id: "reboot", onClick: () => this.onReboot?.(node) }, "Reboot it") : "",
       h("button", { type: "button", class: "wide", id: "only-frames", onClick: () => this.onFrames(node) }, "Only this node’s frames"),
     );
     this.root.dataset["eui"] = eui;

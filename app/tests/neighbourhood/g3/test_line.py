@@ -227,6 +227,26 @@ def test_an_unreachable_device_is_reported_to_who_wants_it():
     assert send(line, 0, far, b"?", 120)[0] is Status.ROUTE_ERROR
 
 
+def test_a_device_that_reboots_comes_back_blank():
+    line = settled(8)
+    line.reboot(3, seconds=5.0)
+    line.scheduler.run_until(line.scheduler.now + 4.9)
+    assert not line.nodes[3].up
+    line.scheduler.run_until(line.scheduler.now + 0.2)
+    assert line.nodes[3].up
+    assert (line.nodes[3].keys, line.nodes[3].routes) == ({}, {})
+
+
+def test_a_reboot_ends_no_blackout_and_starts_nothing_that_was_off():
+    line = settled(8)
+    line.off(2)
+    line.reboot(2)
+    line.reboot(3)
+    line.blackout()
+    line.scheduler.run_until(line.scheduler.now + 60)
+    assert not any(node.up for node in line.nodes[1:])
+
+
 def test_a_blackout_silences_the_street_and_its_end_brings_devices_back_blank():
     line = settled()
     line.blackout()

@@ -54,6 +54,36 @@ async def test_a_street_joins_is_read_and_takes_what_is_done_to_it(street):
     await street.command({"do": "poll", "node": 2}, "web")
 
 
+def states(street):
+    """The newest word on each device's power, and on each one's joining."""
+    power = {event["id"]: event["state"] for event in told(street, "node")}
+    return power, {event["node"]: event["state"] for event in told(street, "join")}
+
+
+async def test_a_meter_reboots_and_joins_again_and_the_whole_street_loses_its_power_and_comes_back(street):
+    everybody = range(1, METERS + 1)
+    await until(lambda: states(street)[1] == dict.fromkeys(everybody, "joined"))
+    joined = {event["node"]: event["t"] for event in told(street, "join")}
+    await street.command({"do": "reboot", "node": 2}, "web")
+    assert states(street)[0] == {2: "off"}
+    with pytest.raises(ConfigError, match="no power"):
+        await street.command({"do": "reboot", "node": 2}, "web")
+    await until(lambda: states(street)[0] == {2: "on"})
+
+    def again(node):
+        return any(event["t"] > joined[node] for event in told(street, "join")
+                   if event["node"] == node and event["state"] == "joined")  # fmt: skip
+
+    await until(lambda: again(2))
+    joined = {event["node"]: event["t"] for event in told(street, "join")}
+
+    await street.command({"do": "blackout"}, "web")
+    assert states(street)[0] == dict.fromkeys(everybody, "off")
+    await street.command({"do": "restore"}, "web")
+    assert states(street)[0] == dict.fromkeys(everybody, "on")
+    await until(lambda: all(map(again, everybody)))
+
+
 async def test_it_stands_still_goes_one_frame_and_goes_on(street):
     await until(lambda: told(street, "join"))
     await street.command({"do": "pause"}, "web")
@@ -80,6 +110,12 @@ async def test_it_stands_still_goes_one_frame_and_goes_on(street):
         {"do": "cut", "cable": 10**6},
         {"do": "off", "node": 0},
         {"do": "off", "node": "1"},
+        {"do": "reboot"},
+        {"do": "reboot", "node": 0},
+        {"do": "reboot", "node": METERS + 1},
+        {"do": "reboot", "node": "1"},
+        {"do": "blackout", "node": 1},
+        {"do": "restore", "node": 1},
         {"do": "noise", "junction": 0, "db": 1e9, "seconds": 1},
         {"do": "noise", "junction": 0, "db": float("nan"), "seconds": 1},
         {"do": "speed", "factor": 0},

@@ -1,18 +1,22 @@
 """The whole street in one process: driver, modem, line, meters and collector, compared with the truth."""
 
 import asyncio
+import json
 import logging
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from dcu.fan.base import Change, Standing
 from dcu.web import page
-from neighbourhood.g3 import clockwork, show, terminal
+from neighbourhood import cli
+from neighbourhood.g3 import clockwork, live, show, terminal
 from neighbourhood.g3.events import Scheduler
 from neighbourhood.g3.show import Options
 from neighbourhood.g3.street import Collecting, Scene, Street, collected, collecting
 from neighbourhood.g3.tables import NOT_JOINED
+from neighbourhood.g3.watched import gathered
 from neighbourhood.meter import Event
 
 SMALL = Scene(meters=8)
@@ -145,6 +149,101 @@ def test_canary_the_same_rogue_joins_with_the_right_pre_shared_key(tmp_path):
     assert street.modem.server.refused == 0
     assert (Change.JOINED, rogue.eui64) in changes
     assert rogue.keys == street.line.nodes[1].keys
+
+
+def test_a_rogue_given_on_the_command_line_never_joins_and_the_outcome_says_so(capsys):
+    assert cli.run(["demo", "--meters", "3", "--no-cut", "--rogue", "2", "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    (rogue,) = outcome["rogues"]
+    assert (rogue["home"], rogue["joined"]) == (2, False)
+    assert rogue["attempts"] >= rogue["refused"] >= 1
+    assert outcome["ok"]
+
+
+def test_canary_a_rogue_that_joins_spoils_the_outcome(monkeypatch):
+    build = Street.build
+
+    def leaky(scene, trace=None):
+        street = build(scene, trace)
+        street.devices[ROGUE].psk = street.psk
+        return street
+
+    monkeypatch.setattr(Street, "build", leaky)
+    outcome = show.run(Options(replace(SMALL, meters=3).with_rogues((2,)), cut=False), quiet)
+    assert outcome.verdict.good
+    assert outcome.rogues[0].joined
+    assert not outcome.good
+    shutil.rmtree(outcome.kept)
+
+
+@pytest.mark.parametrize("arguments", [["--rogue", "4"], ["--rogue", "0"], ["--rogue", "1", "--sockets"]])
+def test_a_rogue_that_cannot_be_is_a_wrong_argument(arguments):
+    assert cli.run(["demo", "--meters", "3", *arguments]) == 2
+
+
+def test_a_live_street_gets_its_rogues_from_the_command_line(monkeypatch):
+    scenes = []
+
+    async def serve(scene, **_):
+        scenes.append(scene)
+
+    monkeypatch.setattr(live, "serve", serve)
+    assert cli.run(["live", "--meters", "8", "--rogue", "2", "--rogue", "5"]) == 0
+    assert (scenes[0].intruders, scenes[0].allowed) == ((2, 5), (9, 10))
+
+
+def test_a_relay_that_reboots_joins_again_and_the_collection_goes_on(tmp_path):
+    street = Street.build(replace(SMALL, meters=16))
+    joins = []
+    street.line.trace.listen(lambda event: event["e"] == "join" and joins.append((event["node"], event["state"])))
+
+    async def main(loop):
+        async with collecting(street, tmp_path, loop.enter) as house:
+            await house.up()
+            await house.register()
+            loop.enter(street.wake)
+            while gathered(house) < 8 * 24:
+                await asyncio.sleep(1)
+            relay = relay_of(street)
+            joins.clear()
+            loop.enter(street.line.reboot, relay)
+            while any(meter.readings < 24 for meter in house.collector.fleet) or (relay, "joined") not in joins:
+                await asyncio.sleep(5)
+                house.collector.polling.poll_now(m for m in house.collector.fleet if m.readings < 24)
+                assert loop.time() < 4 * 3600
+            assert {node.standing for node in house.topology().nodes} == {Standing.JOINED}
+
+    clockwork.run(main, street.line.scheduler)
+
+
+def relay_of(street):
+    """A home by which another one's way to the concentrator goes."""
+    nodes = street.line.nodes[1:]
+    nexts = {node.routes[0].next for node in nodes if 0 in node.routes} - {0}
+    return next(node.number for node in nodes if node.short in nexts)
+
+
+def test_after_a_blackout_all_join_again_and_are_read(tmp_path):
+    street = Street.build(replace(SMALL, meters=4))
+
+    async def main(loop):
+        async with collecting(street, tmp_path, loop.enter) as house:
+            await house.up()
+            await house.register()
+            loop.enter(street.wake)
+            await collected(house)
+            loop.enter(street.line.blackout)
+            assert street.joined == 0
+            await asyncio.sleep(60)
+            assert street.joined == 0
+            loop.enter(street.line.restore)
+            while street.joined < 4:
+                await asyncio.sleep(5)
+                assert loop.time() < 4 * 3600
+            for meter in street.fleet.meters:
+                await house.call("read", meter=meter.serial, objects=["8,0-0:1.0.0*255,2"], timeout=300.0)
+
+    clockwork.run(main, street.line.scheduler)
 
 
 def test_an_alarm_of_a_meter_passes_the_reading_of_others(tmp_path):

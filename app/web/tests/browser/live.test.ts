@@ -79,6 +79,20 @@ describe.skipIf(missing)("a live street", () => {
     await expect.poll(() => server!.commands.some((c) => c["do"] === "cut")).toBe(true);
   });
 
+  test("the street loses its power and gets it back; a meter is rebooted", async () => {
+    const can = ["cut", "mend", "noise", "off", "on", "reboot", "blackout", "restore"];
+    const p = await live({ meters: 12, factor: 2, cutAt: null, join: false, can });
+    await there(p);
+    await p.getByRole("button", { name: "Power off the street" }).click();
+    await expect.poll(() => server!.commands).toContainEqual({ do: "blackout" });
+    await p.getByRole("button", { name: "Power on the street" }).click();
+    await expect.poll(() => server!.commands).toContainEqual({ do: "restore" });
+    await p.getByRole("button", { name: "Power off the street" }).waitFor();
+    await clickAt(p, await peek(p, (app) => app.parts!.stage.nodeAt(5), null));
+    await p.locator("#reboot").click();
+    await expect.poll(() => server!.commands).toContainEqual({ do: "reboot", node: 5 });
+  });
+
   test("pause, step and speed go to the street; the past is replayed and left again", async () => {
     const p = await live({ meters: 12, factor: 1, cutAt: null });
     await there(p);

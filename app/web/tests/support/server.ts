@@ -160,6 +160,14 @@ export class LiveServer {
         if (what["do"] === "off") street.off.add(what["node"] as number);
         else street.off.delete(what["node"] as number);
         return this.emit({ t, e: "node", id: what["node"], state: what["do"] });
+      case "blackout":
+      case "restore":
+        for (let id = 1; id <= (this.options.meters ?? 0); id++) {
+          if (what["do"] === "blackout") street.off.add(id);
+          else street.off.delete(id);
+          this.emit({ t, e: "node", id, state: what["do"] === "blackout" ? "off" : "on" });
+        }
+        break;
       case "speed":
         this.factor = what["factor"] as number;
         break;
