@@ -9,6 +9,8 @@ export const SPEEDS = [0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 25, 50, 100, 250
 
 /** Wall seconds by which the picture trails a live street, so that frames have arrived when they are drawn. */
 const BEHIND = 0.4;
+/** The part of being early that is believed of each word. */
+const DOUBT = 0.1;
 /** Wall seconds that a single step takes to watch. */
 const STEP = 0.7;
 
@@ -35,10 +37,14 @@ export class Player {
     return this.step !== null || (this.playing && (this.following || this.t < this.recording.end));
   }
 
-  /** A live event or the street's clock said that it is `t` there. */
+  /**
+   * A live event or the street's clock said that it is `t` there. What is later than expected is believed at once; what is earlier may only
+   * have been long on its way, so it moves the edge by a part: a street that cannot keep its pace is followed, and none is lost sight of.
+   */
   heard(t: number, wall: number): void {
-    const expected = this.edge.t + (this.playing ? this.speed * (wall - this.edge.wall) : 0);
-    if (!this.edge.known || t > expected - 0.05 || expected - t > 5 * Math.max(1, this.speed)) this.edge = { t, wall, known: true };
+    const expected = this.edge.t + (this.playing ? this.speed * (wall - this.edge.wall) : 0), early = expected - t;
+    const believed = this.edge.known && early > 0.05 && early < 5 * Math.max(1, this.speed) ? expected - early * DOUBT : t;
+    this.edge = { t: believed, wall, known: true };
   }
 
   tick(seconds: number, wall: number): void {

@@ -84,8 +84,16 @@ describe.skipIf(without)("the simulated street", () => {
       return routes.some((lost) => lost.next === null && routes.some((found) => found.t > lost.t && found.next !== null && found.node === lost.node && found.to === lost.to));
     }, at, 180);
     await until(page, (app, since) => app.parts!.recording.frames.some((frame) => frame.t > since + 5 && frame.kind === 13 && frame.dst === 0 && frame.lost === null), at, 180);
+    await until(page, (app, then) => app.parts!.player.t > then, await peek(page, (app) => app.parts!.recording.latest.t, null));
+    await page.locator("#play").click(); // it stands still: what goes on would move the list under our eyes
     await page.getByRole("tab", { name: "Events" }).click();
-    await page.locator(".event-row").first().waitFor();
+    await until(page, () => {
+      const list = document.getElementById("event-list")!, end = list.scrollTop + list.clientHeight >= list.scrollHeight;
+      if ([...list.querySelectorAll(".event-row")].some((row) => row.textContent!.includes("Healed"))) return true;
+      list.scrollTop = end ? 0 : list.scrollTop + list.clientHeight;
+      return false;
+    }, null);
+    await page.locator("#play").click();
   }, 600_000);
 
   test("a meter is killed and noise is made by clicking; it stands still and goes on", async () => {

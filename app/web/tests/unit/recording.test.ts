@@ -138,4 +138,23 @@ describe("the clock", () => {
     player.tick(0.05, 6);
     expect(player.t).toBeGreaterThan(4.9);
   });
+
+  test("a live street that lags, or runs slower than it says, is followed all the same", () => {
+    for (const [pace, lag] of [[100, 40], [97, 0], [30, 0]] as const) {
+      const player = new Player(load(record({ meters: 6 }), true));
+      player.speed = 100;
+      player.heard(0, 0);
+      let last = 0, stood = 0;
+      for (let wall = 0.05; wall < 30; wall += 0.05) {
+        player.heard(Math.max(0, pace * wall - lag), wall);
+        player.tick(0.05, wall);
+        stood = player.t > last ? 0 : stood + 0.05;
+        last = player.t;
+        expect(stood).toBeLessThan(3);
+      }
+      const there = pace * 30 - lag;
+      expect(player.t).toBeGreaterThan(there - 100);
+      expect(player.t).toBeLessThan(there + 100);
+    }
+  });
 });
