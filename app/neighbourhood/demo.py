@@ -22,7 +22,7 @@ from dcu.errors import DcuError
 from dcu.keys.wrapped import new_kek
 from neighbourhood import truth, verdict
 from neighbourhood.identity import serial
-from neighbourhood.processes import HOURS, START, DemoFailed, Processes, Tell, peak
+from neighbourhood.processes import START, DemoFailed, Processes, Tell, peak
 from neighbourhood.verdict import Verdict
 
 LINE = "cabinet"  # the serial line, where there is one
@@ -154,7 +154,7 @@ class _Demo:
     async def run(self) -> Outcome:
         self._prepare()
         settings = self._settings
-        first = self._last - (HOURS - 1) * truth.HOUR
+        first = self._last - (truth.HOURS - 1) * truth.HOUR
         async with AsyncExitStack() as stack:
             street = await stack.enter_async_context(self._street())
             collector = await stack.enter_async_context(self._processes.collector())
@@ -184,7 +184,7 @@ class _Demo:
         new_kek(folder / "kek")
         (folder / "store").mkdir()
         (folder / "families").mkdir()
-        family = FAMILY.format(delay=self._delay, seconds=HOURS * truth.HOUR)
+        family = FAMILY.format(delay=self._delay, seconds=truth.HOURS * truth.HOUR)
         (folder / "families" / "simulated.toml").write_text(family)
         keys = f'addresses = ["tcp://*"]\nconcurrency = {self._settings.concurrency}'
         config = CONFIG.format(

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from dcu.control.client import ControlClient
 from dcu.errors import DcuError, LinkError
+from neighbourhood import truth
 
 START = 30.0  # seconds a process may take until it is ready
 STALL = 60.0  # seconds without progress after which the collection is over
-HOURS = 24
 Tell = Callable[[int, int], None]  # readings expected, readings collected
 
 
@@ -78,7 +78,7 @@ class Processes:
                     told = (await anext(events)).data
                 if told["collected"] > collected:
                     collected, deadline = told["collected"], time.monotonic() + STALL
-                tell(meters * HOURS, collected)
+                tell(meters * truth.HOURS, collected)
                 if told["complete"] and told["meters"] >= meters:
                     return
         except TimeoutError:

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from neighbourhood import truth
 from neighbourhood.demo import Outcome, Settings, run
-from neighbourhood.processes import HOURS
 
 
 def demo(settings: Settings) -> Outcome:
@@ -22,7 +22,7 @@ def demo(settings: Settings) -> Outcome:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(f"{settings.meters} meters × {HOURS} h", total=settings.meters * HOURS)
+        task = progress.add_task(f"{settings.meters} meters × {truth.HOURS} h", total=settings.meters * truth.HOURS)
 
         def tell(expected: int, collected: int) -> None:
             progress.update(task, total=expected, completed=collected)

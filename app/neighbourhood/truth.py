@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 DAY = 86_400
 HOUR = 3_600
+HOURS = 24  # of the day that demos and benchmarks collect
 QUARTER = 900
 INSTALLED = 1_577_836_800  # 2020-01-01T00:00:00Z: the street was fitted with these meters, and nothing moved before
 DISCIPLINED_EVERY = 30 * DAY  # somebody sets each clock once in this time; in between it drifts

@@ -38,7 +38,7 @@ from neighbourhood.fleet import Fleet
 from neighbourhood.g3.homes import Peer
 from neighbourhood.g3.port import Pty
 from neighbourhood.g3.street import Scene, Street, prepare, remembered
-from neighbourhood.processes import HOURS, Processes, peak
+from neighbourhood.processes import Processes, peak
 from tests.fan.scripted import ScriptedModem
 
 NEIGHBOURS = 60  # that a concentrator hears of a street of 1,000
@@ -109,7 +109,7 @@ async def _measured(meters: int, folder: Path) -> Resident:
             seconds = time.monotonic() - began
             known = len((await control.call("network"))[0]["nodes"])
             most = peak(collector.pid)
-    first = last - (HOURS - 1) * truth.HOUR
+    first = last - (truth.HOURS - 1) * truth.HOUR
     found = verdict.judge(
         verdict.stored(folder / "store"), street.names(), first, last, truth.HOUR, verdict.truth_of(scene.seed)
     )

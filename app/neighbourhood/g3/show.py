@@ -26,7 +26,7 @@ from neighbourhood.g3.feeder import Feeder
 from neighbourhood.g3.line import Line
 from neighbourhood.g3.street import STALL, Collecting, Scene, Street, collected, collecting
 from neighbourhood.g3.trace import Event, Trace, to_file
-from neighbourhood.g3.watched import HOURS, Watched, gathered, least_air
+from neighbourhood.g3.watched import Watched, gathered, least_air
 from neighbourhood.processes import DemoFailed
 from neighbourhood.verdict import Verdict
 
@@ -156,7 +156,7 @@ class _Show:
         what = verdict.truth_of(scene.seed, units=self._options.units, seconds=self._options.seconds)
         names = street.names()
         kept = (row for row in found if row.timestamp <= last)
-        outcome.verdict = verdict.judge(kept, names, last - (HOURS - 1) * truth.HOUR, last, truth.HOUR, what)
+        outcome.verdict = verdict.judge(kept, names, last - (truth.HOURS - 1) * truth.HOUR, last, truth.HOUR, what)
         status = street.fleet.status()
         outcome.counter_reuse, outcome.refused = status["counter_reuse"], status["refused"]
         counts, air = self._watched.counts, self._watched.air
@@ -175,7 +175,7 @@ class _Show:
             loop.enter(street.wake)
 
             def heard(readings: int) -> None:
-                wanted = self._options.scene.meters * HOURS
+                wanted = self._options.scene.meters * truth.HOURS
                 self._tell(loop.time(), street.joined, wanted, readings)
                 self._watched.progress(street, loop.time(), readings)
                 if self._options.cut and outcome.cable is None and readings >= CUT_AT * wanted:
@@ -198,12 +198,12 @@ class _Show:
         scene = self._options.scene
         for _ in range(20):
             await collected(house, tell=lambda *_: heard(gathered(house)))
-            missing = [meter for meter in house.collector.fleet if meter.readings < HOURS]
+            missing = [meter for meter in house.collector.fleet if meter.readings < truth.HOURS]
             if not missing:
                 return
             await asyncio.sleep(30)
             house.collector.polling.poll_now(missing)
-        raise TimeoutError(f"{gathered(house)} of {scene.meters * HOURS} readings")
+        raise TimeoutError(f"{gathered(house)} of {scene.meters * truth.HOURS} readings")
 
     async def _until_tried(self) -> None:
         """A small street is read before a rogue has even found it."""

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from neighbourhood import truth
 from neighbourhood.g3 import show, terminal
 from neighbourhood.g3.show import Options, Outcome
 from neighbourhood.g3.street import Scene
-from neighbourhood.g3.watched import HOURS
 
 PTY_METERS = 10
 
@@ -38,7 +38,7 @@ def _virtual(console: Console, options: Options) -> Outcome:
     )
     meters = options.scene.meters
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(f"{meters} meters × {HOURS} h over G3-PLC", total=meters * HOURS)
+        task = progress.add_task(f"{meters} meters × {truth.HOURS} h over G3-PLC", total=meters * truth.HOURS)
 
         def tell(now: float, joined: int, expected: int, gathered: int) -> None:
             clock = f"{int(now) // 60:3d} min {int(now) % 60:02d} s, {joined} of {meters} joined"
@@ -99,7 +99,9 @@ def _most(air: dict[str, float]) -> list[tuple[str, float]]:
 
 def _terminal(console: Console, seed: int) -> bool:
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), console=console) as progress:
-        task = progress.add_task(f"{PTY_METERS} meters over a pseudo-terminal, in real time", total=PTY_METERS * HOURS)
+        task = progress.add_task(
+            f"{PTY_METERS} meters over a pseudo-terminal, in real time", total=PTY_METERS * truth.HOURS
+        )
         outcome = terminal.play(
             Scene(meters=PTY_METERS, seed=seed), lambda _, collected: progress.update(task, completed=collected)
         )

@@ -309,13 +309,12 @@ async def collecting(
             await asyncio.gather(*duties, *serving, return_exceptions=True)
 
 
-async def remembered(street: Street, collector: Collector) -> bytes:
-    """Let a collector find that all have joined, as after a restart. Returns the group master key."""
+async def remembered(street: Street, collector: Collector) -> None:
+    """Let a collector find that all have joined, as after a restart."""
     vault, group = StoreVault(NETWORK, collector.services, collector.keyring), Secret(secrets.token_bytes(16))
     await vault.keep_keys(NetworkKeys(Secret(street.psk), (group, None)))
     await vault.begin(0, group)
     await vault.remember(street.plan().noted())
-    return group.reveal()
 
 
 def prepare(scene: Scene, folder: Path) -> None:

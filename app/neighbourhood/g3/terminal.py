@@ -19,7 +19,6 @@ from neighbourhood.g3.street import Scene, Street, collected, collecting
 from neighbourhood.processes import DemoFailed
 from neighbourhood.verdict import Verdict
 
-HOURS = 24
 STALL = 120.0  # seconds without a reading
 
 
@@ -58,7 +57,7 @@ async def run(scene: Scene, tell: Callable[[int, int], None], *, factor: float =
     last = int(scene.start.timestamp() - scene.delay) // truth.HOUR * truth.HOUR
     found = verdict.stored(folder / "store")
     what = verdict.truth_of(scene.seed)
-    judged = verdict.judge(found, street.names(), last - (HOURS - 1) * truth.HOUR, last, truth.HOUR, what)
+    judged = verdict.judge(found, street.names(), last - (truth.HOURS - 1) * truth.HOUR, last, truth.HOUR, what)
     if judged.good:
         shutil.rmtree(folder)
     kept = "" if judged.good else str(folder)

@@ -4,13 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from neighbourhood import truth
 from neighbourhood.g3 import floor
 from neighbourhood.g3.decoded import Layers
 from neighbourhood.g3.street import Collecting, Street
 from neighbourhood.g3.trace import Event, Trace
 from neighbourhood.verdict import LOAD_PROFILE
-
-HOURS = 24
 
 
 class Watched:
@@ -37,8 +36,8 @@ class Watched:
 
         def heard(topic: str, data: dict[str, Any]) -> None:
             if topic == "reading" and data["meter"] in names:
-                rows = min(HOURS, house.collector.fleet.get(data["meter"]).readings)
-                self._trace.emit("reading", now(), node=names[data["meter"]], rows=rows, of=HOURS)
+                rows = min(truth.HOURS, house.collector.fleet.get(data["meter"]).readings)
+                self._trace.emit("reading", now(), node=names[data["meter"]], rows=rows, of=truth.HOURS)
                 if read is not None:
                     read(data["meter"])
 
@@ -52,18 +51,18 @@ class Watched:
         spent = now - max(self.first, 0.0)
         share = round(min(1.0, least / spent), 3) if spent > 0 else 0.0
         fields = {"air": air, "floor": round(least, 2), "share": share}
-        self._trace.emit("progress", now, collected=gathered, expected=street.scene.meters * HOURS, **fields)
+        self._trace.emit("progress", now, collected=gathered, expected=street.scene.meters * truth.HOURS, **fields)
 
     async def profile(self, house: Collecting, name: str, now: float) -> None:
         """What was read of a meter, for the page's plot: active import of the last day."""
         found = await house.collector.services.store.readings(name, LOAD_PROFILE, 0, 1 << 40)
-        rows = [[row.timestamp, row.values[0]] for row in found[-HOURS:]]
+        rows = [[row.timestamp, row.values[0]] for row in found[-truth.HOURS :]]
         self._trace.emit("profile", now, node=house.street.names()[name], unit="Wh", rows=rows)
 
 
 def gathered(house: Collecting) -> int:
     """Readings of the last day, of all meters."""
-    return sum(min(HOURS, meter.readings) for meter in house.collector.fleet)
+    return sum(min(truth.HOURS, meter.readings) for meter in house.collector.fleet)
 
 
 def least_air(street: Street) -> float:
