@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 import anycrc
 
@@ -43,8 +44,7 @@ class Kind(Enum):
     UI = 0x03
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(NamedTuple):
     """The control byte. `send` is N(S), of I frames only; `receive` is N(R), of I, RR, RNR and REJ; `final` is P/F."""
 
     kind: Kind
@@ -60,8 +60,7 @@ class Control:
         return kind.value | self.final << 4 | send << 1 | receive << 5
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """An HDLC address: `upper` is the logical device (or the client), `lower` the physical one, in 1, 2 or 4 bytes."""
 
     upper: int
@@ -151,6 +150,7 @@ class Decoder:
         self.damage = 0  # grows whenever anything is skipped
         self._inspect = inspect
         self._pending = bytearray()
+        self._wanted = 0  # so long must what is pending be for anything more to be known
 
     @property
     def pending(self) -> int:
@@ -160,11 +160,13 @@ class Decoder:
     def reset(self) -> None:
         """Forget an unfinished frame: the line fell silent for longer than the inter-octet time-out."""
         self._pending.clear()
+        self._wanted = 0
 
     def abandon(self) -> Iterator[Frame]:
         """As `reset()`, but yield the whole frames that stand behind the unfinished one, which had swallowed them."""
         while self._pending:
             del self._pending[0]
+            self._wanted = 0
             yield from self.feed(b"")
 
     def feed(self, data: bytes) -> Iterator[Frame]:
@@ -176,17 +178,21 @@ class Decoder:
                 if pending and pending[0] != FLAG:
                     self._pass_over(1)
                 pending[:] = b"\x7e"  # which may open the next
+                self._wanted = 0
                 yield found
                 return
         pending += data
-        at = 0
+        if len(pending) < self._wanted:  # a slow line brings a frame in many reads
+            return
+        at = self._wanted = 0
         try:
             while (flag := pending.find(FLAG, at)) >= 0:
                 if flag > at:
                     self._pass_over(flag - at)
                 at = flag
                 found = _examine(pending, flag + 1, self._inspect)
-                if found is None:
+                if isinstance(found, int):
+                    self._wanted = found - at
                     return
                 if isinstance(found, str):
                     if found:
@@ -223,10 +229,15 @@ _Header = tuple[int, Address, Address, Control]
 """Size of the whole frame, flags not counted; destination, source, control."""
 
 
-def _examine(buffer: bytes | bytearray, at: int, inspect: bool) -> Frame | str | None:
-    """Read the frame at `at`, behind its flag: the frame, or why there is none ("": two flags), or None: wait."""
+def _examine(buffer: bytes | bytearray, at: int, inspect: bool) -> Frame | str | int:
+    """Read the frame at `at`, behind its flag: the frame, or why there is none ("": two flags).
+
+    Or how long the buffer must be before anything more can be said.
+    """
     end = _header_end(buffer, at)
-    if not isinstance(end, int):
+    if isinstance(end, str):
+        return end
+    if end > len(buffer):
         return end
     header = _header(bytes(buffer[at:end]))
     if isinstance(header, str):
@@ -238,14 +249,14 @@ def _examine(buffer: bytes | bytearray, at: int, inspect: bool) -> Frame | str |
     if not bare:
         end += 2
         if len(buffer) < end:
-            return None
+            return end
         if not _holds(bytes(buffer[at:end])):
             if not inspect:
                 return "hcs"
             fault = "HCS"
         before = _GOOD  # of the header, with its own check sequence
     if len(buffer) <= at + size:
-        return None
+        return at + size + 1
     if buffer[at + size] != FLAG:
         return "flag"
     rest = bytes(buffer[at if bare else end : at + size])
@@ -256,20 +267,18 @@ def _examine(buffer: bytes | bytearray, at: int, inspect: bool) -> Frame | str |
     return Frame(destination, source, control, b"" if bare else rest[:-2], bool(buffer[at] & 0x08), fault)
 
 
-def _header_end(buffer: bytes | bytearray, at: int) -> int | str | None:
-    """Where format, addresses and control end that begin at `at`; answers like `_examine`."""
+def _header_end(buffer: bytes | bytearray, at: int) -> int | str:
+    """Where format, addresses and control end that begin at `at`, at the least; or why there is no frame."""
     have = len(buffer) - at
     if not have:
-        return None
+        return at + 1
     if buffer[at] & 0xF0 != 0xA0:
         return "" if buffer[at] == FLAG else "format"
-    if have < 2:
-        return None
     middle = _address_end(buffer, at + 2)
     end = _address_end(buffer, middle) if middle > 0 else middle
-    if end <= 0:
-        return "address" if end else None
-    return end + 1 if len(buffer) > end else None
+    if end < 0:
+        return "address"
+    return end + 1 if end else max(len(buffer), at + 2) + 1
 
 
 @lru_cache(1024)  # a line has few stations, and what they say has few beginnings

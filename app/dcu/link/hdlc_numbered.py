@@ -108,7 +108,7 @@ class Numbered:
         frames = [] if self.peer_busy else self._window(destination, source)
         if frames and not self.busy:
             # P/F on an I frame says "not busy" too, so a busy station ends with RNR instead
-            frames[-1] = replace(frames[-1], control=replace(frames[-1].control, final=True))
+            frames[-1] = replace(frames[-1], control=frames[-1].control._replace(final=True))
         else:
             frames.append(self.supervisory(destination, source))
         return frames

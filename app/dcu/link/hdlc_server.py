@@ -194,7 +194,7 @@ class Station:
         frames = self._expire(now)
         self._octet_at = now
         frames += self.decoder.feed(data)
-        return self.hear(frames, now)
+        return self.hear(frames, now) if frames else b""
 
     def tick(self, now: float) -> bytes:
         """Notice what did not come in time; return what to write."""
@@ -216,7 +216,7 @@ class Station:
             size = DEFAULT.transmit
             server = Address(server_sap) if self._physical is None else Address(server_sap, self._physical, 2)
             if server.lower > 0x7F:
-                server = replace(server, size=4)
+                server = server._replace(size=4)
         return self._wire(list(notification(client, server, apdu, max_information=size)))
 
     def hear(self, frames: list[Frame], now: float) -> bytes:

@@ -12,7 +12,8 @@ CLIENT = Address(16)
 SERVER = Address(1)
 AARQ = "e6e600601da109060760857405080101be10040e01000000065f1f0400401e5dffff"
 
-one = st.builds(Address, st.integers(0, 0x7F))
+UNNUMBERED = (Kind.SNRM, Kind.DISC, Kind.UA, Kind.DM, Kind.FRMR, Kind.UI)
+one = st.builds(Address, st.integers(0, 0x7F), st.just(0), st.just(1))
 two = st.builds(Address, st.integers(0, 0x7F), st.integers(0, 0x7F), st.just(2))
 four = st.builds(Address, st.integers(0, 0x3FFF), st.integers(0, 0x3FFF), st.just(4))
 addresses = one | two | four
@@ -20,7 +21,7 @@ numbers = st.integers(0, 7)
 controls = (
     st.builds(Control, st.just(Kind.I), st.booleans(), numbers, numbers)
     | st.builds(Control, st.sampled_from((Kind.RR, Kind.RNR)), st.booleans(), st.just(0), numbers)
-    | st.builds(Control, st.sampled_from((Kind.SNRM, Kind.DISC, Kind.UA, Kind.DM, Kind.FRMR, Kind.UI)), st.booleans())
+    | st.builds(Control, st.sampled_from(UNNUMBERED), st.booleans(), st.just(0), st.just(0))
 )
 frames = st.builds(Frame, addresses, addresses, controls, st.binary(max_size=300), st.booleans())
 
