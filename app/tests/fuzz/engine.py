@@ -34,7 +34,8 @@ MEMORY_A_BYTE = 512
 HANG = 4.0  # seconds of processor time after which there will be no end
 BATCH = 64  # inputs that share an alarm
 WEIGHED = 256  # of so many inputs one has its memory measured
-CORPUS = 400  # inputs kept as seeds
+CORPUS = 400  # outcomes that make their inputs seeds …
+LIGHT = 1024  # … of at most so many bytes: what is made of a heavy one takes as long as of a hundred others
 SWOLLEN = 1 << 16  # what a mutation may blow an input up to: the longest APDU that a frame can carry
 LONG = SWOLLEN // 2  # inputs that always have their memory measured
 
@@ -134,9 +135,10 @@ class Fuzzer:
                     outcome = _shape(parse(data))
                 except allowed as error:
                     outcome = _complaint(error)
-                if outcome not in outcomes and len(corpus) < CORPUS:
+                if outcome not in outcomes and len(outcomes) < CORPUS:
                     outcomes.add(outcome)
-                    corpus.append(data)
+                    if len(data) <= LIGHT:
+                        corpus.append(data)
                 ended = clock()
                 if ended - started > most:
                     before, spent = spent, time.process_time()
