@@ -258,9 +258,9 @@ def _compact_items(raw: bytes, description: TypeDescription, offset: int) -> tup
     """Decode the contents of a compact-array.
 
     Types without contents (null) cost no byte, so a few bytes could stand for millions of them: their number is
-    bounded by the bytes that are there.
+    bounded by the bytes that are there, to four a byte (a structure in an array, its one byte, and a null).
     """
-    budget = [16 * len(raw) + 16]
+    budget = [4 * len(raw) + 64]
 
     def take(at: int, kind: TypeDescription) -> tuple[Data, int]:
         budget[0] -= 1
