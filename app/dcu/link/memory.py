@@ -9,6 +9,7 @@ from collections import deque
 from random import Random
 
 from dcu.errors import LinkClosed
+from dcu.mailbox import Mailbox
 
 STREAM_LIMIT = 1 << 18  # bytes that wait for a reader before the writer must: a socket's buffers, about
 QUEUE_LIMIT = 256  # datagrams that wait for a receiver before the next is lost
@@ -129,44 +130,24 @@ class Weather:
         return self.delay + max(4 * self.delay, 0.01) * self.random.random()
 
 
-class MemoryDatagram:
-    """One end of `datagram_pair()`. A Datagram; `dropped` counts what found its queue full."""
+class MemoryDatagram(Mailbox):
+    """One end of `datagram_pair()`. A Datagram."""
+
+    __slots__ = ("_peer", "weather")
 
     def __init__(self, weather: Weather, queue: int) -> None:
+        super().__init__(queue)
         self._peer = self
         self.weather = weather
-        self.dropped = 0
-        self._queue: deque[bytes] = deque()
-        self._limit = queue
-        self._closed = False
-        self._changed = asyncio.Event()
 
     async def send(self, data: bytes) -> None:
-        if self._closed:
+        if self.closed:
             raise LinkClosed("the datagram endpoint is closed")
         for delay in self.weather.delays():
             if delay:
-                asyncio.get_running_loop().call_later(delay, self._peer._arrive, bytes(data))
+                asyncio.get_running_loop().call_later(delay, self._peer.arrive, bytes(data))
             else:
-                self._peer._arrive(bytes(data))
-
-    async def receive(self) -> bytes:
-        while not self._queue:
-            if self._closed:
-                raise LinkClosed("the datagram endpoint is closed")
-            self._changed.clear()
-            await self._changed.wait()
-        return self._queue.popleft()
+                self._peer.arrive(bytes(data))
 
     async def close(self) -> None:
-        self._closed = True
-        self._changed.set()
-
-    def _arrive(self, data: bytes) -> None:
-        if self._closed:
-            return
-        if len(self._queue) >= self._limit:
-            self.dropped += 1
-            return
-        self._queue.append(data)
-        self._changed.set()
+        self.shut()

@@ -5,14 +5,13 @@ What arrives faster than it is taken is dropped and counted: the queue is bounde
 
 import asyncio
 import socket
-from collections import deque
 from typing import cast
 
 from dcu.errors import LinkClosed, LinkError, LinkTimeout
 from dcu.link.tcp import address
+from dcu.mailbox import QUEUE_LIMIT, Mailbox
 from dcu.streams import Datagram
 
-QUEUE_LIMIT = 64  # datagrams; a meter answers one at a time, a block transfer keeps a handful on the way
 MAX_DATAGRAM = 65507  # what UDP over IPv4 can carry
 
 
@@ -39,43 +38,25 @@ async def connect(
     return endpoint
 
 
-class UdpEndpoint(asyncio.DatagramProtocol):
-    """A Datagram; made by `connect()`. `dropped` counts datagrams that found the queue full."""
+class UdpEndpoint(Mailbox, asyncio.DatagramProtocol):
+    """A Datagram; made by `connect()`. It stays usable after an error: the meter may be rebooting."""
 
-    __slots__ = ("_changed", "_closed", "_error", "_limit", "_queue", "_transport", "dropped", "where")
+    __slots__ = ("_transport", "where")
 
     def __init__(self, where: str, queue: int) -> None:
+        super().__init__(queue)
         self.where = where
-        self.dropped = 0
-        self._limit = queue
-        self._queue: deque[bytes] = deque()
-        self._changed = asyncio.Event()
-        self._closed = False
-        self._error: OSError | None = None
         self._transport: asyncio.DatagramTransport | None = None
 
     async def send(self, data: bytes) -> None:
-        if self._closed or self._transport is None:
+        if self.closed or self._transport is None:
             raise LinkClosed(f"{self.where}: the endpoint is closed")
         if len(data) > MAX_DATAGRAM:
             raise LinkError(f"{self.where}: {len(data)} bytes do not fit a datagram, at most {MAX_DATAGRAM} do")
         self._transport.sendto(data)
 
-    async def receive(self) -> bytes:
-        """Return the next datagram. Raises LinkError where the peer's host said that nothing listens (ICMP)."""
-        while not self._queue:
-            if self._closed:
-                raise LinkClosed(f"{self.where}: the endpoint is closed")
-            if self._error is not None:
-                error, self._error = self._error, None  # once: the endpoint stays usable, the meter may be rebooting
-                raise LinkError(f"{self.where}: {_why(error)}")
-            self._changed.clear()
-            await self._changed.wait()
-        return self._queue.popleft()
-
     async def close(self) -> None:
-        self._closed = True
-        self._changed.set()
+        self.shut()
         if self._transport is not None:
             self._transport.close()
 
@@ -85,20 +66,15 @@ class UdpEndpoint(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
-        if len(self._queue) >= self._limit:
-            self.dropped += 1
-            return
-        self._queue.append(data)
-        self._changed.set()
+        self.arrive(data)
 
     def error_received(self, exc: Exception) -> None:
-        self._error = exc if isinstance(exc, OSError) else OSError(str(exc))
-        self._changed.set()
+        """The peer's host said that nothing listens (ICMP), or the network is gone."""
+        self.fail(LinkError(f"{self.where}: {_why(exc)}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._closed = True
         self._transport = None
-        self._changed.set()
+        self.shut()
 
 
 class DatagramStream:
@@ -121,7 +97,7 @@ class DatagramStream:
         await self._datagram.close()
 
 
-def _why(error: OSError) -> str:
+def _why(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens on that UDP port (the host said so): check the port"
-    return f"{error.strerror or error}: check the network"
+    return f"{getattr(error, 'strerror', None) or error}: check the network"
