@@ -212,8 +212,8 @@ def _weighed(target: Target, data: bytes) -> Finding | None:
 
 def minimised(target: Target, finding: Finding, attempts: int = 300) -> Finding:
     """The same finding with a shorter input, as far as leaving parts out leads."""
-    if finding.kind == "hang":
-        return finding  # each attempt would take HANG seconds
+    if finding.kind in ("hang", "RecursionError"):
+        return finding  # a hang takes HANG seconds each time; a depth just beyond the limit repeats nowhere else
     size = len(finding.data) // 2
     while size and attempts:
         at = 0
