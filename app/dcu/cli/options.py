@@ -15,7 +15,7 @@ from dcu.cli.carriers import LINK_OPTIONS, ONLY_HERE, Carrier, carrier
 from dcu.cli.collector import FILE, socket_option
 from dcu.cli.counters import own_title
 from dcu.cli.output import note
-from dcu.collect.associations import FRAMINGS
+from dcu.collect.associations import FRAMINGS, manufacturer
 from dcu.collect.associations import user as user_of
 from dcu.collect.meter_profile import Families, MeterProfile, load
 from dcu.cosem.apdu import Conformance
@@ -77,7 +77,7 @@ _OPTIONS = (
     ),
     click.option(
         "--auth",
-        type=click.Choice(["none", "low", "md5", "sha1", "gmac", "sha256", "ecdsa"]),
+        type=click.Choice(["none", "low", "high", "md5", "sha1", "gmac", "sha256", "ecdsa"]),
         help="How we authenticate; gmac (HLS 5) and ecdsa (HLS 7) also cipher. [default: the family's, else none]",
     ),
     click.option("--ciphered", is_flag=True, help="Cipher whatever --auth is: authenticated and encrypted."),
@@ -164,19 +164,22 @@ def target(
         user=user_of(known) if user is None and client != known.addresses.public else user,
     )
     kind = Authentication[auth.upper()]
-    policy = _policy(kind, named, ciphered=ciphered)
+    policy = _policy(kind, named, ciphered=ciphered, public=client == known.addresses.public)
     association = _secured(plain, kind, policy, keys_path, dedicated=dedicated, family=known)
     wait = timeout or (known.session.timeout if named else TIMEOUT)
     return Target(way, association, known, named.time_rule if named else None, wait)
 
 
-def _policy(kind: Authentication, family: MeterProfile | None, *, ciphered: bool) -> Policy:
-    """The least protection: what the family says of the authentication that it names, else as it is usual with it."""
+def _policy(kind: Authentication, family: MeterProfile | None, *, ciphered: bool, public: bool) -> Policy:
+    """The least protection: what the family says of the authentication that it names, else as it is usual with it.
+
+    public: it is the family's public client, which has no keys.
+    """
     if ciphered:
         return AUTHENTICATED_ENCRYPTED
-    if kind not in _CIPHERING and not (family and kind.high and kind.name.lower() == family.security.authentication):
-        return UNPROTECTED
     security = (family or MeterProfile(name="")).security
+    if kind not in _CIPHERING and (family is None or public or kind.name.lower() != security.authentication):
+        return UNPROTECTED
     return Policy(_protection(security.request), _protection(security.response))
 
 
@@ -213,6 +216,7 @@ def _secured(
             client_title=(keys.client_title or own_title()) if titled else b"",
             policy=policy,
             dedicated=dedicated or (family.security.dedicated_key and policy != UNPROTECTED),
+            manufacturer=manufacturer(kind, family),
             framing=FRAMINGS[family.security.framing if policy != UNPROTECTED else "service"],
             signed=family.security.signed and policy != UNPROTECTED,
         )

@@ -5,8 +5,9 @@ from dcu.collect.meter_profile import MeterProfile
 from dcu.collect.services import Services
 from dcu.cosem import objects
 from dcu.cosem.apdu import Conformance
-from dcu.cosem.association import SUPPORTED, Association, Authentication, Counter
+from dcu.cosem.association import SUPPORTED, Association, Authentication, Counter, Manufacturer
 from dcu.cosem.client import ClientSession
+from dcu.cosem.hls import MANUFACTURERS
 from dcu.cosem.security import Framing, Policy, Protection
 from dcu.cosem.short_names import ShortNames
 from dcu.errors import ConfigError, MalformedAnswer
@@ -48,9 +49,15 @@ def secured(name: str, profile: MeterProfile, services: Services) -> Association
             conformance=_conformance(profile),
             short=_short(profile),
             user=user(profile),
+            manufacturer=manufacturer(Authentication[security.authentication.upper()], profile),
         )
     except ValueError as error:
         raise ConfigError(f"{name}, meter profile {profile.name}: {error}") from None
+
+
+def manufacturer(kind: Authentication, profile: MeterProfile) -> Manufacturer | None:
+    """How the maker of this family has the answer of HLS 2 made; None where it is not used."""
+    return MANUFACTURERS[profile.security.manufacturer] if kind is Authentication.HIGH else None
 
 
 def user(profile: MeterProfile) -> int | None:

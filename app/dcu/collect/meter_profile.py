@@ -31,7 +31,8 @@ class Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Security(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    authentication: Literal["none", "low", "md5", "sha1", "gmac", "sha256", "ecdsa"] = "gmac"
+    authentication: Literal["none", "low", "high", "md5", "sha1", "gmac", "sha256", "ecdsa"] = "gmac"
+    manufacturer: Literal["aes-128"] = "aes-128"
     request: Protection = "authenticated+encrypted"
     response: Protection = "authenticated+encrypted"
     dedicated_key: bool = False

@@ -231,6 +231,8 @@ def _check(terms: "Association | ServerAssociation") -> None:
         raise ValueError(f"{name} authentication needs a password")
     if authentication is Authentication.HIGH and terms.manufacturer is None:
         raise ValueError("HLS 2 is a maker's own: say how its answer is made")
+    if authentication is Authentication.HIGH and terms.manufacturer and keys and keys.password:
+        terms.manufacturer(keys.password, bytes(16))  # a secret that it does not take is found here, not at the meter
     if authentication is Authentication.ECDSA and not (keys and keys.suite and keys.signing):
         raise ValueError("HLS 7 needs security suite 1 or 2, a signing key of ours and the other side's public one")
 

@@ -17,7 +17,7 @@ Source: IEC 62056-5-3 (DLMS Green Book 9.2.7.4, table of HLS mechanisms).
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,3 +179,6 @@ def aes_ecb(secret: Secret, challenge: bytes) -> bytes:
     key = secret.reveal().ljust(16, b"\x00")
     padded = challenge + bytes(-len(challenge) % 16)
     return BlockCipher(algorithms.AES(key), modes.ECB()).encryptor().update(padded)  # noqa: S305 (the makers' choice)
+
+
+MANUFACTURERS: Mapping[str, Manufacturer] = {"aes-128": aes_ecb}  # by the name that a meter profile gives

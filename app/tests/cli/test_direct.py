@@ -72,7 +72,7 @@ def test_a_wrong_signing_key_is_an_authentication_that_failed(dcu, street):
 
 
 @pytest.mark.parametrize("carrier", ["tcp", "udp"])
-@pytest.mark.parametrize("auth", ["none", "low", "md5", "sha1", "sha256", "gmac", "dedicated"])
+@pytest.mark.parametrize("auth", ["none", "low", "high", "md5", "sha1", "sha256", "gmac", "dedicated"])
 def test_a_meter_is_read_with_every_authentication_over_tcp_and_udp(dcu, street, auth, carrier):
     kind = Authentication.GMAC if auth == "dedicated" else Authentication[auth.upper()]
     here = street(authentication=kind)
@@ -89,6 +89,30 @@ def test_a_family_fills_in_what_the_options_leave_open(dcu, street):
     done = dcu("read", "--tcp", here.at(), "--family", "generic", "--keys", here.keys, ENERGY, "--json")
     assert done.code == 0
     assert here.meter.heard.accepted > 0  # it was a ciphered association
+
+
+@pytest.mark.parametrize("auth", ["low", "high", "sha256"])
+def test_a_family_that_ciphers_is_never_spoken_to_in_the_clear(dcu, street, tmp_path, auth):
+    """Its policy holds whatever its authentication is: the collector's does, and a password goes out with it."""
+    family = tmp_path / "ciphering.toml"
+    family.write_text(f'name = "ciphering"\n[security]\nauthentication = "{auth}"\n')
+    here = street(authentication=Authentication[auth.upper()], ciphered=True)
+    done = dcu("read", "--tcp", here.at(), "--family", family, "--keys", here.keys, NAME)
+    assert (done.code, done.err) == (0, "")
+    assert here.meter.heard.accepted > 0
+    open_to_all = street(authentication=Authentication[auth.upper()])
+    refused = dcu("read", "--tcp", open_to_all.at(), "--family", family, "--keys", open_to_all.keys, NAME)
+    assert (refused.code, refused.out) == (6, "")
+    assert dcu("read", "--tcp", here.at(), "--family", family, "--client", 16, NAME).code == 0  # it has no keys
+
+
+def test_a_secret_that_the_makers_function_does_not_take_is_a_mistake_in_the_keys_file(dcu, street, tmp_path):
+    wrong = tmp_path / "long.toml"
+    wrong.write_text('password = "12345678901234567"\n')
+    wrong.chmod(0o600)
+    done = dcu("read", *street(authentication=Authentication.HIGH).options(auth="high"), "--keys", wrong, NAME)
+    assert done.code == 3
+    assert "a secret of at most 16 bytes" in done.err
 
 
 def test_the_public_client_of_a_family_needs_no_keys(dcu, street):
