@@ -129,7 +129,9 @@ class Numbered:
             self.peer_busy = True
         elif control.kind is not Kind.I or control.final:
             self.peer_busy = False
-        if control.kind is Kind.I and self._accept(frame) and self._is_answer():
+        # what a rejected frame brings is not taken: a command in it would be executed, and its sender told to start anew
+        taken = control.kind is Kind.I and (wrong is None or self._answer_acknowledges) and self._accept(frame)
+        if taken and self._is_answer():
             # a peer that never counts (jDLMS: N(R) = 0) has shown in another way that it got the request
             self._acknowledge(self.send)
             wrong = None

@@ -272,6 +272,15 @@ def test_what_no_standard_allows_is_rejected_with_its_reason(frame, reason):
     assert decode_rejection(rejected.information).reason == reason
 
 
+def test_what_a_rejected_frame_brings_reaches_nobody():
+    heard = []
+    station = Station(lambda *it: heard.append(it) or b"done")
+    raw(station, command(Kind.SNRM))
+    (rejected,) = raw(station, command(Kind.I, LLC + b"disconnect", receive=5))
+    assert decode_rejection(rejected.information) == Rejection(0xB0, 0, 0, Reason.NUMBER)  # V(R) stays, too
+    assert heard == []
+
+
 def test_a_frmr_ends_the_link_with_its_reason_and_it_can_be_set_up_again():
     link = connected()
     link.send(b"ask")
