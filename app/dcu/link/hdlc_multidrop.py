@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from dcu.link.hdlc import Decoder, Frame
-from dcu.link.hdlc_server import BROADCAST, Station
+from dcu.link.hdlc_server import Station, to_all_devices
 
 
 class Multidrop:
@@ -38,7 +38,7 @@ class Multidrop:
         heard: dict[int, list[Frame]] = {}
         for frame in frames:
             to = frame.destination
-            if to in BROADCAST:
+            if to_all_devices(to):
                 for physical in self._stations:
                     heard.setdefault(physical, []).append(frame)
             elif to.size > 1 and to.lower in self._stations:

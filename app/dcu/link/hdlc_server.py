@@ -36,7 +36,17 @@ Handler = Callable[[int, int, bytes], Sent]
 CLIENTS = 16  # links that one station keeps; one more, and that which was silent longest goes
 _OFFERED = Parameters(2030, 2030, 7, 7)
 _COMMANDS = (Kind.I, Kind.RR, Kind.RNR, Kind.SNRM, Kind.DISC, Kind.UI, Kind.REJ)
-BROADCAST = frozenset((Address(0x7F), Address(0x7F, 0x7F, 2), Address(0x3FFF, 0x3FFF, 4)))
+_ALL = {1: 0x7F, 2: 0x7F, 4: 0x3FFF}  # all stations, by the size of the address
+
+
+def to_all_devices(address: Address) -> bool:
+    """Whether every physical device on the line is meant; with a single byte, every logical one in them."""
+    return (address.upper if address.size == 1 else address.lower) == _ALL[address.size]
+
+
+def is_broadcast(address: Address) -> bool:
+    """Whether several are meant, logical or physical devices: they hear UI frames, and none of them answers."""
+    return address.upper == _ALL[address.size] or to_all_devices(address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +237,7 @@ class Station:
                 self.strays += 1
             elif frame.control.kind is Kind.UI:
                 wire += self._unnumbered(frame)
-            elif frame.destination not in BROADCAST:
+            elif not is_broadcast(frame.destination):
                 link = self._link(frame)
                 link.heard_at = now
                 if link.hear(frame):
@@ -242,7 +252,7 @@ class Station:
         if frame.control.kind not in _COMMANDS or ((source, destination) in self.links and source != destination):
             return False
         return (
-            destination in BROADCAST
+            to_all_devices(destination)
             or self._physical is None
             or destination.size == 1
             or destination.lower == self._physical
@@ -272,7 +282,7 @@ class Station:
         if (message := self._joiner.add(frame)) is None:
             return b""
         answers = each(self._handler(frame.source.upper, frame.destination.upper, message.apdu))
-        if not answers or not frame.control.final or frame.destination in BROADCAST:
+        if not answers or not frame.control.final or is_broadcast(frame.destination):
             return b""
         parts = (notification(frame.source, frame.destination, answer) for answer in answers)
         return self._wire(list(chain.from_iterable(parts)))

@@ -413,12 +413,29 @@ def test_a_notification_comes_in_ui_frames_segmented_where_needed():
     assert line.ask(b"ask") == b"\x10\x01ask"
 
 
-def test_a_broadcast_in_a_ui_frame_is_heard_and_not_answered():
+@pytest.mark.parametrize(
+    "destination",
+    [
+        pytest.param(Address(0x7F), id="all, in one byte"),
+        pytest.param(Address(0x7F, 0x7F, 2), id="all, in two"),
+        pytest.param(Address(0x3FFF, 0x3FFF, 4), id="all, in four"),
+        pytest.param(Address(1, 0x7F, 2), id="one logical device of all meters, in two"),
+        pytest.param(Address(1, 0x3FFF, 4), id="one logical device of all meters, in four"),
+        pytest.param(Address(0x7F, 17, 2), id="all logical devices of one meter"),
+    ],
+)
+def test_a_broadcast_in_a_ui_frame_is_heard_and_not_answered(destination):
     heard = []
     station = Station(lambda *it: heard.append(it) or b"answer", physical=17)
-    frame = Frame(Address(0x3FFF, 0x3FFF, 4), CLIENT, Control(Kind.UI), LLC + b"all")
-    assert raw(station, frame) == []
-    assert heard == [(16, 0x3FFF, b"all")]
+    assert raw(station, Frame(destination, CLIENT, Control(Kind.UI, True), LLC + b"all")) == []
+    assert heard == [(16, destination.upper, b"all")]
+
+
+@pytest.mark.parametrize("destination", [Address(0x7F, 17, 2), Address(1, 0x3FFF, 4)])
+def test_a_link_to_many_is_none(destination):
+    station = Station(answer, physical=17)
+    assert raw(station, command(Kind.SNRM, server=destination)) == []
+    assert not station.links
 
 
 @pytest.mark.parametrize("same", [False, True], ids=["different addresses", "client 1 at meter 1"])

@@ -245,14 +245,15 @@ def test_each_meter_answers_what_has_its_address():
     assert len(meters._stations[17].links) == len(meters._stations[18].links) == 1
 
 
-def test_a_broadcast_is_for_all_and_answered_by_none():
+@pytest.mark.parametrize("upper", [1, 0x7F])
+def test_a_broadcast_is_for_all_and_answered_by_none(upper):
     heard = []
 
     def note(number):
         return lambda client, server, apdu: heard.append((number, apdu))
 
     meters = Multidrop({17: meter(17, note(17)), 18: meter(18, note(18))})
-    frame = Frame(Address(0x7F, 0x7F, 2), Address(1), Control(Kind.UI, True), b"\xe6\xe6\x00all")
+    frame = Frame(Address(upper, 0x7F, 2), Address(1), Control(Kind.UI, True), b"\xe6\xe6\x00all")
     assert meters.feed(encode(frame), 0.0) == b""
     assert heard == [(17, b"all"), (18, b"all")]
 
