@@ -16,11 +16,10 @@ from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from dcu.errors import LinkClosed
+from dcu.link.hdlc_listen import Talks
 from dcu.link.hdlc_multidrop import Multidrop
 from dcu.link.hdlc_server import Station, Terms
-from dcu.link.listen import Handler
 from dcu.link.serial import BAUDS, Port, SerialStream, open_serial
-from dcu.streams import Sent
 from neighbourhood import truth
 from neighbourhood.meter import Meter
 from neighbourhood.optical import Head, State
@@ -186,16 +185,14 @@ class _Drop:
     """One meter at the line. A `listen.Peer`; each client's association lives as long as its HDLC link."""
 
     def __init__(self, fleet: "Fleet", meter: Meter, wires: Wires) -> None:
-        self._fleet = fleet
-        self._meter = meter
         self._wires = wires
-        self._talks: dict[tuple[int, int], Handler] = {}  # by client and logical device: each has a link of its own
+        self._talks = Talks(lambda: fleet.talk(meter, self))
         self._station: Station | None = None
         self.local = self.remote = (wires.wiring.name, 0)
 
     def station(self, physical: int) -> Station:
         terms = Terms(echo=self._wires.wiring.echo)
-        self._station = Station(self._answer, physical=physical, terms=terms, ended=self._ended)
+        self._station = Station(self._talks, physical=physical, terms=terms, ended=self._ended)
         return self._station
 
     def push(self, server_sap: int, client_sap: int, apdu: bytes) -> None:
@@ -207,14 +204,8 @@ class _Drop:
         self._station.links.clear()
         self._talks.clear()
 
-    def _answer(self, client_sap: int, server_sap: int, apdu: bytes) -> Sent:
-        talk = self._talks.get((client_sap, server_sap))
-        if talk is None:
-            talk = self._talks[client_sap, server_sap] = self._fleet.talk(self._meter, self)
-        return talk(client_sap, server_sap, apdu)
-
     def _ended(self, client_sap: int, server_sap: int) -> None:
-        self._talks.pop((client_sap, server_sap), None)
+        self._talks.ended(client_sap, server_sap)
         self._wires.left = True
 
 

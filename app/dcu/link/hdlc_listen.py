@@ -1,19 +1,53 @@
 """The server's side of HDLC over streams and TCP: simulated meters, each at the end of a line of its own.
 
-As in `dcu.link.listen`, a factory is asked for a handler per peer and the handler is called inline.
+As in `dcu.link.listen`, a factory is asked for a handler per peer and the handler is called inline. Over HDLC there is
+one per link, too: an association ends with the link that it came over (DISC, a new SNRM, silence).
 """
 
 import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import cast
 
 from dcu.errors import LinkClosed
-from dcu.link.hdlc_server import Handler, Station, Terms
+from dcu.link.hdlc_server import CLIENTS, Handler, Station, Terms
 from dcu.link.listen import CONNECTIONS, GRACE, IDLE, HandlerFactory
 from dcu.link.tcp import tune
 from dcu.link.tcp_peer import TcpPeer
-from dcu.streams import ByteStream
+from dcu.streams import ByteStream, Sent
 
+_TALKS = 2 * CLIENTS  # UI frames need no link; who sends them from many addresses pushes out who was silent longest
 _FULL = 1 << 16  # bytes of answers that a client does not take before it is not read any more
+
+
+class Talks:
+    """A Handler that has one of its own for each pair of client and server, and forgets it with the link between them.
+
+    make: gives a new one, or None to say nothing; first: serves the pair that speaks first.
+    """
+
+    def __init__(self, make: Callable[[], Handler | None], first: Handler | None = None) -> None:
+        self._make = make
+        self._first = first
+        self._talks: OrderedDict[tuple[int, int], Handler] = OrderedDict()
+
+    def __call__(self, client_sap: int, server_sap: int, apdu: bytes) -> Sent:
+        key = client_sap, server_sap
+        talk = self._talks.pop(key, None) or self._first or self._make()
+        self._first = None
+        if talk is None:
+            return None
+        while len(self._talks) >= _TALKS:
+            self._talks.popitem(last=False)
+        self._talks[key] = talk
+        return talk(client_sap, server_sap, apdu)
+
+    def ended(self, client_sap: int, server_sap: int) -> None:
+        """The link between them has ended."""
+        self._talks.pop((client_sap, server_sap), None)
+
+    def clear(self) -> None:
+        self._talks.clear()
 
 
 async def serve_hdlc_stream(stream: ByteStream, station: Station) -> None:
@@ -120,7 +154,8 @@ class _Line(TcpPeer, asyncio.Protocol):
             server.refused += 1
             self._transport.abort()
             return
-        self._station = Station(handler, physical=server.physical, terms=server.terms)
+        talks = Talks(lambda: server.factory(self), handler)
+        self._station = Station(talks, physical=server.physical, terms=server.terms, ended=talks.ended)
         self._transport.set_write_buffer_limits(high=_FULL)
         tune(transport)
         self._heard = self._loop.time()

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from typing import cast
 
 from dcu.errors import LinkClosed
+from dcu.link.hdlc_listen import Talks
 from dcu.link.hdlc_server import Station, Terms
 from dcu.link.listen import CONNECTIONS, IDLE, HandlerFactory
 from dcu.link.tcp import name_of
@@ -73,7 +74,8 @@ class HdlcUdpServer(asyncio.DatagramProtocol):
         if handler is None:
             self.refused += 1
             return None
-        remote.station = Station(handler, physical=self._physical, terms=self._terms)
+        talks = Talks(lambda: self._factory(remote), handler)
+        remote.station = Station(talks, physical=self._physical, terms=self._terms, ended=talks.ended)
         while len(self._peers) >= self._limit:
             self._peers.popitem(last=False)
             self.refused += 1

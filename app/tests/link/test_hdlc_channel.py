@@ -14,13 +14,14 @@ from dcu.cosem.datetimes import CosemDateTime, TimeZoneRule
 from dcu.cosem.profile import CLOCK
 from dcu.cosem.server import ServerSession
 from dcu.errors import LinkClosed, LinkTimeout
-from dcu.link import tcp
+from dcu.link import tcp, udp
 from dcu.link.hdlc import Address
 from dcu.link.hdlc_channel import HdlcChannel, open_hdlc
 from dcu.link.hdlc_client import Setup, State
-from dcu.link.hdlc_listen import serve_hdlc_stream, serve_hdlc_tcp
+from dcu.link.hdlc_listen import Talks, serve_hdlc_stream, serve_hdlc_tcp
 from dcu.link.hdlc_parameters import Parameters
-from dcu.link.hdlc_server import Station, Terms
+from dcu.link.hdlc_server import CLIENTS, Station, Terms
+from dcu.link.hdlc_udp import serve_hdlc_udp
 from dcu.link.memory import stream_pair
 from dcu.streams import Channel
 from tests.cosem.small_meter import CLIENT, CLIENT_TITLE, KEYS, PROFILE, SmallMeter
@@ -144,6 +145,56 @@ async def test_meters_are_served_over_tcp():
     with pytest.raises(LinkClosed):
         await channels[1].receive()
     await channels[1].close()
+
+
+@pytest.mark.parametrize("carrier", ["tcp", "udp"])
+async def test_an_association_ends_with_the_link_that_it_came_over(carrier):
+    """The socket lives on: whoever connects next over it, or the same client anew, has to associate."""
+
+    def factory(_peer):
+        associated = set()
+
+        def answers(client, _server, apdu):
+            if apdu == b"aarq":
+                associated.add(client)
+            return b"yes" if client in associated else b"no"
+
+        return answers
+
+    serve = serve_hdlc_tcp if carrier == "tcp" else serve_hdlc_udp
+    server = await serve("127.0.0.1", 0, factory, terms=Terms(Parameters(500, 500, 1, 1)))
+    if carrier == "tcp":
+        stream = await tcp.connect("127.0.0.1", server.port)
+    else:
+        stream = udp.DatagramStream(await udp.connect("127.0.0.1", server.port))
+    channels = [HdlcChannel(stream, Setup(Address(client), SERVER)) for client in (1, 2)]
+
+    async def ask(channel, apdu):
+        await channel.send(apdu)
+        return await channel.receive()
+
+    for channel in channels:
+        await channel.connect()
+        assert await ask(channel, b"aarq") == b"yes"
+    await channels[0].disconnect()
+    await channels[0].connect()
+    assert await ask(channels[0], b"get") == b"no"
+    assert await ask(channels[1], b"get") == b"yes"  # its link stands
+    channels[1].link.give_up()
+    await channels[1].connect()  # SNRM on a link that stands begins a new one
+    assert await ask(channels[1], b"get") == b"no"
+    await channels[0].close()
+    await server.close()
+
+
+def test_frames_without_a_link_from_ever_new_addresses_are_not_remembered_for_ever():
+    made = []
+    talks = Talks(lambda: made.append(1) or (lambda client, server, apdu: apdu))
+    for client in range(1000):
+        assert talks(client, 1, b"x") == b"x"
+    assert talks(999, 1, b"x") == b"x"
+    assert len(made) == 1000
+    assert len(talks._talks) == 2 * CLIENTS
 
 
 # --- a session on top, and its bytes on the wire
