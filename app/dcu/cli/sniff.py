@@ -135,6 +135,8 @@ class Tap:
 def _detail(frame: Frame) -> str:
     control = frame.control
     parts = ["P/F"] if control.final else []
+    if control.kind is Kind.OTHER:
+        parts.insert(0, f"control {control.encode():02X}")
     if control.kind is Kind.I:
         parts.append(f"N(S) {control.send}")
     if control.kind in (Kind.I, Kind.RR, Kind.RNR, Kind.REJ):

@@ -42,10 +42,14 @@ class Kind(Enum):
     DM = 0x0F
     FRMR = 0x87
     UI = 0x03
+    OTHER = 0xFF  # no byte of its own: whatever ISO/IEC 13239 has besides (XID, TEST, SREJ), or nobody
 
 
 class Control(NamedTuple):
-    """The control byte. `send` is N(S), of I frames only; `receive` is N(R), of I, RR, RNR and REJ; `final` is P/F."""
+    """The control byte. `send` is N(S), of I frames only; `receive` is N(R), of I, RR, RNR and REJ; `final` is P/F.
+
+    Of a frame of another kind, `send` is the whole byte without P/F.
+    """
 
     kind: Kind
     final: bool = False
@@ -55,9 +59,12 @@ class Control(NamedTuple):
     def encode(self) -> int:
         """Raises ValueError for a sequence number that the kind does not have, or that is not 0..7."""
         kind, send, receive = self.kind, self.send, self.receive
+        value: int = kind.value
+        if kind is Kind.OTHER:
+            return send & 0xEF | self.final << 4
         if not (0 <= send <= (7 if kind is Kind.I else 0) and 0 <= receive <= (7 if kind in _SUPERVISED else 0)):
             raise ValueError(f"{kind.name} frame with N(S) {send}, N(R) {receive}")
-        return kind.value | self.final << 4 | send << 1 | receive << 5
+        return value | self.final << 4 | send << 1 | receive << 5
 
 
 class Address(NamedTuple):
@@ -101,7 +108,6 @@ class Skipped:
     noise: int = 0
     format: int = 0
     address: int = 0
-    control: int = 0
     length: int = 0
     hcs: int = 0
     fcs: int = 0
@@ -109,7 +115,7 @@ class Skipped:
 
     @property
     def frames(self) -> int:
-        return self.format + self.address + self.control + self.length + self.hcs + self.fcs + self.flag
+        return self.format + self.address + self.length + self.hcs + self.fcs + self.flag
 
 
 def fcs(data: bytes) -> bytes:
@@ -285,8 +291,6 @@ def _header_end(buffer: bytes | bytearray, at: int) -> int | str:
 def _header(raw: bytes) -> _Header | str:
     """Read format, addresses and control."""
     control = _CONTROLS[raw[-1]]
-    if control is None:
-        return "control"
     size = raw[0] << 8 & 0x700 | raw[1]
     if size != len(raw) + 2 and size < len(raw) + 5:
         return "length"  # neither without information (FCS alone) nor with (HCS, one byte at least, FCS)
@@ -327,7 +331,7 @@ def _address(raw: bytes) -> Address:
 _SUPERVISED = (Kind.I, Kind.RR, Kind.RNR, Kind.REJ)
 
 
-def _control(byte: int) -> Control | None:
+def _control(byte: int) -> Control:
     final, receive = bool(byte & 0x10), byte >> 5
     if not byte & 1:
         return Control(Kind.I, final, byte >> 1 & 7, receive)
@@ -336,7 +340,7 @@ def _control(byte: int) -> Control | None:
     try:
         return Control(Kind(byte & 0xEF), final)
     except ValueError:
-        return None
+        return Control(Kind.OTHER, final, byte & 0xEF)
 
 
 _CONTROLS = tuple(map(_control, range(256)))

@@ -129,7 +129,7 @@ class Numbered:
             self.peer_busy = True
         elif control.kind is not Kind.I or control.final:
             self.peer_busy = False
-        # what a rejected frame brings is not taken: a command in it would be executed, and its sender told to start anew
+        # what a rejected frame brings is not taken: a command would be executed, and its sender told to start anew
         taken = control.kind is Kind.I and (wrong is None or self._answer_acknowledges) and self._accept(frame)
         if taken and self._is_answer():
             # a peer that never counts (jDLMS: N(R) = 0) has shown in another way that it got the request

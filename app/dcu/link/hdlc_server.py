@@ -35,7 +35,8 @@ Handler = Callable[[int, int, bytes], Sent]
 
 CLIENTS = 16  # links that one station keeps; one more, and that which was silent longest goes
 _OFFERED = Parameters(2030, 2030, 7, 7)
-_COMMANDS = (Kind.I, Kind.RR, Kind.RNR, Kind.SNRM, Kind.DISC, Kind.UI, Kind.REJ)
+_COMMANDS = (Kind.I, Kind.RR, Kind.RNR, Kind.SNRM, Kind.DISC, Kind.UI, Kind.REJ, Kind.OTHER)
+_UNKNOWN = (Kind.REJ, Kind.OTHER)  # to IEC 62056-46
 _ALL = {1: 0x7F, 2: 0x7F, 4: 0x3FFF}  # all stations, by the size of the address
 
 
@@ -150,7 +151,7 @@ class ServerLink:
         self._reply = (Kind.UA, encode_parameters(terms) if frame.information or terms != DEFAULT else b"")
 
     def _numbers(self, frame: Frame) -> None:
-        reason = Reason.CONTROL if frame.control.kind is Kind.REJ else self._numbered.hear(frame)
+        reason = Reason.CONTROL if frame.control.kind in _UNKNOWN else self._numbered.hear(frame)
         if reason is not None:
             self._rejection = Rejection(
                 frame.control.encode(), self._numbered.send, self._numbered.receive, reason, response=False

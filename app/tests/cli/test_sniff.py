@@ -39,6 +39,8 @@ def test_frames_are_named_with_what_they_say():
     assert found[0]["detail"] == "P/F, 22 B, information 128/256, window 1/7"
     assert found[1]["detail"] == "P/F, 3 B, rejects control 19: control"
     assert found[2]["detail"] == "P/F, N(R) 3"
+    (other,) = records(frame(UP, Kind.OTHER, send=0xAF))
+    assert (other["frame"], other["detail"]) == ("OTHER", "control BF, P/F")
 
 
 def test_segments_are_put_together():

@@ -98,6 +98,9 @@ def test_the_check_sequence_is_the_standards_shift_register_at_any_length(data):
         (0xF5, Control(Kind.RNR, True, 0, 7)),
         (0xFE, Control(Kind.I, True, 7, 7)),
         (0x00, Control(Kind.I)),
+        pytest.param(0xBF, Control(Kind.OTHER, True, 0xAF), id="XID"),
+        pytest.param(0xE3, Control(Kind.OTHER, False, 0xE3), id="TEST"),
+        pytest.param(0x3D, Control(Kind.OTHER, True, 0x2D), id="SREJ, N(R) 1"),
     ],
 )
 def test_control_bytes_are_those_of_the_standard(byte, control):
@@ -177,7 +180,6 @@ def test_a_frame_behind_noise_is_found(noise, frame):
         pytest.param("7ea0080321930f01007e", "length", id="too short for information, too long without"),
         pytest.param("7ea00a00024800024869217e", "address", id="address that does not end"),
         pytest.param("7ea008020005930f017e", "address", id="address of 3 bytes"),
-        pytest.param("7ea0070321ff0f017e", "control", id="control byte that nobody defined"),
         pytest.param(f"7ea02b032110fbae{AARQ}91237e", "hcs", id="wrong header check sequence"),
         pytest.param(f"7ea02b032110fbaf{AARQ}91247e", "fcs", id="wrong check sequence behind information"),
     ],

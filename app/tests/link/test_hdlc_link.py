@@ -260,6 +260,9 @@ def test_a_rej_is_answered_with_frmr_until_the_link_is_set_up_anew():
 @pytest.mark.parametrize(
     ("frame", "reason"),
     [
+        pytest.param(command(Kind.OTHER, send=0xAF), Reason.CONTROL, id="XID"),
+        pytest.param(command(Kind.OTHER, b"x", send=0xE3), Reason.CONTROL, id="TEST"),
+        pytest.param(command(Kind.OTHER, send=0x0D), Reason.CONTROL, id="SREJ"),
         pytest.param(command(Kind.RR, receive=3), Reason.NUMBER, id="N(R) of nothing"),
         pytest.param(command(Kind.RR, b"x"), Reason.INFORMATION, id="RR with information"),
         pytest.param(command(Kind.I, bytes(200)), Reason.LENGTH, id="too long"),
@@ -270,6 +273,7 @@ def test_what_no_standard_allows_is_rejected_with_its_reason(frame, reason):
     raw(station, command(Kind.SNRM))
     (rejected,) = raw(station, frame)
     assert decode_rejection(rejected.information).reason == reason
+    assert rejected.information[0] == frame.control.encode()
 
 
 def test_what_a_rejected_frame_brings_reaches_nobody():
