@@ -108,14 +108,15 @@ class Line:
     async def _hush(self) -> None:
         """Let a late answer pass."""
         loop = asyncio.get_running_loop()
-        until, self._until = self._until or loop.time(), None
+        latest, self._until = self._until or loop.time(), None
+        until = latest
         try:
             while self._stream is not None:
                 async with asyncio.timeout_at(until):
                     self.late += len(await self._read())
-                if loop.time() >= until:  # bytes that are always there would never let the timer fire
+                if loop.time() >= latest:  # bytes that are always there would never let the timer fire
                     return
-                until = min(until, loop.time() + HUSH)
+                until = min(latest, loop.time() + HUSH)
         except TimeoutError:
             pass
         except LinkError:
