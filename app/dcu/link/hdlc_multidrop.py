@@ -1,9 +1,11 @@
 """Several meters on one line, as RS-485 has them: each hears everything, each answers what has its physical address."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 
 from dcu.link.hdlc import Decoder, Frame
 from dcu.link.hdlc_server import Station, to_all_devices
+from dcu.link.segments import Seams
 
 
 class Multidrop:
@@ -14,6 +16,7 @@ class Multidrop:
         self.strays = 0  # frames for a physical address that nobody here has
         self._stations = stations
         self._inter_octet = inter_octet
+        self._seams = Seams(self.decoder)
         self._octet_at = 0.0
 
     @property
@@ -27,16 +30,20 @@ class Multidrop:
         """Take what the line brought; return what to write."""
         frames = self._expire(now)
         self._octet_at = now
-        return self._share([*frames, *self.decoder.feed(data)], now)
+        return self._share(chain(frames, self.decoder.feed(data)), now)
 
     def tick(self, now: float) -> bytes:
         """Notice what did not come in time; return what to write."""
         wire = self._share(self._expire(now), now)
         return wire + b"".join(station.tick(now) for station in self._stations.values())
 
-    def _share(self, frames: list[Frame], now: float) -> bytes:
-        heard: dict[int, list[Frame]] = {}
-        for frame in frames:
+    def _share(self, frames: Iterable[Frame], now: float) -> bytes:
+        heard: dict[int, list[Frame | None]] = {}
+        for frame in self._seams.mark(frames):
+            if frame is None:
+                for physical in self._stations:
+                    heard.setdefault(physical, []).append(None)
+                continue
             to = frame.destination
             if to_all_devices(to):
                 for physical in self._stations:

@@ -10,7 +10,7 @@ Source: IEC 62056-46 clauses 6.4.4 and 6.4.5 (states of the secondary station), 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -27,7 +27,7 @@ from dcu.link.hdlc_parameters import (
     decode_parameters,
     encode_parameters,
 )
-from dcu.link.segments import MAX_APDU, Joiner
+from dcu.link.segments import MAX_APDU, Joiner, Seams
 from dcu.streams import Sent, each
 
 Handler = Callable[[int, int, bytes], Sent]
@@ -189,7 +189,7 @@ class Station:
         self._clients = clients
         self._echo = Echo(known=self.terms.echo)
         self._joiner = Joiner(self.terms.max_apdu)
-        self._damaged = 0
+        self._seams = Seams(self.decoder)
         self._octet_at = 0.0
 
     @property
@@ -204,13 +204,12 @@ class Station:
         """Take what the line brought; return what to write."""
         frames = self._expire(now)
         self._octet_at = now
-        frames += self.decoder.feed(data)
-        return self.hear(frames, now) if frames else b""
+        return self.hear(self._seams.mark(chain(frames, self.decoder.feed(data))), now)
 
     def tick(self, now: float) -> bytes:
         """Notice what did not come in time; return what to write."""
         frames = self._expire(now)
-        wire = self.hear(frames, now) if frames else b""
+        wire = self.hear(self._seams.mark(frames), now) if frames else b""
         # the one that was heard longest ago is the first
         while self.links and now >= next(iter(self.links.values())).heard_at + self.terms.inactivity:
             self._forget(next(iter(self.links)))
@@ -230,11 +229,14 @@ class Station:
                 server = server._replace(size=4)
         return self._wire(list(notification(client, server, apdu, max_information=size)))
 
-    def hear(self, frames: list[Frame], now: float) -> bytes:
+    def hear(self, frames: Iterable[Frame | None], now: float) -> bytes:
+        """Take frames, with a None wherever something unusable came between two; return what to write."""
         answered: dict[tuple[Address, Address], ServerLink] = {}
         wire = b""
         for frame in frames:
-            if self._echo.cancels(frame) or not self._is_for_us(frame):
+            if frame is None:
+                self._joiner.lost()
+            elif self._echo.cancels(frame) or not self._is_for_us(frame):
                 self.strays += 1
             elif frame.control.kind is Kind.UI:
                 wire += self._unnumbered(frame)
@@ -277,9 +279,6 @@ class Station:
 
     def _unnumbered(self, frame: Frame) -> bytes:
         """A UI frame: the one service without a link, and without an answer unless P asks for one."""
-        if self.decoder.damage != self._damaged:
-            self._damaged = self.decoder.damage
-            self._joiner.lost()
         if (message := self._joiner.add(frame)) is None:
             return b""
         answers = each(self._handler(frame.source.upper, frame.destination.upper, message.apdu))

@@ -7,7 +7,7 @@ spoils the whole. This is the listener's side, which acknowledges nothing.
 Source: IEC 62056-46 clause 6.4.4 (segmentation), ISO/IEC 8802-2 as used by IEC 62056-46 clause 5 (LLC).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from dcu.link import hdlc
@@ -116,13 +116,29 @@ class Joiner:
         self._joined.clear()
 
 
+class Seams:
+    """Says where a decoder passed something over: UI segments on both sides of that do not belong together."""
+
+    def __init__(self, decoder: hdlc.Decoder) -> None:
+        self._decoder = decoder
+        self._damage = 0
+
+    def mark(self, frames: Iterable[Frame]) -> Iterator[Frame | None]:
+        """`frames` as they are decoded, with a None before each that something unusable precedes."""
+        for frame in frames:
+            if self._decoder.damage != self._damage:
+                self._damage = self._decoder.damage
+                yield None
+            yield frame
+
+
 class Listener:
     """Turns a byte stream into whole messages: `Decoder` and `Joiner` in a row."""
 
     def __init__(self, *, inspect: bool = False, max_apdu: int = MAX_APDU) -> None:
         self.decoder = hdlc.Decoder(inspect=inspect)
         self.joiner = Joiner(max_apdu)
-        self._damage = 0
+        self._seams = Seams(self.decoder)
 
     @property
     def damaged(self) -> int:
@@ -131,9 +147,8 @@ class Listener:
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """Yield the messages that `data` completes. Iterate to the end before the next call."""
-        for frame in self.decoder.feed(data):
-            if self.decoder.damage != self._damage:
-                self._damage = self.decoder.damage
+        for frame in self._seams.mark(self.decoder.feed(data)):
+            if frame is None:
                 self.joiner.lost()
-            if message := self.joiner.add(frame):
+            elif message := self.joiner.add(frame):
                 yield message
