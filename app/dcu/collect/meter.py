@@ -21,7 +21,6 @@ from dcu.collect.parting import part
 from dcu.collect.patience import Patience, Waiting
 from dcu.collect.services import Services
 from dcu.collect.standing import Outranked, Place, Standing, State
-from dcu.cosem import apdu
 from dcu.cosem.association import Association, StaleAnswer
 from dcu.cosem.client import ClientSession
 from dcu.cosem.conversation import Told
@@ -410,7 +409,7 @@ class Meter:
         So one that was taken before, in whatever association, is not taken again: the meter's side proves that it is
         fresh with what it answers, and a push answers nothing.
         """
-        store, payload = self._services.store, apdu.encode(told.notification)
+        store, payload = self._services.store, told.raw
         if told.counter is None:
             seq = await store.put("push", payload, Priority.ALARM, self.name)
         else:

@@ -10,7 +10,7 @@ answer with it may still come: see `_answered`.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dcu.cosem import apdu, gbt
 from dcu.cosem.apdu import Apdu, ConfirmedServiceError, Conformance, ExceptionResponse, Notification
@@ -32,6 +32,9 @@ from dcu.errors import (
 )
 from dcu.streams import Sent
 
+if TYPE_CHECKING:  # memory: few meters go by short names
+    from dcu.cosem.apdu.short import InformationReport
+
 Accepted = TypeVar("Accepted")
 
 _CONFIRMED_HIGH = 0xC0  # invoke-id-and-priority: confirmed, high priority; the invoke-id is the low nibble
@@ -39,7 +42,8 @@ _INVOKE_IDS = 15  # 1..15 are used
 INVOKE_ID = 0x0F
 _UNANSWERED = f"{_INVOKE_IDS} requests were not answered"
 _NOTIFICATIONS = (b"\x0f", b"\xc2")  # data-notification, event-notification
-_PUSHED = (*_NOTIFICATIONS, b"\xca", b"\xdb", b"\xdd", b"\xdf")  # and glo-event-notification, general protection
+_REPORTS = (b"\x18", b"\x38", b"\x58")  # information-report, and its glo- and ded-: by short names
+_PUSHED = (*_NOTIFICATIONS, b"\xca", b"\xdb", b"\xdd", b"\xdf", *_REPORTS)  # and glo-event-, general protection
 _ERRORS = (b"\x0e", b"\xd8")  # confirmed-service-error, exception-response: servers send them as they are
 _GENERAL_BLOCK = bytes((gbt.TAG,))
 _GENERAL_ONLY = (b"\xd9", b"\xda")  # access-request, access-response
@@ -48,10 +52,14 @@ _UNACCEPTABLE = (DecodeError, MeterError, SecurityError)
 
 
 class Told(NamedTuple):
-    """What a meter said unasked. counter: under the global key, None where it is not authenticated under that."""
+    """What a meter said unasked. counter: under the global key, None where it is not authenticated under that.
 
-    notification: Notification
+    raw: the plain APDU.
+    """
+
+    notification: "Notification | InformationReport"
     counter: int | None
+    raw: bytes
 
 
 class Conversation:
@@ -299,9 +307,12 @@ class Conversation:
             return False
         notification = apdu.decode(plain)
         assert isinstance(notification, Notification)
-        self.notifications.append(Told(notification, self._counted))
-        del self.notifications[:-_KEPT_NOTIFICATIONS]
+        self._remember(notification, plain)
         return True
+
+    def _remember(self, notification: "Notification | InformationReport", plain: bytes) -> None:
+        self.notifications.append(Told(notification, self._counted, plain))
+        del self.notifications[:-_KEPT_NOTIFICATIONS]
 
     def _or_notified(self, accept: Callable[[bytes], Accepted]) -> Callable[[bytes], Accepted | None]:
         """Let notifications through while an AARE or RLRE is awaited."""

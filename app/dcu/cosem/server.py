@@ -26,7 +26,9 @@ from dcu.cosem.apdu import (
     ExceptionState,
     InitiateRequest,
     Notification,
+    short,
 )
+from dcu.cosem.apdu.short import InformationReport
 from dcu.cosem.application import Application
 from dcu.cosem.association import MAX_PDU, Counter, Floors, MemoryFloors, Refused, ServerAssociation
 from dcu.cosem.ciphering import is_protected, require_protection
@@ -104,12 +106,15 @@ class ServerSession:
         link = self._links.get(client_sap)
         return link.user if link and link.proven else None
 
-    def notification(self, client_sap: int, notification: Notification) -> bytes:
+    def notification(self, client_sap: int, notification: Notification | InformationReport) -> bytes:
         """The APDU that carries `notification`, in general-glo-ciphering where the SAP's policy protects responses.
+
+        An information-report is for a client by short names, and ciphered as what he is answered is: under its own tag.
 
         Raises ValueError without an association whose keys it could be protected with.
         """
-        plain = apdu.encode(notification)
+        report = isinstance(notification, InformationReport)
+        plain = short.encode(notification) if isinstance(notification, InformationReport) else apdu.encode(notification)
         terms = self._associations[client_sap]
         if not terms.policy.response:
             return plain
@@ -118,8 +123,8 @@ class ServerSession:
             raise ValueError(f"client {client_sap} has no association")
         link = link.stands or link
         assert link.ciphering
-        keyed = link.ciphering.framing in security.KEYED
-        framing = link.ciphering.framing if keyed else Framing.GENERAL_GLOBAL
+        own = report or link.ciphering.framing in security.KEYED
+        framing = link.ciphering.framing if own else Framing.GENERAL_GLOBAL
         return link.ciphering.seal_service(plain, terms.policy.response, framing)
 
     # --- associations

@@ -6,7 +6,6 @@ Source: IEC 62056-5-3 (DLMS Green Book 9.3.12 to 9.3.16, 9.4.6.4 to 9.4.6.6).
 """
 
 import secrets
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -22,13 +21,12 @@ from dcu.errors import DecodeError
 from dcu.model import AttributeRef
 
 OBJECT_LIST = AttributeRef(CLASS, CURRENT, 2)
-_KEPT_REPORTS = 64
 
 
 class ShortSession(ClientSession):
     """A client's association by short names. names: the meter's, where they are known; else they are read first.
 
-    reports: the meter's information-reports, as they came.
+    The meter's information-reports are among the `notifications`, as they came.
     """
 
     def __init__(
@@ -44,7 +42,6 @@ class ShortSession(ClientSession):
             raise ValueError("the association is by logical names")
         super().__init__(association, counter=counter, receive_floor=receive_floor, random=random)
         self.names = names
-        self.reports: deque[InformationReport] = deque(maxlen=_KEPT_REPORTS)
         self._translator = Translator(names or ShortNames())
 
     def associate(self) -> Exchange[Negotiated]:
@@ -86,5 +83,5 @@ class ShortSession(ClientSession):
             return super()._notified(plain)
         report = wire.decode(plain)
         assert isinstance(report, InformationReport)
-        self.reports.append(report)
+        self._remember(report, plain)
         return True

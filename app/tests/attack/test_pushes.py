@@ -257,7 +257,7 @@ def test_by_short_names_a_forged_report_ends_the_session_and_is_not_taken(contex
 
     client, frame = met()
     client.receive(frame)
-    assert list(client.reports) == [report]
+    assert [told.notification for told in client.notifications] == [report]
     with pytest.raises(CounterReplayed):
         client.receive(frame)
 
@@ -269,7 +269,7 @@ def test_by_short_names_a_forged_report_ends_the_session_and_is_not_taken(contex
         what, forged = made(frame)[number]
         with pytest.raises(DcuError):
             client.receive(forged)
-        assert not client.reports, what
+        assert not client.notifications, what
         assert not client.associated
 
 

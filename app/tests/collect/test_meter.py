@@ -322,7 +322,7 @@ async def test_a_push_inside_an_association_reaches_the_outbox(tmp_path):
     async with rig(tmp_path) as street:
         meter = street.meter()
         await read(meter)
-        meter._session.notifications.append(Told(DataNotification(1, b"", b"\x11\x01"), None))
+        meter._session.notifications.append(Told(DataNotification(1, b"", b"\x11\x01"), None, b"\x0f\0\0\0\1\0\x11\1"))
         await read(meter)
         await street.services.settled()
         (item,) = await street.store.pending()

@@ -1,14 +1,18 @@
 """The ways in which a meter may have to be spoken to: short names, general blocks, several logical devices."""
 
 import asyncio
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
 
 from dcu.collect.counters import Counters
-from dcu.cosem import gbt
+from dcu.cosem import gbt, security
+from dcu.cosem.apdu import short
+from dcu.cosem.apdu.short import InformationReport, Name
 from dcu.cosem.gbt import Transfer
-from dcu.errors import ConfigError, LinkTimeout
+from dcu.cosem.security import Cipher, Protection
+from dcu.errors import ConfigError, CounterReplayed, LinkTimeout
 from dcu.model import AttributeRef, MethodRef, Priority
 from neighbourhood.meter import MANAGEMENT, Habits
 from tests.collect.rig import ANSWER, DAY, HOUR, LOSE_ANSWER, family, rig
@@ -49,6 +53,30 @@ async def test_the_names_are_read_once_and_kept_from_association_to_association(
         await read(street.meter())
         assert len(street.seen) == 3  # AARQ, proof, the one question
         assert first > 6
+
+
+@pytest.mark.conforms("Service", "information-report, the collector", peer="ours")
+async def test_an_information_report_reaches_the_outbox_once(tmp_path):
+    """What a meter by short names says unasked: with its counter, as a push of any other."""
+    report = short.encode(InformationReport(b"", (Name(0x0108),), (b"\x11\x07",)))
+    async with rig(tmp_path, delay=0.01, habits=Habits(short=True), profile=SHORT) as street:
+        await read(street.meter())
+        simulated = street.simulated()
+        keys = simulated.shipped_keys()
+        frame = security.protect(
+            Cipher(keys.guek, keys.gak),
+            report,
+            protection=Protection.BOTH,
+            title=keys.system_title,
+            counter=simulated.next_counter(),
+        )
+        for _ in range(2):
+            with suppress(CounterReplayed):
+                street.meter()._session.receive(frame)
+            await read(street.meter())
+            await street.services.settled()
+        (kept,) = await street.store.pending()
+        assert (kept.meter, kept.kind, kept.payload) == (street.meter().name, "push", report)
 
 
 async def test_short_names_over_a_channel_that_loses_are_refused_and_say_why(tmp_path):

@@ -174,7 +174,7 @@ def test_a_notification_during_an_exchange_is_kept_and_the_answer_still_comes():
     with pytest.raises(StopIteration) as stop:
         exchange.send(pair.answer(request))
     assert stop.value.value == ENERGY_NOW
-    ((told, counter),) = pair.client.notifications
+    ((told, counter, _),) = pair.client.notifications
     assert (told, counter is not None) == (pushed, True)
 
 

@@ -258,7 +258,34 @@ def test_an_information_report_in_the_middle_is_kept_and_the_answer_still_comes(
     with pytest.raises(StopIteration) as stop:
         exchange.send(pair.answer(request))
     assert stop.value.value == ENERGY_NOW
-    assert [report.values for report in pair.client.reports] == [(h("1101"),)]
+    assert [told.notification.values for told in pair.client.notifications] == [(h("1101"),)]
+
+
+@contexts
+@pytest.mark.conforms("Service", "information-report", peer="ours")
+def test_a_report_of_our_server_is_taken_wherever_it_comes(context):
+    """Ciphered as answers are; between request and answer, outside of an exchange, and while the end is awaited."""
+    pair = ShortPair(context).associated()
+    report = InformationReport(b"20261130120000Z", (Name(0x0108), Name(0x0110)), (ENERGY_NOW, b"\x00"))
+
+    def say():
+        return pair.server.notification(CLIENT, report)
+
+    pair.client.receive(say())
+    assert pair.run(pair.client.get(ENERGY)) == ENERGY_NOW
+    exchange = pair.client.get(ENERGY)
+    request = next(exchange)
+    assert exchange.send(say()) is None
+    with pytest.raises(StopIteration):
+        exchange.send(pair.answer(request))
+    exchange = pair.client.release()
+    request = next(exchange)
+    assert exchange.send(say()) is None
+    with pytest.raises(StopIteration):
+        exchange.send(pair.answer(request))
+    assert [told.notification for told in pair.client.notifications] == [report] * 3
+    assert {told.raw for told in pair.client.notifications} == {short.encode(report)}
+    assert pair.client.refused.total == 0
 
 
 def test_who_gives_up_waiting_ends_the_session_as_a_late_answer_could_pass_for_another():
