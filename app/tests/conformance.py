@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 MARK = "conforms"
-SECTIONS = ("Association", "Protection", "Referencing", "Service", "Object", "Link")
+SECTIONS = ("Association", "Protection", "Referencing", "Services", "Service", "Object", "Link")
 PEERS = (
     "ours",
     "published vector",
@@ -32,6 +32,21 @@ PEERS = (
     "jDLMS server",
     "jDLMS client",
 )
+SERVICES = (  # columns of the section Services, whose rows are associations: our client against our server
+    "GET",
+    "GET in blocks",
+    "GET with list",
+    "SET",
+    "SET in blocks",
+    "SET with list",
+    "ACTION",
+    "ACTION in blocks",
+    "ACTION with list",
+    "ACCESS",
+    "unconfirmed SET",
+    "event-notification, information-report",
+    "general-block-transfer",
+)
 KEPT = Path(__file__).parents[1] / "build" / "conformance.json"  # outcomes by test
 ALONE = "ours"  # our client against our server: worth something only beside another column
 HEAD = """# Conformance
@@ -39,7 +54,8 @@ HEAD = """# Conformance
 Made by `make conformance` from what tests proved in that run; not written by hand. `ours` is our client against our
 server; the other columns are stacks and vectors that share no code with ours (gurux-dlms 1.0.203, Python; Gurux Java
 and jDLMS: `make interop`). A cell names the links of the tests that passed; `✗` says what the peer cannot do, seen in a
-test; an empty cell was not tried.
+test; an empty cell was not tried. Services has a row for each association, ours on both sides, and a column for each
+service; by short names GET, SET and ACTION are read and write, and have neither ACCESS nor general blocks.
 """
 
 
@@ -63,7 +79,7 @@ def claims(item: pytest.Item) -> Iterator[Claim]:
         if row is None or more["link"] is None:
             continue
         claim = Claim(section, row, **more)
-        if claim.section not in SECTIONS or claim.peer not in PEERS:
+        if claim.section not in SECTIONS or claim.peer not in _columns(claim.section):
             raise ValueError(f"{item.nodeid}: section is one of {SECTIONS}, peer one of {PEERS}, not {claim}")
         yield claim
 
@@ -109,24 +125,28 @@ def written(told: Iterable[tuple[Claim, str]]) -> str:
         rows = sorted(row for place, row in cells if place == section)
         if not rows:
             continue
-        peers = [peer for peer in PEERS if any(peer in cells[section, row] for row in rows)]
+        peers = [peer for peer in _columns(section) if any(peer in cells[section, row] for row in rows)]
         lines += [f"## {section}", "", f"| | {' | '.join(peers)} |", f"|---|{'---|' * len(peers)}"]
         lines += [
             f"| {row} | {' | '.join(_cell(cells[section, row].get(peer, [])) for peer in peers)} |" for row in rows
         ]
         lines.append("")
-    alone = sorted(f"{row} ({section})" for (section, row), by in cells.items() if _only_ours(by))
+    alone = sorted(
+        f"{row} ({section})" for (section, row), by in cells.items() if section != "Services" and _only_ours(by)
+    )
     lines += ["## Confirmed by our own two sides only", "", *(f"- {each}" for each in alone or ["nothing"]), ""]
     return "\n".join(lines)
 
 
+def _columns(section: str) -> tuple[str, ...]:
+    return SERVICES if section == "Services" else PEERS
+
+
 def _only_ours(by: dict[str, list[tuple[Claim, str]]]) -> bool:
-    return not any(
-        outcome == "passed" and not claim.defect
-        for peer, found in by.items()
-        if peer != ALONE
-        for claim, outcome in found
-    )
+    """Whether our two sides do it, and nobody else said so. What only a foreign stack cannot do is no claim of ours."""
+    did = {peer for peer, found in by.items() for claim, outcome in found if outcome == "passed" and not claim.defect}
+    tried = {claim.peer for claim, _ in by.get(ALONE, ()) if not claim.defect}
+    return bool(tried) and did <= {ALONE}
 
 
 def _cell(found: list[tuple[Claim, str]]) -> str:

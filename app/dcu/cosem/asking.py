@@ -63,6 +63,7 @@ _NULL = b"\x00"
 _LENGTH = 2  # bytes by which the length of a block may be longer than that of an empty one
 _INVOKE_IDS = 0xFFFFFF  # of Long-Invoke-Id-And-Priority
 _BREAK_ON_ERROR = 1 << 29
+_CONFIRMED = 0x40  # of invoke-id-and-priority
 
 Outcome = TypeVar("Outcome")
 
@@ -147,6 +148,20 @@ class Asking(Conversation):
             raise self._malformed(f"{type(answer).__name__} where {len(items)} attributes were written")
         return self._of_each(answer.results, len(items))
 
+    def unconfirmed(self, values: Sequence[tuple[AttributeRef, bytes]]) -> bytes:
+        """The frame of a SET that nobody answers: the caller sends it, and reads back what became of it.
+
+        Raises ServiceRefused where several are more than the meter takes at a time, or lists are not taken.
+        """
+        self._require_association()
+        invoke = self._next_invoke() & ~_CONFIRMED
+        if len(values) == 1:
+            ((attribute, value),) = values
+            return self._sealed(apdu.encode(SetRequestNormal(invoke, attribute, None, value)))
+        self._require(Conformance.MULTIPLE_REFERENCES, "several attributes in one request")
+        attributes: tuple[Item, ...] = tuple((attribute, None) for attribute, _ in values)
+        return self._sealed(apdu.encode(SetRequestList(invoke, attributes, tuple(value for _, value in values))))
+
     # --- ACTION
 
     def action(self, method: MethodRef, parameter: bytes | None = None) -> Exchange[bytes | None]:
@@ -174,6 +189,11 @@ class Asking(Conversation):
         if answer.value == DataAccessResult.SUCCESS:
             return None
         raise AccessDenied(f"{method} was executed, but what it returned is withheld: {answer.value}", answer.value)
+
+    def unconfirmed_call(self, method: MethodRef, parameter: bytes | None = None) -> bytes:
+        """The frame of an ACTION that nobody answers: see `unconfirmed`."""
+        self._require_association()
+        return self._sealed(apdu.encode(ActionRequestNormal(self._next_invoke() & ~_CONFIRMED, method, parameter)))
 
     def action_list(self, calls: Sequence[tuple[MethodRef, bytes | None]]) -> Exchange[tuple[Returned, ...]]:
         """Call methods in one request; return what became of each. Raises ServiceRefused where lists are not taken."""

@@ -16,10 +16,11 @@ from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import Exchange
 from dcu.cosem.selection import Selection
 from dcu.cosem.short_names import CLASS, CURRENT, ShortNames, decode_short_names
-from dcu.cosem.short_translation import Translator, equivalent
+from dcu.cosem.short_translation import Translator, equivalent, unlisted
 from dcu.errors import DecodeError
-from dcu.model import AttributeRef
+from dcu.model import AttributeRef, MethodRef
 
+_NULL = b"\x00"
 OBJECT_LIST = AttributeRef(CLASS, CURRENT, 2)
 
 
@@ -64,10 +65,22 @@ class ShortSession(ClientSession):
         return (yield from super().get(attribute, selection))
 
     def unconfirmed(self, values: Sequence[tuple[AttributeRef, bytes]]) -> bytes:
-        """The frame of an unconfirmed write: the caller sends it, and nobody answers. Raises KeyError."""
+        """The frame of an unconfirmed write: the caller sends it, and nobody answers. Raises AccessDenied."""
         self._require_association()
-        variables = tuple(Name(self._translator.names.attribute(ref)) for ref, _ in values)
+        try:
+            variables = tuple(Name(self._translator.names.attribute(ref)) for ref, _ in values)
+        except KeyError as error:
+            raise unlisted(error) from None
         return super()._sealed(wire.encode(WriteRequest(variables, tuple(value for _, value in values), False)))
+
+    def unconfirmed_call(self, method: MethodRef, parameter: bytes | None = None) -> bytes:
+        """The same: a method is a name that is written."""
+        self._require_association()
+        try:
+            name = Name(self._translator.names.method(method))
+        except KeyError as error:
+            raise unlisted(error) from None
+        return super()._sealed(wire.encode(WriteRequest((name,), (parameter or _NULL,), False)))
 
     def _sealed(self, request: bytes) -> bytes:
         return super()._sealed(self._translator.outgoing(request))

@@ -49,6 +49,12 @@ def equivalent(agreed: Conformance) -> Conformance:
     return found
 
 
+def unlisted(error: KeyError) -> AccessDenied:
+    """What to raise for what the meter does not list, or what has no short name."""
+    reason = DataAccessResult.OBJECT_UNDEFINED
+    return AccessDenied(f"{error.args[0]}: not in the meter's object list of short names", reason)
+
+
 class Translator:
     """One side's requests and answers, one at a time. What came in last decides the form of what goes out."""
 
@@ -66,8 +72,7 @@ class Translator:
         try:
             self._asked = self._asking(request)
         except KeyError as error:
-            reason = DataAccessResult.OBJECT_UNDEFINED
-            raise AccessDenied(f"{error.args[0]}: not in the meter's object list of short names", reason) from None
+            raise unlisted(error) from None
         return wire.encode(self._asked)
 
     def incoming(self, plain: bytes) -> bytes:

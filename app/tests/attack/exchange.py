@@ -103,7 +103,7 @@ class Line:
         short, client_short = context.startswith(SHORT), client_context.startswith(SHORT)
         context, client_context = context.removeprefix(SHORT), client_context.removeprefix(SHORT)
         self.meter = SmallMeter(rows=0)
-        self._form = form_of(context)
+        self._form = form_of(context, dedicated=dedicated)
         numbers = count(start)
 
         def random(size: int) -> bytes:  # no two the same, and the same in every run
@@ -204,15 +204,17 @@ def form(frame: bytes) -> Form:
         return signed, ciphered.framing, ciphered.control.byte
     if not security.is_ciphered(frame):
         return signed, None, 0
-    framing = security.parse(frame).framing
-    key = Framing.GENERAL_GLOBAL if framing is Framing.GENERAL_GLOBAL else Framing.GLOBAL
-    return signed, key, security.parse(frame).control.byte
+    return signed, security.parse(frame).framing, security.parse(frame).control.byte
 
 
-def form_of(context: str) -> Form:
-    """How every service must leave."""
+_DEDICATED = {Framing.GLOBAL: Framing.DEDICATED, Framing.GENERAL_GLOBAL: Framing.GENERAL_DEDICATED}
+
+
+def form_of(context: str, *, dedicated: bool) -> Form:
+    """How every service must leave: under the dedicated key where there is one."""
     if not context:
-        return False, Framing.GLOBAL, 0x30
+        return False, Framing.DEDICATED if dedicated else Framing.GLOBAL, 0x30
     settings = association(context)
     assert settings.keys
-    return settings.signed, settings.framing, 0x30 | settings.keys.suite
+    framing = _DEDICATED[settings.framing] if settings.dedicated else settings.framing
+    return settings.signed, framing, 0x30 | settings.keys.suite

@@ -39,6 +39,8 @@ MODES = (
     "suite 2, one_pass, signed",
     "gmac, suite 1, dedicated key",
     "ecdsa, suite 2, dedicated key",
+    "suite 0, general_global, dedicated key",
+    "suite 1, general_global, signed, dedicated key",
     f"{SHORT}md5, global key",
     f"{SHORT}gmac, global key",
     f"{SHORT}gmac, suite 2, dedicated key",
@@ -151,6 +153,8 @@ DOWNGRADES = [  # what one side is configured for; what the other is, or is made
     ("suite 1, static", "suite 1, wrapped"),
     ("suite 2, one_pass, signed", "suite 2, one_pass"),
     ("gmac, suite 1, dedicated key", "gmac, suite 1, plain services"),
+    ("suite 1, general_global, signed, dedicated key", "suite 1, general_global, dedicated key"),
+    ("suite 1, general_global, dedicated key", "gmac, suite 1, dedicated key"),
     *((f"{SHORT}gmac, global key", f"{SHORT}{less}") for less in ("none", "low", "gmac, plain services")),
     *((f"{SHORT}gmac, global key", less) for less in ("gmac, global key", "none")),
     ("gmac, global key", f"{SHORT}gmac, global key"),
@@ -184,7 +188,9 @@ def test_every_context_of_the_small_meter_is_attacked_or_its_like_is():
     dedicated = {(context_of(mode)[2], context_of(mode)[3].suite) for mode in WHOLE}  # test_attack: suite 0
     assert dedicated == {(context_of(mode)[2], context_of(mode)[3].suite) for mode in long} | {(True, 0)}
     framings = {protection_of(mode)["framing"] for mode in long}
-    assert framings == set(Framing) - {Framing.DEDICATED, Framing.GENERAL_DEDICATED}
+    assert framings == set(Framing) - {Framing.DEDICATED, Framing.GENERAL_DEDICATED}  # which these two stand for:
+    assert any(context_of(mode)[2] for mode in long if protection_of(mode)["framing"] is Framing.GLOBAL)
+    assert any(context_of(mode)[2] for mode in long if protection_of(mode)["framing"] is Framing.GENERAL_GLOBAL)
 
 
 # --- canaries

@@ -11,8 +11,13 @@ import pytest
 
 from dcu.cosem.association import Authentication
 from neighbourhood import truth
+from neighbourhood.fleet import Addressing
 from neighbourhood.times import Zone
 from tests.cli.street import ENERGY, EVENTS, HOUR, LOAD, NAME, SEED, iso, truths, without_status
+from tests.cosem.small_meter import ASSOCIATED
+
+SUITED = {"ecdsa": ", suite 1"}
+PROTECTED = {"gmac": "glo-, suite 0", "ecdsa": "glo-, suite 1"}
 
 # --- associations, links
 
@@ -26,6 +31,12 @@ def test_a_meter_of_suites_1_and_2_is_read(dcu, street, auth, suite):
     assert here.fleet.status()["refused"] == {}
 
 
+@pytest.mark.conforms(
+    "Referencing",
+    lambda auth: f"SN, {ASSOCIATED[Authentication[auth.upper()]]}{SUITED.get(auth, '')}, {PROTECTED.get(auth, 'none')}",
+    peer="ours",
+    link="wrapper",
+)
 @pytest.mark.parametrize("auth", ["low", "gmac", "sha256", "ecdsa"])
 def test_a_meter_is_read_by_short_names(dcu, street, auth):
     suite = 1 if auth == "ecdsa" else 0
@@ -71,12 +82,20 @@ def test_a_wrong_signing_key_is_an_authentication_that_failed(dcu, street):
     assert "does not fit: check its public key or certificate" in done.err
 
 
-@pytest.mark.parametrize("carrier", ["tcp", "udp"])
+@pytest.mark.conforms(
+    "Association",
+    lambda auth: ASSOCIATED[Authentication["GMAC" if auth == "dedicated" else auth.upper()]],
+    peer="ours",
+    link=lambda carrier: "HDLC" if carrier == "hdlc" else f"wrapper over {carrier.upper()}",
+)
+@pytest.mark.parametrize("carrier", ["tcp", "udp", "hdlc"])
 @pytest.mark.parametrize("auth", ["none", "low", "high", "md5", "sha1", "sha256", "gmac", "dedicated"])
-def test_a_meter_is_read_with_every_authentication_over_tcp_and_udp(dcu, street, auth, carrier):
+def test_a_meter_is_read_with_every_authentication_over_every_link(dcu, street, auth, carrier):
     kind = Authentication.GMAC if auth == "dedicated" else Authentication[auth.upper()]
-    here = street(authentication=kind)
+    hdlc, carrier = carrier == "hdlc", "tcp" if carrier == "hdlc" else carrier
+    here = street(authentication=kind, place=Addressing("127.0.0.1", 0, 0, hdlc=hdlc))
     options = [f"--{carrier}", here.at(carrier)] if auth == "none" else here.options(carrier, kind.name.lower())
+    options += ["--framing", "hdlc"] if hdlc else []
     done = dcu("read", *options, *(["--dedicated"] if auth == "dedicated" else []), NAME, "--json")
     assert (done.code, done.err) == (0, "")
     (answer,) = done.json

@@ -110,16 +110,27 @@ GENERAL_CONTEXTS: Mapping[str, tuple[Authentication, int, Framing, bool]] = {  #
         for framing in (Framing.GLOBAL, Framing.GENERAL_GLOBAL, *KEYED)
         for signed in (False, True)
         if suite or not (signed or framing in (Framing.ONE_PASS, Framing.STATIC))
-        if suite < 2 or framing is not Framing.IDENTIFIED or signed
     }
 }
+DEDICATED_CONTEXTS: Mapping[str, tuple[Authentication, int, Framing, bool]] = {  # general-ded-ciphering
+    f"suite {suite}, general_global, {'signed, ' if signed else ''}dedicated key": (
+        kind,
+        suite,
+        Framing.GENERAL_GLOBAL,
+        signed,
+    )
+    for suite, kind in ((0, Authentication.GMAC), (1, Authentication.ECDSA), (2, Authentication.GMAC))
+    for signed in (False, True)
+    if suite or not signed
+}
 EVERY = (*CONTEXTS, *SUITE_CONTEXTS)
-WHOLE = (*EVERY, *GENERAL_CONTEXTS)  # those of general protection want room: a signature has 96 bytes, a key 192
+# Those of general protection want room: a signature has 96 bytes, a key 192
+WHOLE = (*EVERY, *GENERAL_CONTEXTS, *DEDICATED_CONTEXTS)
 
 
 def protection_of(name: str) -> dict[str, Any]:
     """framing and signed, of both sides."""
-    _, _, framing, signed = GENERAL_CONTEXTS.get(name, (None, 0, Framing.GLOBAL, False))
+    _, _, framing, signed = (GENERAL_CONTEXTS | DEDICATED_CONTEXTS).get(name, (None, 0, Framing.GLOBAL, False))
     return {"framing": framing, "signed": signed}
 
 
@@ -127,9 +138,9 @@ def context_of(name: str) -> tuple[Authentication, Policy, bool, MeterKeys, Mete
     """Authentication, policy, dedicated; the client's keys, the meter's."""
     if name in CONTEXTS:
         return *CONTEXTS[name], KEYS, KEYS
-    if name in GENERAL_CONTEXTS:
-        authentication, suite, _, _ = GENERAL_CONTEXTS[name]
-        return authentication, AUTHENTICATED_ENCRYPTED, False, *keys(suite)
+    if name in GENERAL_CONTEXTS or name in DEDICATED_CONTEXTS:
+        authentication, suite, _, _ = (GENERAL_CONTEXTS | DEDICATED_CONTEXTS)[name]
+        return authentication, AUTHENTICATED_ENCRYPTED, name in DEDICATED_CONTEXTS, *keys(suite)
     authentication, policy, dedicated, suite = SUITE_CONTEXTS[name]
     return authentication, policy, dedicated, *keys(suite)
 
@@ -197,6 +208,11 @@ def protection_row(context: str) -> str:
     if dedicated:
         kind = {"glo-": "ded-", "general-glo-ciphering": "general-ded-ciphering"}[kind]
     return f"{kind}{', general-signing' if signed else ''}, suite {held.suite}"
+
+
+def services_row(context: str) -> str:
+    """The context's row in docs/conformance.md, section Services."""
+    return f"{association_row(context)}; {protection_row(context)}"
 
 
 class Pair:

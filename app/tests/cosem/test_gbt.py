@@ -20,7 +20,7 @@ from dcu.cosem.association import SUPPORTED
 from dcu.cosem.gbt import OVERHEAD, GeneralBlock, Received, Transfer
 from dcu.errors import DecodeError, TagMismatch
 
-from .small_meter import CLIENT, CONTEXTS, DISCONNECT, ENERGY, ENERGY_NOW, LIMIT, PROFILE, Pair
+from .small_meter import CLIENT, DISCONNECT, ENERGY, ENERGY_NOW, EVERY, LIMIT, PROFILE, Pair, services_row
 from .strategies_apdu import mutated
 
 GENERAL = SUPPORTED | Conformance.GENERAL_BLOCK_TRANSFER
@@ -174,7 +174,8 @@ def frames_of(pair):
         yield from (each,) if isinstance(each, bytes) else each or ()
 
 
-@pytest.mark.parametrize("context", [*CONTEXTS, "ecdsa, suite 2, global key"])
+@pytest.mark.conforms("Services", services_row, peer="general-block-transfer")
+@pytest.mark.parametrize("context", EVERY)
 def test_a_whole_session_works_over_general_blocks(context):
     pair = general(context)
     done = len(pair.sent), len(pair.answered)

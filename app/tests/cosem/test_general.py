@@ -16,7 +16,15 @@ from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, UNPROTECTED, Associat
 from dcu.cosem.general import Header
 from dcu.cosem.security import KEYED, Cipher, Framing, Protection
 from dcu.credentials import Secret
-from dcu.errors import AuthenticationFailed, DcuError, DecodeError, PolicyViolated, SecurityError, TagMismatch
+from dcu.errors import (
+    AuthenticationFailed,
+    DcuError,
+    DecodeError,
+    MalformedAnswer,
+    PolicyViolated,
+    SecurityError,
+    TagMismatch,
+)
 from dcu.suites import SUITES
 
 from .small_meter import CLIENT, ENERGY, ENERGY_NOW, GENERAL_CONTEXTS, LIMIT, PROFILE, Pair, context_of, protection_of
@@ -223,6 +231,56 @@ def test_less_than_what_is_configured_is_refused_by_both_sides(context):
             link.ciphering._preferred, link.ciphering._signed = other, unsigned
             with pytest.raises(DcuError):
                 pair.run(pair.client.get(ENERGY))
+
+
+COMPRESSED = [
+    "gmac, global key",
+    "gmac, dedicated key",
+    "suite 0, general_global",
+    "suite 0, identified",
+    "suite 2, one_pass",
+]
+
+
+@pytest.mark.conforms(
+    "Protection", "compression (V.44)", peer="ours", defect="there is none: refused by both sides, which say so"
+)
+@pytest.mark.parametrize("context", COMPRESSED)
+def test_compression_is_refused_by_both_sides_which_say_so(context):
+    def compressed(frame):
+        parsed = general.parse(frame) if frame[0] == general.CIPHERING else security.parse(frame)
+        at = len(frame) - len(parsed.content) - 5  # of the security control
+        return frame[:at] + bytes((frame[at] | 0x80,)) + frame[at + 1 :]
+
+    pair = Pair(context).associated()
+    exchange = pair.client.get(ENERGY)
+    request = next(exchange)
+    assert pair.answer(compressed(request))[:1] == b"\xd8"
+    assert "compression (V.44) is not supported" in str(pair.server.refused.last)
+    assert pair.meter.asked == []
+    with pytest.raises(MalformedAnswer, match=r"compression \(V\.44\) is not supported: switch it off"):
+        exchange.send(compressed(pair.answer(request)))
+
+
+def test_a_signature_over_a_frame_of_another_transaction_is_refused():
+    """Both are good by themselves: what is signed has to be of the transaction that the signature names."""
+    pair = Pair("suite 1, static, signed").associated()
+    ours = pair.client._ciphering
+    header = Header(bytes(8), CLIENT_TITLE, METER_TITLE)
+    held = context_of("suite 1, static, signed")[3]
+
+    def asked(header, other):
+        sealed = general.protect(
+            held, GET, framing=Framing.STATIC, header=header, protection=Protection.BOTH, counter=ours.next_counter()
+        )
+        return pair.answer(general.sign(held, sealed, other))
+
+    refused = pair.server.refused.policy
+    assert asked(header, Header(b"\1" * 8, CLIENT_TITLE, METER_TITLE))[:1] == b"\xd8"
+    assert pair.server.refused.policy == refused + 1
+    assert pair.meter.asked == []
+    assert asked(header, header)[:1] == bytes((general.SIGNING,))
+    assert pair.meter.asked == [(ENERGY, None)]
 
 
 def test_an_answer_of_an_earlier_transaction_is_stale():

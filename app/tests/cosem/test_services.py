@@ -33,7 +33,19 @@ from dcu.cosem.handshake import REPLY_TO_HLS
 from dcu.cosem.serving import LONG_BYTES
 from dcu.errors import AccessDenied, MalformedAnswer, ServiceRefused
 
-from .small_meter import CLIENT, CONNECTED, DISCONNECT, ENERGY, ENERGY_NOW, EVERY, LIMIT, MISSING, RECONNECT, Pair
+from .small_meter import (
+    CLIENT,
+    CONNECTED,
+    DISCONNECT,
+    ENERGY,
+    ENERGY_NOW,
+    EVERY,
+    LIMIT,
+    MISSING,
+    RECONNECT,
+    Pair,
+    services_row,
+)
 
 SET_BLOCKS, ACTION_BLOCKS = Conformance.BLOCK_TRANSFER_WITH_SET, Conformance.BLOCK_TRANSFER_WITH_ACTION
 SMALL = 160  # bytes that either side takes: everything of interest comes in blocks
@@ -61,6 +73,7 @@ def text(size):
 # --- in blocks
 
 
+@pytest.mark.conforms("Services", services_row, peer="SET in blocks")
 @pytest.mark.parametrize("context", EVERY)
 def test_a_long_value_is_written_in_blocks_that_the_meter_takes_and_once(context):
     pair = small(context)
@@ -73,6 +86,7 @@ def test_a_long_value_is_written_in_blocks_that_the_meter_takes_and_once(context
     assert pair.client.refused.total == pair.server.refused.total == 0
 
 
+@pytest.mark.conforms("Services", services_row, peer="ACTION in blocks")
 @pytest.mark.parametrize("context", EVERY)
 def test_a_method_takes_and_returns_what_needs_blocks(context):
     pair = small(context)
@@ -220,9 +234,11 @@ def test_the_proof_of_hls_is_refused_in_blocks_lists_and_access():
 # --- with lists
 
 
+@pytest.mark.conforms("Services", services_row, peer="SET with list")
+@pytest.mark.parametrize("context", EVERY)
 @pytest.mark.parametrize("size", [4, 400], ids=["whole", "in blocks"])
-def test_a_list_is_written_with_a_result_for_each(size):
-    pair = small()
+def test_a_list_is_written_with_a_result_for_each(size, context):
+    pair = small(context)
     results = pair.run(pair.client.set_list([(LIMIT, text(size)), (ENERGY, text(size)), (LIMIT, text(size + 1))]))
     assert results == (OK, DataAccessResult.READ_WRITE_DENIED, OK)
     assert pair.meter.done == [(LIMIT, text(size)), (LIMIT, text(size + 1))]
@@ -236,18 +252,39 @@ def test_where_lists_are_not_taken_one_is_written_after_the_other():
         pair.run(pair.client.action_list([(DISCONNECT, None), (RECONNECT, None)]))
 
 
+@pytest.mark.conforms("Services", services_row, peer="ACTION with list")
+@pytest.mark.parametrize("context", EVERY)
 @pytest.mark.parametrize("size", [2, 400], ids=["whole", "in blocks"])
-def test_methods_are_called_with_a_result_for_each(size):
-    pair = small()
+def test_methods_are_called_with_a_result_for_each(size, context):
+    pair = small(context)
     pair.meter.action = lambda sap, method, parameter: pair.meter.done.append((method, parameter)) or parameter
     results = pair.run(pair.client.action_list([(DISCONNECT, text(size)), (RECONNECT, None)]))
     assert results == (Returned(ActionResult.SUCCESS, text(size)), Returned(ActionResult.SUCCESS, b"\x00"))
     assert pair.meter.done == [(DISCONNECT, text(size)), (RECONNECT, b"\x00")]
 
 
+# --- without an answer
+
+
+@pytest.mark.conforms("Services", services_row, peer="unconfirmed SET")
+@pytest.mark.parametrize("context", EVERY)
+def test_what_is_asked_unconfirmed_is_done_once_and_not_answered(context):
+    pair = Pair(context).associated()
+    assert pair.answer(pair.client.unconfirmed([(LIMIT, text(3))])) is None
+    assert pair.answer(pair.client.unconfirmed([(LIMIT, text(4)), (ENERGY, text(4))])) is None
+    frame = pair.client.unconfirmed_call(DISCONNECT, text(2))
+    assert pair.answer(frame) is None
+    assert pair.meter.done == [(LIMIT, text(3)), (LIMIT, text(4)), (DISCONNECT, text(2))]
+    assert pair.run(pair.client.get(LIMIT)) == text(4)
+    if pair.client.association.ciphered:
+        pair.answer(frame)
+        assert len(pair.meter.done) == 3
+
+
 # --- ACCESS
 
 
+@pytest.mark.conforms("Services", services_row, peer="ACCESS")
 @pytest.mark.parametrize("context", EVERY)
 def test_gets_sets_and_actions_of_one_access_are_done_in_order(context):
     pair = Pair(context).associated()
@@ -350,9 +387,27 @@ def test_what_was_not_negotiated_is_not_served(missing, request_):
 # --- events
 
 
-@pytest.mark.parametrize("context", ["none", "gmac, global key"])
+@pytest.mark.conforms("Services", services_row, peer="event-notification, information-report")
+@pytest.mark.parametrize("context", EVERY)
 def test_an_event_in_the_middle_of_an_exchange_is_kept_and_the_answer_still_comes(context):
+    """The meter has something to say before it comes to the answer: it says it first, under the lower counter."""
     pair = Pair(context).associated()
+    event = EventNotification(b"", LIMIT, text(3))
+    exchange = pair.client.get(ENERGY)
+    request = next(exchange)
+    said = pair.server.notification(CLIENT, event)
+    assert exchange.send(said) is None
+    with pytest.raises(StopIteration) as done:
+        exchange.send(pair.server.receive(CLIENT, request))
+    assert done.value.value == ENERGY_NOW
+    assert [told.notification for told in pair.client.notifications] == [event]
+    assert pair.client.refused.total == 0
+
+
+@pytest.mark.parametrize("context", ["none", "gmac, global key"])
+def test_an_event_that_overtakes_the_answer_costs_a_ciphered_answer(context):
+    """Over a channel that reorders: what is below a counter that was taken is a replay; the request is repeated."""
+    pair = Pair(context, lossy=True).associated()
     event = EventNotification(b"", LIMIT, text(3))
     exchange = pair.client.get(ENERGY)
     answer = pair.server.receive(CLIENT, next(exchange))
@@ -360,8 +415,10 @@ def test_an_event_in_the_middle_of_an_exchange_is_kept_and_the_answer_still_come
     if context == "none":
         with pytest.raises(StopIteration) as done:
             exchange.send(answer)
-    else:  # its counter is below the event's: the server sealed it first
+        assert done.value.value == ENERGY_NOW
+    else:
+        assert exchange.send(answer) is None
+        assert pair.client.refused.counter == 1
         exchange.close()
-        done = None
+        assert pair.run(pair.client.get(ENERGY)) == ENERGY_NOW
     assert [told.notification for told in pair.client.notifications] == [event]
-    assert done is None or done.value.value == ENERGY_NOW

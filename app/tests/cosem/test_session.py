@@ -18,10 +18,10 @@ from .small_meter import (
     CLIENT,
     CLIENT_TITLE,
     CONNECTED,
-    CONTEXTS,
     DISCONNECT,
     ENERGY,
     ENERGY_NOW,
+    EVERY,
     LIMIT,
     METER_TITLE,
     MISSING,
@@ -32,12 +32,16 @@ from .small_meter import (
     Pair,
     association_row,
     protection_row,
+    services_row,
 )
 
 
 @pytest.mark.parametrize("lossy", [False, True], ids=["stream", "lossy"])
 @pytest.mark.conforms("Association", association_row, peer="ours")
 @pytest.mark.conforms("Protection", protection_row, peer="ours")
+@pytest.mark.conforms("Services", services_row, peer="GET")
+@pytest.mark.conforms("Services", services_row, peer="SET")
+@pytest.mark.conforms("Services", services_row, peer="ACTION")
 @pytest.mark.parametrize("context", WHOLE)
 def test_a_whole_session_works(context, lossy):
     pair = Pair(context, lossy=lossy)
@@ -91,7 +95,8 @@ def test_every_association_has_a_challenge_and_a_dedicated_key_of_its_own():
     assert {frame[0] for frame in pair.sent} == {0x60, 0xD3, 0xD0, 0x62}
 
 
-@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.conforms("Services", services_row, peer="GET in blocks")
+@pytest.mark.parametrize("context", EVERY)
 @settings(max_examples=10, deadline=None)
 @given(max_pdu=st.integers(64, 150))
 def test_no_answer_is_longer_than_what_the_client_receives(context, max_pdu):
@@ -101,8 +106,9 @@ def test_no_answer_is_longer_than_what_the_client_receives(context, max_pdu):
     assert len(pair.answered) > 3
 
 
+@pytest.mark.conforms("Services", services_row, peer="GET with list")
 @pytest.mark.parametrize("max_pdu", [80, 0xFFFF])
-@pytest.mark.parametrize("context", ["none", "gmac, dedicated key"])
+@pytest.mark.parametrize("context", EVERY)
 def test_a_list_brings_values_and_refusals_in_order(context, max_pdu):
     pair = Pair(context, max_pdu=max_pdu).associated()
     asked = [ENERGY, MISSING, PROFILE, BROKEN, SCALER]

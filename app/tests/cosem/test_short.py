@@ -44,6 +44,7 @@ from .small_meter import (
     association_row,
     context_of,
     protection_row,
+    services_row,
 )
 
 h = bytes.fromhex
@@ -65,6 +66,10 @@ CONTEXTS = (
     "gmac, suite 2, dedicated key",
 )
 contexts = pytest.mark.parametrize("context", CONTEXTS)
+
+
+def short_row(context):
+    return f"SN; {services_row(context)}"
 
 
 class ListMeter(SmallMeter):
@@ -190,6 +195,10 @@ def test_noise_raises_nothing_but_decode_errors(noise, tag):
 @pytest.mark.conforms(
     "Referencing", lambda context: f"SN, {association_row(context)}, {protection_row(context)}", peer="ours"
 )
+@pytest.mark.conforms("Services", short_row, peer="GET")
+@pytest.mark.conforms("Services", short_row, peer="GET with list")
+@pytest.mark.conforms("Services", short_row, peer="SET")
+@pytest.mark.conforms("Services", short_row, peer="ACTION")
 @contexts
 def test_a_whole_session_works(context):
     pair = ShortPair(context).associated()
@@ -206,6 +215,7 @@ def test_a_whole_session_works(context):
         assert ENERGY_NOW not in b"".join(pair.answered)
 
 
+@pytest.mark.conforms("Services", short_row, peer="GET in blocks")
 @contexts
 def test_a_long_answer_comes_in_blocks(context):
     pair = ShortPair(context, max_pdu=120).associated()
@@ -213,6 +223,7 @@ def test_a_long_answer_comes_in_blocks(context):
     assert max(map(len, pair.answered[1:])) <= 120
 
 
+@pytest.mark.conforms("Service", "parameterised access, SN", peer="ours")
 def test_a_selection_travels_in_parameterised_access():
     pair = ShortPair("none").associated()
     chosen = Selection(2, axdr.encode(data.structure(data.u32(1), data.u32(2))))
@@ -242,12 +253,21 @@ def test_what_is_refused_says_why_and_the_session_goes_on():
     assert pair.run(pair.client.get(ENERGY)) == ENERGY_NOW
 
 
-@pytest.mark.parametrize("context", ["none", "gmac, global key"])
+@pytest.mark.conforms("Services", short_row, peer="unconfirmed SET")
+@contexts
 def test_an_unconfirmed_write_is_carried_out_and_not_answered(context):
     pair = ShortPair(context).associated()
     assert pair.answer(pair.client.unconfirmed([(LIMIT, axdr.encode(data.u32(9)))])) is None
     assert pair.meter.done == [(LIMIT, axdr.encode(data.u32(9)))]
     assert pair.run(pair.client.get(LIMIT)) == axdr.encode(data.u32(9))
+    assert pair.answer(pair.client.unconfirmed_call(DISCONNECT, axdr.encode(data.i8(0)))) is None
+    assert pair.run(pair.client.get(CONNECTED)) == axdr.encode(data.boolean(False))
+    for unlisted in (
+        lambda: pair.client.unconfirmed([(AttributeRef(1, Obis(bytes(6)), 2), b"\x00")]),
+        lambda: pair.client.unconfirmed_call(MethodRef(3, LIMIT.obis, 1)),
+    ):
+        with pytest.raises(AccessDenied, match="not in the meter's object list"):
+            unlisted()
 
 
 def test_an_information_report_in_the_middle_is_kept_and_the_answer_still_comes():
@@ -261,8 +281,8 @@ def test_an_information_report_in_the_middle_is_kept_and_the_answer_still_comes(
     assert [told.notification.values for told in pair.client.notifications] == [(h("1101"),)]
 
 
+@pytest.mark.conforms("Services", short_row, peer="event-notification, information-report")
 @contexts
-@pytest.mark.conforms("Service", "information-report", peer="ours")
 def test_a_report_of_our_server_is_taken_wherever_it_comes(context):
     """Ciphered as answers are; between request and answer, outside of an exchange, and while the end is awaited."""
     pair = ShortPair(context).associated()
