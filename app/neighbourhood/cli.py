@@ -79,6 +79,7 @@ def _listener(text: str) -> Any:
 
 
 MOMENT = Checked("time", _moment)
+PROTECTIONS = ("service", "general", "identified", "wrapped", "one-pass", "static")
 AUTHENTICATIONS = ("none", "low", "high", "md5", "sha1", "gmac", "sha256", "ecdsa")
 FILE = click.Path(dir_okay=False, path_type=Path)
 PORT = click.IntRange(0, 65_535)
@@ -196,6 +197,11 @@ def meters(as_json: bool, **options: Any) -> None:
 @click.option("--ciphered", is_flag=True, help="Cipher everything, whatever --auth is.")
 @click.option("--sn", "short", is_flag=True, help="Short-name referencing.")
 @click.option("--general-blocks", is_flag=True, help="Offer general-block-transfer.")
+@click.option("--pre-established", is_flag=True,
+              help="Client 102 needs no handshake: the keys file's client_title, its keys.")  # fmt: skip
+@click.option("--protection", type=click.Choice(PROTECTIONS), default="service", show_default=True,
+              help="How client 1's services are ciphered: see security.framing of a meter profile.")  # fmt: skip
+@click.option("--signed", is_flag=True, help="Each is signed, too.")
 @click.option("--suite", type=click.IntRange(0, 2), default=0, help="The security suite of a file that is generated.")
 @click.option("--keys", type=FILE, help="Keys file (TOML): password, system_title, guek, gak.")
 @click.option("--generate", is_flag=True, help="Make that file.")
@@ -207,6 +213,7 @@ def meters(as_json: bool, **options: Any) -> None:
 @JSON
 def meter(as_json: bool, **options: Any) -> None:
     """Run one meter for a foreign client."""
+    from dcu.collect.associations import FRAMINGS
     from dcu.cosem.association import Authentication
     from neighbourhood.fleet import Addressing, Fleet
     from neighbourhood.running import Running, bench_keys, generate_keys, street_time
@@ -222,7 +229,11 @@ def meter(as_json: bool, **options: Any) -> None:
         generate_keys(options["keys"], options["suite"])
     kind = Authentication[options["auth"].upper()]
     habits = _habits(
-        options, authentication=kind, **{key: options[key] for key in ("ciphered", "short", "general_blocks")}
+        options,
+        authentication=kind,
+        framing=FRAMINGS[options["protection"]],
+        pre_established=_title(options["keys"]) if options["pre_established"] else b"",
+        **{key: options[key] for key in ("ciphered", "short", "general_blocks", "signed")},
     )
     fleet = Fleet(
         1,
@@ -236,6 +247,10 @@ def meter(as_json: bool, **options: Any) -> None:
     if options["keys"] is not None:
         fleet.meters[0].given = bench_keys(options["keys"])
     keys = fleet.meters[0].keys(1)
+    try:
+        fleet.meters[0].associations()
+    except ValueError as error:
+        raise click.UsageError(f"{error}: see --keys, --suite and --ciphered") from None
     if kind.secret and not keys.password:
         raise click.UsageError(f"{options['keys']} has no password, which --auth {options['auth']} needs")
     if kind is Authentication.ECDSA and not keys.signing:
@@ -245,6 +260,15 @@ def meter(as_json: bool, **options: Any) -> None:
         _say(_reached(fleet, options["auth"], options["keys"], as_json=as_json))
 
     asyncio.run(Running(fleet, status=options["status"], duration=options["duration"]).run(ready))
+
+
+def _title(keys: Path | None) -> bytes:
+    from dcu.keys import keysfile
+
+    title = keysfile.load(keys).client_title if keys else None
+    if title is None:
+        raise click.UsageError("--pre-established needs --keys FILE, with the client_title whom it is for")
+    return title
 
 
 def _reached(fleet: Any, auth: str, keys: Path | None, *, as_json: bool) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from neighbourhood.associations import Managed
 
 PUBLIC, CONCENTRATOR, MANAGEMENT = 16, 1, 2  # client SAPs: anybody, the collector, the head-end
+ESTABLISHED = 102  # the collector once more, without a handshake
 MANAGEMENT_DEVICE = 1  # the SAP of a meter's first logical device
 OWN_EVENTS = 200  # a meter's log is a ring
 OWN_SETS = 64
@@ -82,6 +83,7 @@ class Habits:
     framing: Framing = Framing.GLOBAL  # of the concentrator's client
     signed: bool = False
     ciphered: bool = False  # that client's services, whatever the authentication is; HLS 5 and 7 always cipher
+    pre_established: bytes = b""  # the system title of a client for which one stands (SAP 102), "" for none
     relay_mode: int = 4  # remote disconnection and reconnection, no button needed
     max_pdu: int = 1_024  # what the meter takes, and gives in one block
     image_block: int = 800  # bytes of a firmware that it takes at a time
@@ -236,6 +238,13 @@ class Meter:
                     conformance=offered,
                 ),
             }
+            if self.habits.pre_established:
+                made[ESTABLISHED] = replace(
+                    made[CONCENTRATOR],
+                    authentication=Authentication.NONE,
+                    client_title=self.habits.pre_established,
+                    pre_established=True,
+                )
             self._associations = {sap: replace(terms, users=users.get(sap, frozenset())) for sap, terms in made.items()}
         return self._associations
 

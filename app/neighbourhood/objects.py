@@ -12,7 +12,7 @@ from dcu.cosem.selection import Selection
 from dcu.model import AttributeRef, Obis
 from neighbourhood import values
 from neighbourhood.buffers import Profile
-from neighbourhood.meter import CONCENTRATOR, MANAGEMENT, PUBLIC, Meter
+from neighbourhood.meter import CONCENTRATOR, ESTABLISHED, MANAGEMENT, PUBLIC, Meter
 
 WATT, VAR, WATT_HOUR, VAR_HOUR, VOLT = 27, 29, 30, 32, 35
 
@@ -28,7 +28,12 @@ class Right(IntFlag):
     ALL = 7
 
 
-_RIGHTS = {PUBLIC: Right.PUBLIC, CONCENTRATOR: Right.CONCENTRATOR, MANAGEMENT: Right.MANAGEMENT}
+_RIGHTS = {
+    PUBLIC: Right.PUBLIC,
+    CONCENTRATOR: Right.CONCENTRATOR,
+    ESTABLISHED: Right.CONCENTRATOR,
+    MANAGEMENT: Right.MANAGEMENT,
+}
 
 Getter = Callable[[Meter, int], bytes]  # meter, client SAP
 

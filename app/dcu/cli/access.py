@@ -117,12 +117,12 @@ class Access(Protocol):
         """Enter a token, once."""
         ...
 
-    def write(self, attribute: AttributeRef, raw: bytes) -> bytes | None:
+    def write(self, attribute: AttributeRef, raw: bytes, *, unconfirmed: bool = False) -> bytes | None:
         """Write an encoded value, once; return what the meter holds then, None where it does not let us read it."""
         ...
 
-    def call(self, method: MethodRef, raw: bytes | None) -> bytes | None:
-        """Call a method, once; return what it returned, encoded."""
+    def call(self, method: MethodRef, raw: bytes | None, *, unconfirmed: bool = False) -> bytes | None:
+        """Call a method, once; return what it returned, encoded: None where no answer was asked for."""
         ...
 
 

@@ -72,7 +72,8 @@ class Collected:
         found = self._ask("token", token=digits)
         return TokenAnswer(found["accepted"], found["code"], found["meaning"], found["confirmed"])
 
-    def write(self, attribute: AttributeRef, raw: bytes) -> bytes | None:
+    def write(self, attribute: AttributeRef, raw: bytes, *, unconfirmed: bool = False) -> bytes | None:
+        _require_confirmed(unconfirmed)
         answer = self._passed(apdu.SetRequestNormal(_INVOKE, attribute, None, raw))
         if not isinstance(answer, apdu.SetResponseNormal):
             raise MalformedAnswer(f"{type(answer).__name__} where {attribute} was written")
@@ -83,7 +84,8 @@ class Collected:
             return None
         return self._given(after)
 
-    def call(self, method: MethodRef, raw: bytes | None) -> bytes | None:
+    def call(self, method: MethodRef, raw: bytes | None, *, unconfirmed: bool = False) -> bytes | None:
+        _require_confirmed(unconfirmed)
         answer = self._passed(apdu.ActionRequestNormal(_INVOKE, method, raw))
         if not isinstance(answer, apdu.ActionResponseNormal):
             raise MalformedAnswer(f"{type(answer).__name__} where {method} was called")
@@ -148,6 +150,11 @@ class Collected:
 
     def _ask(self, method: str, **params: Any) -> Any:
         return ask(self._socket, method, meter=self._meter, timeout=self._timeout, **params)
+
+
+def _require_confirmed(unconfirmed: bool) -> None:
+    if unconfirmed:
+        raise ConfigError("--unconfirmed: the collector asks for an answer, and audits it; use a link of your own")
 
 
 def _answer(attribute: AttributeRef, row: dict[str, Any]) -> Answer:

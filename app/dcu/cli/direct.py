@@ -5,11 +5,13 @@ public client. A meter that refuses it all the same, with an error or without a 
 Requests that only read are repeated on a channel that may lose them; an action never is.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 from dcu.cli.counters import CounterFile
+from dcu.cli.floors import FloorFile
 from dcu.cli.options import Target
 from dcu.collect import associations
 from dcu.collect.associations import DATA, counter_value
@@ -25,6 +27,7 @@ from dcu.errors import (
     AccessDenied,
     AssociationRefused,
     AuthenticationFailed,
+    ConfigError,
     DcuError,
     LinkClosed,
     LinkTimeout,
@@ -46,8 +49,20 @@ _COUNTER_DOUBTED = (MeterError, AuthenticationFailed, LinkClosed, LinkTimeout)  
 class Direct:
     """A channel to a meter, and the association on it."""
 
-    def __init__(self, name: str, session: ClientSession, channel: Channel, timeout: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        session: ClientSession,
+        channel: Channel,
+        timeout: float,
+        floors: FloorFile | None = None,
+        *,
+        pre_established: bool = False,
+    ) -> None:
+        """floors: where the meter's counter is remembered, None where nothing of it is authenticated."""
         self._name = name
+        self._floors = floors
+        self._pre_established = pre_established
         self._session = session
         self._channel = channel
         self._timeout = timeout
@@ -81,13 +96,30 @@ class Direct:
         """One exchange, whatever it does. Never repeated."""
         return await self._converse(make(self._session))
 
+    async def tell(self, make: Callable[[ClientSession], bytes]) -> None:
+        """Send a request that nobody answers: `ClientSession.unconfirmed`. The caller reads the effect back."""
+        async with asyncio.timeout(self._timeout):
+            await self._channel.send(make(self._session))
+
     async def associate(self) -> None:
-        await self._repeated(self._session.associate)
+        """Open the association, or take up the one that is pre-established."""
+        if not self._pre_established:
+            await self._repeated(self._session.associate)
+            return
+        try:
+            self._session.presume()
+        except ValueError:
+            raise ConfigError(
+                "--pre-established: nothing is known of the meter's counter yet, which alone tells new answers from "
+                "recorded ones: associate once with these keys and HLS (--auth gmac), which proves it"
+            ) from None
 
     async def close(self) -> None:
         """Release the association where there is one, and hang up."""
         try:
-            if self._session.associated:
+            if self._floors and self._session.negotiated and self._session.floor >= 0:
+                self._floors.keep(self._session.floor)
+            if self._session.associated and not self._pre_established:
                 timeout = min(self._timeout, FAREWELL)
                 await _quietly(converse(self._session.release(), self._channel, timeout=timeout))
         finally:
@@ -185,9 +217,13 @@ def _counter_objects(where: Target) -> list[Obis]:
 @asynccontextmanager
 async def _dialled(where: Target, association: Association, counter: Callable[[], int]) -> AsyncIterator[Direct]:
     client, server = association.client_sap, association.server_sap
-    session = associations.session(association, counter, lossy=where.carrier.lossy)
+    keys = association.keys
+    floors = FloorFile(keys) if keys and association.policy.response.authentic else None
+    floor = floors.read() if floors else -1
+    session = associations.session(association, counter, lossy=where.carrier.lossy, floor=floor)
     channel = await where.carrier.open(client, server, where.timeout)
-    direct = Direct(where.named(association), session, channel, where.timeout)
+    presumed = where.pre_established and association is where.association
+    direct = Direct(where.named(association), session, channel, where.timeout, floors, pre_established=presumed)
     try:
         yield direct
     finally:

@@ -161,8 +161,11 @@ class Linked:
         found = self._run(lambda meter: _judged(meter, way, confirmed=arrived))
         return TokenAnswer(found.accepted, found.code, found.meaning, found.confirmed)
 
-    def write(self, attribute: AttributeRef, raw: bytes) -> bytes | None:
-        why = self._act(lambda meter: meter.set(attribute, raw))
+    def write(self, attribute: AttributeRef, raw: bytes, *, unconfirmed: bool = False) -> bytes | None:
+        if unconfirmed:
+            why = self._act(lambda meter: meter.tell(lambda session: session.unconfirmed([(attribute, raw)])))
+        else:
+            why = self._act(lambda meter: meter.set(attribute, raw))
         try:
             after = self._run(lambda meter: meter.get(attribute))
         except REFUSED:
@@ -175,7 +178,10 @@ class Linked:
             raise JobError(f"{attribute} was not written ({why}): it was read back, and holds another value")
         return after
 
-    def call(self, method: MethodRef, raw: bytes | None) -> bytes | None:
+    def call(self, method: MethodRef, raw: bytes | None, *, unconfirmed: bool = False) -> bytes | None:
+        if unconfirmed:
+            self._run(lambda meter: meter.tell(lambda session: session.unconfirmed_call(method, raw)))
+            return None
         returned: list[bytes | None] = []
 
         async def work(meter: Direct) -> None:

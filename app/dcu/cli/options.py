@@ -44,6 +44,7 @@ DIRECT = (
     "short",
     "general_blocks",
     "dedicated",
+    "pre_established",
     "keys_path",
     *ONLY_HERE,
 )  # what a link of our own asks for
@@ -85,6 +86,11 @@ _OPTIONS = (
     click.option("--general-blocks", is_flag=True, help="Offer general-block-transfer: long answers come in windows."),
     click.option("--dedicated", is_flag=True, help="Cipher with a fresh key, made for this association."),
     click.option(
+        "--pre-established",
+        is_flag=True,
+        help="Use an association that stands without a handshake; what it ciphers is held against the meter's counter.",
+    ),
+    click.option(
         "--keys",
         "keys_path",
         type=FILE,
@@ -117,6 +123,7 @@ class Target:
     family: MeterProfile
     rule: TimeZoneRule | None
     timeout: float
+    pre_established: bool = False
 
     def named(self, association: Association) -> str:
         """The address, and between whom: what an error says."""
@@ -140,6 +147,7 @@ def target(
     short: bool,
     general_blocks: bool,
     dedicated: bool,
+    pre_established: bool,
     keys_path: Path | None,
     family: str | None,
     timeout: float | None,
@@ -167,7 +175,11 @@ def target(
     policy = _policy(kind, named, ciphered=ciphered, public=client == known.addresses.public)
     association = _secured(plain, kind, policy, keys_path, dedicated=dedicated, family=known)
     wait = timeout or (known.session.timeout if named else TIMEOUT)
-    return Target(way, association, known, named.time_rule if named else None, wait)
+    if pre_established and (association.authentication is not Authentication.NONE or association.dedicated):
+        raise ConfigError(
+            "--pre-established: there is no handshake, so neither --auth nor --dedicated (but --ciphered)"
+        )
+    return Target(way, association, known, named.time_rule if named else None, wait, pre_established)
 
 
 def _policy(kind: Authentication, family: MeterProfile | None, *, ciphered: bool, public: bool) -> Policy:

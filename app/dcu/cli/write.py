@@ -13,13 +13,18 @@ from dcu.cosem.described import encoded
 from dcu.errors import ConfigError
 from dcu.model import AttributeRef, MethodRef
 
+_UNCONFIRMED = click.option(
+    "--unconfirmed", is_flag=True, help="Ask for no answer: the meter does it, or not, and only a look at it tells."
+)
+
 
 @click.command()
 @meter_options
 @output.json_option
+@_UNCONFIRMED
 @click.argument("attribute", metavar="CLASS,OBIS,ATTRIBUTE")
 @click.argument("value", metavar="VALUE")
-def write(attribute: str, value: str, as_json: bool, **where: Any) -> int:
+def write(attribute: str, value: str, as_json: bool, unconfirmed: bool, **where: Any) -> int:
     """Write one attribute of a meter, and read it back.
 
     VALUE has the type of what the meter holds there; or it says its type: u32:1000, octets:0A0B, text:abc, bits:0101,
@@ -37,7 +42,7 @@ def write(attribute: str, value: str, as_json: bool, **where: Any) -> int:
         raw = typed.encoded(value, rule=rule)
     else:
         raw = typed.described(value, what, rule=rule) or typed.like(value, before or b"", rule=rule)
-    after = access.write(ref, raw)
+    after = access.write(ref, raw, unconfirmed=unconfirmed)
     confirmed = after in (None, raw)
     if as_json:
         shown = {"before": _meant(ref, before, rule), "after": _meant(ref, after, rule), "confirmed": after == raw}
@@ -55,9 +60,10 @@ def write(attribute: str, value: str, as_json: bool, **where: Any) -> int:
 @click.command()
 @meter_options
 @output.json_option
+@_UNCONFIRMED
 @click.argument("method", metavar="CLASS,OBIS,METHOD")
 @click.argument("parameter", metavar="[TYPE:VALUE]", required=False)
-def action(method: str, parameter: str | None, as_json: bool, **where: Any) -> None:
+def action(method: str, parameter: str | None, as_json: bool, unconfirmed: bool, **where: Any) -> None:
     """Call one method of a meter's object; show what it returns.
 
     METHOD is its number, or its name in the catalogue: 15,0-0:40.0.0*255,add_user.
@@ -69,12 +75,13 @@ def action(method: str, parameter: str | None, as_json: bool, **where: Any) -> N
     """
     ref = _method(method)
     raw = None if parameter is None else _parameter(ref, parameter)
-    returned = open_access(**where).call(ref, raw)
+    returned = open_access(**where).call(ref, raw, unconfirmed=unconfirmed)
     meant = None if returned is None else _meant(AttributeRef(0, ref.obis, 0), returned, None)
     if as_json:
         output.show_json({"method": str(ref), "returned": meant, "raw": returned})
     else:
-        click.echo("done" if returned is None else f"done; it returned {values.spelled(meant)}")
+        said = "sent; nobody answers" if unconfirmed else "done"
+        click.echo(said if returned is None else f"done; it returned {values.spelled(meant)}")
 
 
 def _method(text: str) -> MethodRef:

@@ -75,18 +75,33 @@ def public(profile: MeterProfile) -> Association:
     return Association(addresses.public, addresses.server, max_pdu=session.max_pdu, short=_short(profile))
 
 
-def session(settings: Association, counter: Counter, *, lossy: bool, names: ShortNames | None = None) -> ClientSession:
+def fresh_by_floor(settings: Association) -> bool:
+    """Whether nothing but the meter's counter tells a recorded answer from a new one: it has to be remembered."""
+    return settings.policy.response.authentic and not settings.authentication.high
+
+
+def session(
+    settings: Association,
+    counter: Counter,
+    *,
+    lossy: bool,
+    names: ShortNames | None = None,
+    floor: int = -1,
+) -> ClientSession:
     """A client's session. names: the meter's short names, where they are known and it goes by them.
+
+    floor: the meter's counter as earlier associations have seen it; it counts where `fresh_by_floor`.
 
     Raises ConfigError: short names carry nothing that tells a late answer from the one that is due.
     """
+    floor = floor if fresh_by_floor(settings) else -1
     if not settings.short:
-        return ClientSession(settings, counter=counter, lossy=lossy)
+        return ClientSession(settings, counter=counter, lossy=lossy, receive_floor=floor)
     if lossy:
         raise ConfigError("short names over UDP: a late answer would pass for another: use TCP, HDLC or a serial line")
     from dcu.cosem.short import ShortSession  # memory: few meters go by short names
 
-    return ShortSession(settings, counter=counter, names=names)
+    return ShortSession(settings, counter=counter, names=names, receive_floor=floor)
 
 
 def _short(profile: MeterProfile) -> bool:

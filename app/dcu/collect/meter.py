@@ -55,6 +55,7 @@ class Meter:
         "_doubted",
         "_engaged",
         "_failed_openings",
+        "_floor",
         "_hops",
         "_idle",
         "_moving",
@@ -91,6 +92,7 @@ class Meter:
         self._engaged = 0
         self._idle: asyncio.TimerHandle | None = None
         self._failed_openings = 0
+        self._floor: tuple[bytes, int] = (b"", -1)  # the key, and what the meter has counted under it
         self._doubted = False
         self._believing = False
         self._moving: Place | None = None
@@ -203,6 +205,7 @@ class Meter:
     async def release(self) -> None:
         """End a quarantine."""
         await self._services.store.release(self.name)
+        self._floor = b"", -1  # a meter whose counter was set back would never be believed
         self.standing.cleared()
         self.standing.become(State.NEW)
 
@@ -328,7 +331,11 @@ class Meter:
     async def _open(self, settings: Association, turn: Turn) -> None:
         await self._ready_counters()
         channel = await self._dial(self.profile.addresses.client)
-        session = associations.session(settings, self._counters.take, lossy=channel.lossy, names=self._names)
+        key, floor = self._floor
+        floor = floor if settings.keys and settings.keys.fingerprint(settings.server_title) == key else -1
+        session = associations.session(
+            settings, self._counters.take, lossy=channel.lossy, names=self._names, floor=floor
+        )
         self._services.open.count += 1
         self._session, self._channel = session, channel
         self._failed_openings += 1
@@ -366,6 +373,8 @@ class Meter:
         if self._idle:
             self._idle.cancel()
             self._idle = None
+        if session and session.negotiated and (keys := session.association.keys) and session.floor >= 0:
+            self._floor = keys.fingerprint(keys.system_title), session.floor
         if channel and session:
             self._services.open.count -= 1
             self._services.aside(part(session, channel, self._keep))

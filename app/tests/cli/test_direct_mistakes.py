@@ -118,7 +118,7 @@ HERE = ("--tcp", "127.0.0.1:9")
         (("read", *HERE, "--from", "yesterday", LOAD), 3, "'yesterday' is no time: write 2026-11-19"),
         (("read", *HERE, "--auth", "gmac", NAME), 3, "authentication gmac needs --keys FILE"),
         (("read", *HERE, "--auth", "low", NAME), 3, "authentication low needs --keys FILE"),
-        (("read", *HERE, "--auth", "md4", NAME), 2, "'md4' is not one of 'none', 'low', 'md5', 'sha1'"),
+        (("read", *HERE, "--auth", "md4", NAME), 2, "'md4' is not one of 'none', 'low', 'high', 'md5', 'sha1'"),
         (("read", *HERE, "--dedicated", NAME), 3, "--dedicated is for --auth gmac"),
         (("read", *HERE, "--family", "nobody's", NAME), 3, 'no meter profile "nobody\'s"; there are: generic'),
         (("read", *HERE, "--family", "not-there.toml", NAME), 3, "not-there.toml: cannot be read"),

@@ -7,6 +7,7 @@ from weakref import WeakSet
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from dcu.collect import associations
 from dcu.collect.associations import FRAMINGS
 from dcu.collect.counters import Counters
 from dcu.collect.retry import Backoff
@@ -18,6 +19,7 @@ from dcu.credentials import Secret
 from dcu.errors import (
     AccessDenied,
     AuthenticationFailed,
+    CounterReplayed,
     DcuError,
     JobError,
     LinkTimeout,
@@ -328,6 +330,38 @@ async def test_a_push_inside_an_association_reaches_the_outbox(tmp_path):
         (item,) = await street.store.pending()
         assert (item.meter, item.kind) == (meter.name, "push")
         assert street.events("alarm")[0]["kind"] == "push"
+
+
+LLS = family(security={"authentication": "low"})
+
+
+async def set_back(street):
+    """The meter's counter is as it was before the last association: as if that were played back."""
+    meter, simulated = street.meter(), street.simulated()
+    before = simulated.counter
+    assert await read(meter)
+    meter._drop()
+    simulated.counter = before
+    return await read(meter)
+
+
+async def test_without_hls_an_earlier_session_is_not_good_again(tmp_path):
+    async with rig(tmp_path, habits=Habits(authentication=Authentication.LOW, ciphered=True), profile=LLS) as street:
+        with pytest.raises(CounterReplayed):
+            await set_back(street)
+        await street.meter().release()  # an operator who knows better
+        assert await read(street.meter())
+
+
+async def test_with_hls_the_meter_proves_that_it_is_fresh_whatever_it_counts(tmp_path):
+    async with rig(tmp_path) as street:
+        assert await set_back(street)
+
+
+async def test_canary_without_the_floor_of_before_an_earlier_session_is_good_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(associations, "fresh_by_floor", lambda settings: False)
+    async with rig(tmp_path, habits=Habits(authentication=Authentication.LOW, ciphered=True), profile=LLS) as street:
+        assert await set_back(street)
 
 
 async def replayed(street):

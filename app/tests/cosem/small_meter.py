@@ -181,7 +181,7 @@ ASSOCIATED = {  # our context's authentication, as docs/conformance.md names it
     Authentication.SHA256: "HLS 6 SHA-256",
     Authentication.ECDSA: "HLS 7 ECDSA",
 }
-_FRAMED = {
+FRAMED = {
     Framing.GLOBAL: "glo-",
     Framing.GENERAL_GLOBAL: "general-glo-ciphering",
     Framing.IDENTIFIED: "general-ciphering, identified key",
@@ -204,7 +204,7 @@ def protection_row(context: str) -> str:
     if not policy.request:
         return "none"
     framing, signed = protection_of(context).values()
-    kind = _FRAMED[framing]
+    kind = FRAMED[framing]
     if dedicated:
         kind = {"glo-": "ded-", "general-glo-ciphering": "general-ded-ciphering"}[kind]
     return f"{kind}{', general-signing' if signed else ''}, suite {held.suite}"
