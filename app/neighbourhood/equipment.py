@@ -22,7 +22,7 @@ from neighbourhood import (
 )
 from neighbourhood.buffers import CLOCK, EVENTS, FRAUD, LOAD, Profile, status
 from neighbourhood.buffers import RELAY as RELAY_LOG
-from neighbourhood.meter import Meter, Relay
+from neighbourhood.meter import Event, Meter
 from neighbourhood.objects import (
     VAR_HOUR,
     VOLT,
@@ -38,6 +38,7 @@ from neighbourhood.objects import (
     register,
     scaler_unit,
 )
+from neighbourhood.relay import Relay, Trigger
 from neighbourhood.security_setup import SECURITY_SETUP
 from neighbourhood.times import UNSPECIFIED, stamp, standard_minutes, unstamp
 
@@ -140,13 +141,20 @@ def _mode(meter: Meter, value: Data) -> None:
 
 
 def _disconnect(meter: Meter, value: Data) -> bool:
-    _expect_integer(value)
-    return meter.disconnect()
+    return _remote(meter, value, Trigger.REMOTE_DISCONNECT)
 
 
 def _reconnect(meter: Meter, value: Data) -> bool:
+    return _remote(meter, value, Trigger.REMOTE_RECONNECT)
+
+
+def _remote(meter: Meter, value: Data, trigger: Trigger) -> bool:
+    """Whether the mode knows remote control; where it is so already, that is no refusal."""
     _expect_integer(value)
-    return meter.reconnect()
+    moved, allowed = meter.switch(trigger), meter.relay_mode != 0
+    if allowed and not moved and trigger is Trigger.REMOTE_DISCONNECT:
+        meter.record(Event.REMOTE_DISCONNECTION)  # it logs that it was told so, each time
+    return allowed
 
 
 # classes 4 and 5: maximum and running demand

@@ -25,6 +25,8 @@ from neighbourhood import truth
 from neighbourhood.heard import Heard
 from neighbourhood.identity import FLAG, LARGEST, keys_of, serial, system_title
 from neighbourhood.image import ImageTransfer
+from neighbourhood.relay import MODES, Trigger, after
+from neighbourhood.relay import Relay as Relay
 from neighbourhood.times import Zone
 from neighbourhood.truth import Registers
 from neighbourhood.works import RATES, Tariffs, Works
@@ -55,17 +57,22 @@ class Event(IntEnum):
     REPLAY = 50
     FIRMWARE_REFUSED = 51
     READY_FOR_RECONNECTION = 59
+    MANUAL_DISCONNECTION = 60
     MANUAL_CONNECTION = 61
     REMOTE_DISCONNECTION = 62
     REMOTE_CONNECTION = 63
+    LOCAL_DISCONNECTION = 64
     LIMIT_EXCEEDED = 65
     LIMIT_KEPT = 66
 
 
-class Relay(IntEnum):
-    DISCONNECTED = 0
-    CONNECTED = 1
-    READY = 2  # the householder presses a button
+_SWITCHED = {  # a local reconnection has no code: what the meter did it for has
+    Trigger.REMOTE_DISCONNECT: Event.REMOTE_DISCONNECTION,
+    Trigger.REMOTE_RECONNECT: Event.REMOTE_CONNECTION,
+    Trigger.MANUAL_DISCONNECT: Event.MANUAL_DISCONNECTION,
+    Trigger.MANUAL_RECONNECT: Event.MANUAL_CONNECTION,
+    Trigger.LOCAL_DISCONNECT: Event.LOCAL_DISCONNECTION,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,44 +352,30 @@ class Meter:
 
     @relay_mode.setter
     def relay_mode(self, mode: int) -> None:
-        if not 0 <= mode <= 6:
-            raise ValueError(f"control mode {mode}: 0..6")
+        if mode not in MODES:
+            raise ValueError(f"control mode {mode}: 0..{MODES[-1]}")
         self._relay_mode = mode
+        if mode == 0:  # always connected
+            self._move(Relay.CONNECTED)
 
-    def disconnect(self) -> bool:
-        """Remote disconnection; whether the mode allows it."""
-        if self.relay_mode == 0:
+    def switch(self, trigger: Trigger) -> bool:
+        """What `trigger` does to the relay in its mode; whether it moved, or released the button."""
+        before = self.relay
+        self._move(after(before, trigger, self.relay_mode))
+        if self.relay is before:
             return False
-        if self.relay is Relay.CONNECTED:
+        remote = trigger is Trigger.REMOTE_RECONNECT and self.relay is Relay.READY
+        if code := Event.READY_FOR_RECONNECTION if remote else _SWITCHED.get(trigger):
+            self.record(code)
+        return True
+
+    def _move(self, to: Relay) -> None:
+        if self.relay is Relay.CONNECTED is not to:
             self._breaks = [*self._breaks, (self.now(), None)][-OWN_BREAKS:]
-        self.relay = Relay.DISCONNECTED
-        self.record(Event.REMOTE_DISCONNECTION)
-        return True
-
-    def reconnect(self) -> bool:
-        """Remote reconnection: at once in modes 2 and 4, else the householder is asked to press the button."""
-        if self.relay_mode == 0:
-            return False
-        if self.relay is Relay.DISCONNECTED:
-            if self.relay_mode in (2, 4):
-                self._close(Event.REMOTE_CONNECTION)
-            else:
-                self.relay = Relay.READY
-                self.record(Event.READY_FOR_RECONNECTION)
-        return True
-
-    def press(self) -> bool:
-        """The householder presses the button; whether the relay closed."""
-        if self.relay is not Relay.READY:
-            return False
-        self._close(Event.MANUAL_CONNECTION)
-        return True
-
-    def _close(self, why: Event) -> None:
-        start, _ = self._breaks.pop()
-        self._breaks.append((start, self.now()))
-        self.relay = Relay.CONNECTED
-        self.record(why)
+        elif self.relay is not Relay.CONNECTED is to:
+            start, _ = self._breaks.pop()
+            self._breaks.append((start, self.now()))
+        self.relay = to
 
     # events
 

@@ -14,6 +14,7 @@ from neighbourhood import values
 from neighbourhood.meter import MANAGEMENT, Meter
 from neighbourhood.objects import Attribute, Method, Right, Thing, fixed
 from neighbourhood.patterns import check_date, check_time, upcoming
+from neighbourhood.relay import Trigger
 from neighbourhood.taken import integer, items, name, octets, parts, signed, unsigned
 from neighbourhood.works import (
     ACTIVATION,
@@ -30,13 +31,22 @@ from neighbourhood.works import (
 MOST = 32  # scripts of a table, actions of a script, times of a schedule
 
 
-def run(meter: Meter, table: Obis, selector: int) -> bool:
-    """Execute a script; whether there is one. What an action is refused does not keep the next from being tried."""
+def run(meter: Meter, table: Obis, selector: int, *, local: bool = False) -> bool:
+    """Execute a script; whether there is one. What an action is refused does not keep the next from being tried.
+
+    local: it is a function of the meter that does it, so that the relay is switched locally, not remotely.
+    """
     actions = meter.works.scripts.get(table, {}).get(selector)
     for action in actions or ():
         with suppress(Denied, ValueError, TypeError, KeyError):
-            _perform(meter, action)
+            if local and (trigger := _LOCAL.get((action.service, action.class_id, action.index))):
+                meter.switch(trigger)
+            else:
+                _perform(meter, action)
     return actions is not None
+
+
+_LOCAL = {(EXECUTE, 70, 1): Trigger.LOCAL_DISCONNECT, (EXECUTE, 70, 2): Trigger.LOCAL_RECONNECT}
 
 
 def _perform(meter: Meter, action: Action) -> None:
@@ -145,7 +155,7 @@ def _schedule(obis: Obis) -> Thing:
         obis,
         (
             Attribute(2, lambda m, _: _script(m.works.schedules[obis]), put=script, write=Right.MANAGEMENT),
-            Attribute(3, fixed(values.enum(1))),
+            Attribute(3, fixed(values.enum(5))),  # any number of times, each its own, wildcards in dates
             Attribute(4, lambda m, _: _times(m.works.schedules[obis]), put=times, write=Right.SECURED),
         ),
     )

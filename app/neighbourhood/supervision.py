@@ -67,8 +67,8 @@ def _emergency(meter: Meter) -> tuple[int, int] | None:
 def look(meter: Meter) -> None:
     """Compare, and act where a threshold was passed for long enough."""
     limiter, now = meter.works.limiter, meter.now()
-    if emergency := _emergency(meter):
-        limiter.in_emergency = emergency[0] <= now < emergency[1]
+    emergency = _emergency(meter)
+    limiter.in_emergency = emergency is not None and emergency[0] <= now < emergency[1]
     if armed(limiter):
         _limit(meter, limiter, now)
     _monitor(meter)
@@ -87,7 +87,7 @@ def _limit(meter: Meter, limiter: Limiter, now: int) -> None:
         return
     limiter.tripped, limiter.changed = not limiter.tripped, None
     meter.record(Event.LIMIT_EXCEEDED if limiter.tripped else Event.LIMIT_KEPT)
-    scripts.run(meter, *(limiter.over if limiter.tripped else limiter.under))
+    scripts.run(meter, *(limiter.over if limiter.tripped else limiter.under), local=True)
 
 
 def _monitor(meter: Meter) -> None:
@@ -101,7 +101,7 @@ def _monitor(meter: Meter) -> None:
         return  # the first look: nothing was crossed yet
     for was, now, (up, down) in zip(before, above, monitor.actions, strict=False):
         if was is not now:
-            scripts.run(meter, *(up if now else down))
+            scripts.run(meter, *(up if now else down), local=True)
 
 
 # as objects

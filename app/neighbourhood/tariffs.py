@@ -59,8 +59,10 @@ def _add_mask(meter: Meter, value: Data) -> bool:
     if not 0 < len(octets(mask)) <= 32 or any(not 0 <= rate < RATES for rate in rates):
         raise ValueError("a mask has a name, and indexes of registers")
     tariffs = _settle(meter)
+    if octets(mask) not in tariffs.masks and len(tariffs.masks) >= MOST:
+        return False
     tariffs.masks[octets(mask)] = rates
-    return len(tariffs.masks) <= MOST
+    return True
 
 
 def _delete_mask(meter: Meter, value: Data) -> bool:
@@ -253,9 +255,11 @@ def _set_special(meter: Meter, value: Data) -> None:
 
 def _insert(meter: Meter, value: Data) -> bool:
     index, entry = _entry(value)
-    special = meter.works.tariffs.special
-    if index not in special and len(special) >= MOST:
+    tariffs = meter.works.tariffs
+    special = {at: each for at, each in tariffs.special.items() if at != index and each[0] != entry[0]}
+    if len(special) >= MOST:
         return False
+    tariffs.special = special
     special[index] = entry
     return True
 

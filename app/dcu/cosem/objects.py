@@ -88,6 +88,7 @@ class ControlMode(IntEnum):
     MODE_4 = 4
     MODE_5 = 5
     MODE_6 = 6
+    MODE_7 = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def test_a_mode_that_allows_nothing_is_the_meter_s_no(dcu, street):
 
 def test_a_relay_that_did_not_follow_is_told(dcu, street, monkeypatch):
     here = street()
-    monkeypatch.setattr(type(here.meter), "disconnect", lambda self: True)
+    monkeypatch.setattr(type(here.meter), "switch", lambda self, trigger: True)
     done = dcu("disconnect", *here.options())
     assert (done.code, done.out) == (1, "supply connected, relay connected\n")
     assert "the meter took the disconnect, and its relay did not follow: look at its control mode" in done.err

@@ -22,6 +22,7 @@ from neighbourhood.device import Device
 from neighbourhood.equipment import THINGS
 from neighbourhood.meter import CONCENTRATOR, MANAGEMENT, Event, Relay
 from neighbourhood.patterns import Saving
+from neighbourhood.relay import Trigger, after
 from neighbourhood.tokens import token
 from tests.cosem.strategies_axdr import values
 from tests.neighbourhood.conversation import NOW
@@ -46,8 +47,11 @@ def rising(start, seconds=truth.DAY):
 
 
 @ours("Object", "limiter", peer="ours")
-def test_a_limiter_opens_the_relay_when_its_threshold_is_passed_for_its_duration_and_closes_it_again():
+@pytest.mark.parametrize("mode", [4, 5, 6])
+def test_a_limiter_opens_the_relay_when_its_threshold_is_passed_for_its_duration_and_closes_it_again(mode):
+    """Locally: in modes 5 and 6 it closes it itself, in the others it is the householder who does, with the button."""
     house = House()
+    house.set("70,0-0:96.3.10*255,4", data.enum(mode))
     mark, threshold = rising(NOW)
     over = script(RELAYS, 1), script(RELAYS, 2)
     house.set(f"{LIMITER},11", data.structure(*over))
@@ -60,12 +64,18 @@ def test_a_limiter_opens_the_relay_when_its_threshold_is_passed_for_its_duration
     house.until(mark + 301)
     assert house.get("70,0-0:96.3.10*255,2") is False
     shown = mark + 300 + truth.clock_error(7, 1, mark + 300)
-    assert house.happened(Event.LIMIT_EXCEEDED) == [shown]
+    assert house.happened(Event.LIMIT_EXCEEDED) == house.happened(Event.LOCAL_DISCONNECTION) == [shown]
+    assert house.happened(Event.REMOTE_DISCONNECTION) == []
+    assert house.get("70,0-0:96.3.10*255,3") == Relay.READY
     assert house.get("3,1-0:1.7.0*255,2") == 0
     house.set(f"{LIMITER},4", data.u32(0xFFFFFFFE))
-    house.wait(2 * truth.HOUR)  # nothing is taken, so it is under the threshold
-    assert house.get("70,0-0:96.3.10*255,2") is True
+    house.until(mark + truth.QUARTER + 1_199)  # nothing is taken, which it finds at the next quarter
+    assert house.get("70,0-0:96.3.10*255,2") is False
+    house.wait(2 * truth.HOUR)
+    assert house.get("70,0-0:96.3.10*255,2") is (mode != 4)
     assert len(house.happened(Event.LIMIT_KEPT)) == 1
+    assert house.meter.switch(Trigger.MANUAL_RECONNECT) is (mode == 4)
+    assert house.get("70,0-0:96.3.10*255,2") is True
 
 
 def test_a_peak_that_is_shorter_than_the_duration_trips_nothing():
@@ -100,6 +110,21 @@ def test_an_emergency_profile_has_its_own_threshold_for_its_time():
     assert house.get(f"{LIMITER},10") is False
 
 
+def test_an_emergency_profile_that_is_taken_back_is_over():
+    house = House()
+    begins = datetime.fromtimestamp(NOW + 60, UTC)
+    raw = begins.year.to_bytes(2, "big") + bytes((begins.month, begins.day, 0xFF, begins.hour, begins.minute, 0, 0))
+    house.set(f"{LIMITER},4", data.u32(100_000))
+    house.set(f"{LIMITER},9", data.array([data.u16(3)]))
+    house.set(f"{LIMITER},8", data.structure(data.u16(3), data.octets(raw + b"\0\0\0"), data.u32(86_400)))
+    house.wait(1_000)
+    assert house.get(f"{LIMITER},10") is True
+    house.set(f"{LIMITER},9", data.array([data.u16(4)]))
+    house.wait(1_000)
+    assert house.get(f"{LIMITER},10") is False
+    assert house.get(f"{LIMITER},3") == 100_000
+
+
 @ours("Object", "register monitor", peer="ours")
 def test_a_register_monitor_runs_a_script_when_its_threshold_is_crossed():
     house = House()
@@ -107,6 +132,8 @@ def test_a_register_monitor_runs_a_script_when_its_threshold_is_crossed():
     house.until(mark - truth.QUARTER + 1)
     house.set(f"{MONITOR},2", data.array([data.u32(threshold)]))
     house.set(f"{MONITOR},4", data.array([data.structure(script(TARIFFS, 4), script(TARIFFS, 3))]))
+    house.set(f"{MONITOR},2", data.array([data.u32(1)]))  # it is above that already: nothing is crossed
+    house.set(f"{MONITOR},2", data.array([data.u32(threshold)]))
     house.until(mark - 1)
     assert house.get(f"{MASKS},4") == b"RATE1"
     house.until(mark + 1)
@@ -173,6 +200,13 @@ def test_a_meter_pushes_what_its_list_names():
 
 
 @ours("Object", "association: secret", peer="ours")
+def test_a_script_has_no_services_but_writing_and_executing():
+    house = House()
+    action = data.structure(data.enum(3), data.u16(70), data.octets(bytes(6)), data.i8(1), data.i8(0))
+    with pytest.raises(AccessDenied):
+        house.set("9,0-0:10.0.106*255,2", data.array([data.structure(data.u16(7), data.array([action]))]))
+
+
 def test_a_secret_is_changed_and_never_read():
     house = House()
     house.set("15,0-0:40.0.0*255,7", data.octets(b"another one"))
@@ -207,6 +241,37 @@ def test_events_stand_in_the_log_that_they_belong_to():
     assert house.get("1,0-0:96.11.2*255,2") == Event.REMOTE_DISCONNECTION
 
 
+@pytest.mark.parametrize(
+    ("mode", "transitions"), [(0, ""), (1, "bcdefg"), (2, "abcefg"), (3, "bcdeg"), (4, "abceg"), (5, "bcdefgh"),
+                              (6, "bcdegh")]
+)  # fmt: skip
+def test_a_relay_has_the_transitions_of_its_mode_and_no_others(mode, transitions):
+    """The Blue Book's table of control modes, by the letters of its state diagram."""
+    away, here, ready = Relay.DISCONNECTED, Relay.CONNECTED, Relay.READY
+    letters = {
+        (away, Trigger.REMOTE_RECONNECT, here): "a",
+        (here, Trigger.REMOTE_DISCONNECT, away): "b",
+        (ready, Trigger.REMOTE_DISCONNECT, away): "c",
+        (away, Trigger.REMOTE_RECONNECT, ready): "d",
+        (ready, Trigger.MANUAL_RECONNECT, here): "e",
+        (here, Trigger.MANUAL_DISCONNECT, ready): "f",
+        (here, Trigger.LOCAL_DISCONNECT, ready): "g",
+        (ready, Trigger.LOCAL_RECONNECT, here): "h",
+    }
+    moves = ((state, trigger, after(state, trigger, mode)) for state in Relay for trigger in Trigger)
+    assert "".join(sorted(letters[move] for move in moves if move[0] is not move[2])) == transitions
+
+
+def test_a_relay_that_is_open_closes_when_its_mode_becomes_always_connected():
+    house = House()
+    house.call("70,0-0:96.3.10*255,1")
+    house.set("70,0-0:96.3.10*255,4", data.enum(0))
+    assert house.get("70,0-0:96.3.10*255,3") == Relay.CONNECTED
+    before = house.get("3,1-0:1.8.0*255,2")
+    house.wait(truth.DAY)
+    assert house.get("3,1-0:1.8.0*255,2") > before
+
+
 @ours("Object", "disconnect control, control modes", peer="ours")
 @pytest.mark.parametrize("mode", range(7))
 def test_a_relay_follows_its_control_mode(mode):
@@ -221,7 +286,7 @@ def test_a_relay_follows_its_control_mode(mode):
     house.call("70,0-0:96.3.10*255,2")
     assert house.get("70,0-0:96.3.10*255,3") == (Relay.CONNECTED if mode in (2, 4) else Relay.READY)
     if mode not in (2, 4):
-        assert house.meter.press()
+        assert house.meter.switch(Trigger.MANUAL_RECONNECT)
         assert house.get("70,0-0:96.3.10*255,3") == Relay.CONNECTED
 
 

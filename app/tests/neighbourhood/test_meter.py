@@ -18,6 +18,7 @@ from dcu.model import AttributeRef, MethodRef, Obis
 from neighbourhood import truth
 from neighbourhood.device import Device
 from neighbourhood.meter import MANAGEMENT, PUBLIC, Event, Relay
+from neighbourhood.relay import Trigger
 from neighbourhood.times import Zone, stamp
 
 from .conversation import NOW, Habits, Street
@@ -282,6 +283,29 @@ def test_a_preset_time_is_taken_within_its_validity():
         client(client.session.action(MethodRef(8, CLOCK.obis, 4), b"\x0f\x00"))
 
 
+@pytest.mark.parametrize("validity", [(-100, -10), (10, 100)], ids=["over", "to come"])
+def test_a_preset_time_is_not_taken_outside_of_its_validity(validity):
+    street = Street()
+    client = street.client(2)
+    before = shown(client)
+    moments = (NOW + 60, *(NOW + each for each in validity))
+    preset = b"\x02\x03" + b"".join(b"\x09\x0c" + stamp(at, UTC_ZONE) for at in moments)
+    client(client.session.action(MethodRef(8, CLOCK.obis, 5), preset))
+    with pytest.raises(AccessDenied):
+        client(client.session.action(MethodRef(8, CLOCK.obis, 4), b"\x0f\x00"))
+    assert shown(client) == before
+
+
+@pytest.mark.parametrize("seconds", [-901, 901])
+def test_a_clock_is_shifted_by_a_quarter_of_an_hour_at_most(seconds):
+    street = Street()
+    client = street.client(2)
+    before = shown(client)
+    with pytest.raises(AccessDenied):
+        client(client.session.action(MethodRef(8, CLOCK.obis, 6), b"\x10" + seconds.to_bytes(2, "big", signed=True)))
+    assert shown(client) == before
+
+
 @pytest.mark.parametrize("value", ["0901ff", "0600000001", "090c" + "ff" * 12, "00"])
 def test_a_time_that_is_none_is_refused(value):
     street = Street()
@@ -325,7 +349,7 @@ def test_in_some_modes_the_householder_has_to_press_the_button(mode, state):
     client(client.session.action(MethodRef(70, RELAY, 1), b"\x0f\x00"))
     client(client.session.action(MethodRef(70, RELAY, 2), b"\x0f\x00"))
     assert street.meter(1).relay is state
-    assert street.meter(1).press() is (state is Relay.READY)
+    assert street.meter(1).switch(Trigger.MANUAL_RECONNECT) is (state is Relay.READY)
     assert street.meter(1).relay is Relay.CONNECTED
 
 

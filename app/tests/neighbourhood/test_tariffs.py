@@ -3,7 +3,7 @@
 Each is set up by a client of the product over an association, and asked afterwards: nothing runs in between but time.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -12,6 +12,8 @@ from dcu.errors import AccessDenied
 from dcu.model import Obis
 from neighbourhood import truth
 from neighbourhood.meter import Event
+from neighbourhood.tariffs import MOST, day_id
+from neighbourhood.works import Plan, Season, Tariffs
 from tests.neighbourhood.conversation import NOW
 from tests.neighbourhood.house import ANY_DAY, CLOCK, MASKS, House, at
 
@@ -116,6 +118,29 @@ def test_a_mask_that_is_added_counts_what_it_names():
 # --- scripts and schedules
 
 
+def test_masks_have_a_number_beyond_which_no_more_are_kept():
+    house = House()
+    before = len(house.get(f"{MASKS},3"))
+    for number in range(MOST + 1 - before):
+        mask = data.structure(data.octets(b"M%d" % number), data.array([data.u8(0)]))
+        if number < MOST - before:
+            house.call(f"{MASKS},2", mask)
+        else:
+            with pytest.raises(AccessDenied):
+                house.call(f"{MASKS},2", mask)
+    assert len(house.get(f"{MASKS},3")) == MOST
+    house.call(f"{MASKS},2", data.structure(data.octets(b"M0"), data.array([data.u8(1)])))  # one that is there
+
+
+def test_a_special_day_takes_the_place_of_the_one_with_its_index_or_its_date():
+    house = House()
+    christmas, boxing = b"\xff\xff\x0c\x19\xff", b"\xff\xff\x0c\x1a\xff"
+    for index, day, schedule in ((1, christmas, 1), (2, boxing, 1), (3, christmas, 2), (2, boxing, 2)):
+        house.call("11,0-0:11.0.0*255,1", data.structure(data.u16(index), data.octets(day), data.u8(schedule)))
+    rows = [tuple(item.value for item in row.value) for row in house.get("11,0-0:11.0.0*255,2")]
+    assert sorted(rows) == [(2, boxing, 2), (3, christmas, 2)]
+
+
 @ours("Object", "script table, single action schedule", peer="ours")
 def test_a_schedule_executes_its_script_when_the_meters_clock_says_so():
     house = House()
@@ -151,6 +176,42 @@ def test_what_the_clock_leaps_over_is_done_and_what_it_shows_again_is_not_done_t
     house.wait(900)
     house.get(f"{CLOCK},2")
     assert len(house.meter.works.push.sent) == 1
+
+
+def test_a_clock_that_is_set_back_by_hours_lives_through_them_again():
+    house = House()
+    house.set("22,0-0:15.0.4*255,4", data.array([data.structure(data.octets(b"\x0c\x05\0\0"), data.octets(ANY_DAY))]))
+    house.wait(600)
+    house.get(f"{CLOCK},2")
+    assert len(house.meter.works.push.sent) == 1
+    house.meter.set_clock(NOW + 600 - 7_200)
+    house.get(f"{CLOCK},2")
+    house.wait(7_200)
+    house.get(f"{CLOCK},2")
+    assert len(house.meter.works.push.sent) == 2
+
+
+@pytest.mark.parametrize(
+    ("day", "schedule"),
+    [
+        pytest.param(date(2026, 2, 3), 2, id="in the season that began last year"),
+        pytest.param(date(2026, 3, 31), 2, id="on the eve of the next"),
+        pytest.param(date(2026, 4, 1), 1, id="on its first day"),
+        pytest.param(date(2026, 9, 30), 1, id="on its last"),
+        pytest.param(date(2026, 10, 1), 2, id="in the winter again"),
+        pytest.param(date(2027, 7, 1), 3, id="in a season of one year alone"),
+        pytest.param(date(2028, 7, 1), 1, id="and a year later"),
+    ],
+)
+def test_a_day_belongs_to_the_season_that_began_last(day, schedule):
+    starts = {b"SUMMER": "ffff0401", b"WINTER": "ffff0a01", b"FAIR": "07eb0601"}
+    plan = Plan(
+        b"YEAR",
+        tuple(Season(name, bytes.fromhex(start) + b"\xff" * 5 + b"\x80\0\0", name) for name, start in starts.items()),
+        {name: (number,) * 7 for number, name in enumerate(starts, 1)},
+        {},
+    )
+    assert day_id(Tariffs([0] * 4, 0, plan), day) == schedule
 
 
 def test_a_script_that_was_written_is_executed():
