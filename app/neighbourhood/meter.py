@@ -18,7 +18,7 @@ from dcu.cosem.apdu import Conformance
 from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, SUPPORTED, Authentication, ServerAssociation
 from dcu.cosem.hls import aes_ecb
 from dcu.cosem.security import Framing
-from dcu.cosem.security_setup import policy_bits
+from dcu.cosem.security_setup import policy_bits, policy_of
 from dcu.cosem.short_names import ShortNames
 from dcu.credentials import MeterKeys, Secret
 from neighbourhood import truth
@@ -150,7 +150,7 @@ class Meter:
         self.managed: dict[int, Managed] = {}  # by client SAP: what was changed of its association
         self.certificates: dict[tuple[int, Purpose, bytes], bytes] = {}
         self.new_pairs: dict[Purpose, Secret] = {}  # made, and not certified yet
-        self.policy = policy_bits(AUTHENTICATED_ENCRYPTED) if self._ciphers else 0
+        self.policy = policy_bits(AUTHENTICATED_ENCRYPTED, signed=self.habits.signed) if self._ciphers else 0
         self.preset: tuple[int, int, int] | None = None  # class 8: time to set, valid from, valid to
         self.destination = b""  # where its push setup sends to
         self.transport = 0
@@ -220,7 +220,7 @@ class Meter:
         """Who may associate, and how. names: by which short names, where the street uses them."""
         if self._associations is None:
             kind = self.habits.authentication
-            secured = self._ciphers
+            policy, signed = policy_of(self.policy)
             offered = SUPPORTED | Conformance.GENERAL_BLOCK_TRANSFER if self.habits.general_blocks else SUPPORTED
             users = {client: frozenset(managed.users) for client, managed in self.managed.items()}
             made = {
@@ -228,12 +228,12 @@ class Meter:
                 CONCENTRATOR: ServerAssociation(
                     authentication=kind,
                     keys=self.keys(CONCENTRATOR),
-                    policy=AUTHENTICATED_ENCRYPTED if secured else ServerAssociation().policy,
+                    policy=policy,
                     max_pdu=self.habits.max_pdu,
                     manufacturer=aes_ecb,
                     names=names,
                     framing=self.habits.framing,
-                    signed=self.habits.signed,
+                    signed=self.habits.signed or signed,
                     conformance=offered,
                 ),
                 MANAGEMENT: ServerAssociation(

@@ -52,11 +52,14 @@ def _bytes(value: Data) -> bytes:
     return value.value
 
 
-def _activate(meter: Meter, _client: int, value: Data) -> bytes | None:
+def _activate(meter: Meter, client: int, value: Data) -> bytes | None:
     wanted = _number(value)
     if wanted & meter.policy != meter.policy or wanted & ~0xFC:
         raise Refusal("a policy is only strengthened")
+    if setup.policy_of(wanted)[1] and meter.keys(client).signing is None:
+        raise Refusal("there are no signing keys")
     meter.policy = wanted
+    meter.reopen()
     return None
 
 

@@ -6,6 +6,7 @@ Source: DLMS Blue Book: Register (class 3), Profile generic (7), Clock (8), Disc
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import SystemRandom
 from typing import TypeVar
@@ -20,6 +21,7 @@ from dcu.collect.jobs import token
 from dcu.collect.jobs.discovery import OBJECT_LIST, SCALED, SCALER_UNIT, scale
 from dcu.collect.meter_profile import MeterProfile, TokenWay
 from dcu.cosem import axdr, objects, profile
+from dcu.cosem.association import Association
 from dcu.cosem.datetimes import CosemDateTime, TimeZoneRule
 from dcu.cosem.selection import Selection
 from dcu.errors import DcuError, DecodeError, JobError, LinkClosed, LinkError
@@ -53,6 +55,16 @@ class Linked:
     def ciphered(self) -> bool:
         """Whether the meter refuses a request that arrives after a later one."""
         return self._where.association.secured
+
+    @property
+    def association(self) -> Association:
+        return self._where.association
+
+    def as_another(self, association: Association) -> None:
+        """Give the link up; the next thing that is asked goes by `association`."""
+        self._runner.run(self._open.aclose())
+        self._meter = None
+        self._where = replace(self._where, association=association)
 
     @property
     def name(self) -> str:

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "disconnect": ("dcu.cli.relay:disconnect", "Open a meter's supply relay."),
     "reconnect": ("dcu.cli.relay:reconnect", "Close a meter's supply relay."),
     "token": ("dcu.cli.token:token", "Enter a prepayment token."),
+    "security": ("dcu.cli.security:security", "See to a meter's policy, keys and certificates."),
     "image": ("dcu.cli.image:image", "Bring a firmware image into meters."),
     "decode": ("dcu.cli.decode:decode", "Show what is inside captured frames."),
     "sniff": ("dcu.cli.sniff:sniff", "Show live what passes on a serial line."),

@@ -13,7 +13,7 @@ from dcu.cosem.short_names import ShortNames
 from dcu.errors import ConfigError, MalformedAnswer
 from dcu.model import AttributeRef
 
-_PROTECTION = {
+PROTECTION = {
     "none": Protection.NONE,
     "authenticated": Protection.AUTHENTICATED,
     "encrypted": Protection.ENCRYPTED,
@@ -41,7 +41,7 @@ def secured(name: str, profile: MeterProfile, services: Services) -> Association
             authentication=Authentication[security.authentication.upper()],
             keys=services.keys.meter(name) if needs_keys else None,
             client_title=services.client_title,
-            policy=Policy(_PROTECTION[security.request], _PROTECTION[security.response]),
+            policy=Policy(PROTECTION[security.request], PROTECTION[security.response]),
             dedicated=security.dedicated_key,
             framing=FRAMINGS[security.framing],
             signed=security.signed,
@@ -67,7 +67,7 @@ def user(profile: MeterProfile) -> int | None:
 
 def authenticated(profile: MeterProfile) -> bool:
     """Whether every answer of the meter is authenticated."""
-    return _PROTECTION[profile.security.response].authentic
+    return PROTECTION[profile.security.response].authentic
 
 
 def public(profile: MeterProfile) -> Association:

@@ -18,7 +18,7 @@ from dcu.cosem.asking import Asking
 from dcu.cosem.association import Association
 from dcu.cosem.axdr import Data
 from dcu.cosem.exchange import Exchange
-from dcu.cosem.security import Policy
+from dcu.cosem.security import Policy, Protection
 from dcu.credentials import MeterKeys, Secret
 from dcu.errors import AuthenticationFailed, DecodeError, MalformedAnswer, PolicyViolated
 from dcu.model import MethodRef, Obis
@@ -63,6 +63,12 @@ def policy_bits(policy: Policy, *, signed: bool = False) -> int:
     """The security policy of version 1."""
     request, response = (protection.value | (4 if signed else 0) for protection in (policy.request, policy.response))
     return request << _REQUEST_BITS | response << _RESPONSE_BITS
+
+
+def policy_of(bits: int) -> tuple[Policy, bool]:
+    """What the bits of version 1 ask for, and whether either direction is signed."""
+    request, response = (Protection(bits >> at & Protection.BOTH) for at in (_REQUEST_BITS, _RESPONSE_BITS))
+    return Policy(request, response), bool(bits & (4 << _REQUEST_BITS | 4 << _RESPONSE_BITS))
 
 
 def use_of(key: KeyId) -> Use:

@@ -29,7 +29,7 @@ from dcu.cosem.apdu import (
     InitiateResponse,
     SetResponseNormal,
 )
-from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, Association, Authentication, Refused
+from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, SUPPORTED, Association, Authentication, Refused
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import drive
 from dcu.cosem.security import Cipher, Framing, Policy, Protection
@@ -219,6 +219,27 @@ def test_an_aare_of_jdlms_without_mechanism_name_still_meets_hls():
     _, exchange, frame = answered("gmac, global key", bare)
     with pytest.raises(MalformedAnswer, match="challenge"):
         exchange.send(frame)
+
+
+@pytest.mark.parametrize("context", ["none", "low"])
+def test_a_meter_that_wants_hls_has_not_accepted_us(context):
+    answer = aare(context=ApplicationContext.LN, mechanism=None, title=None, challenge=None)
+    assert answer.diagnostic == UserDiagnostic.AUTHENTICATION_REQUIRED
+    session, exchange, frame = answered(context, answer)
+    with pytest.raises(AssociationRefused, match="wants high-level authentication"):
+        exchange.send(frame)
+    assert not session.associated
+
+
+def test_what_the_meter_grants_beyond_what_was_offered_is_not_used():
+    generous = InitiateResponse(Conformance(0xFFFFFF), 500)
+    bare = {"context": ApplicationContext.LN, "mechanism": None, "title": None, "challenge": None}
+    answer = aare(**bare, diagnostic=UserDiagnostic.NULL, information=apdu.encode(generous))
+    session, exchange, frame = answered("none", answer)
+    with pytest.raises(StopIteration) as done:
+        exchange.send(frame)
+    assert done.value.value.conformance == SUPPORTED
+    assert not session.negotiated.conformance & Conformance.GENERAL_BLOCK_TRANSFER
 
 
 def test_our_own_challenge_is_not_taken_back():

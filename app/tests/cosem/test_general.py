@@ -167,6 +167,31 @@ def test_broadcast_keys_unknown_keys_and_signatures_within_signatures_are_refuse
         general.parse_signed(general.sign(client, general.sign(client, GET, HEADER), HEADER))
 
 
+def test_a_key_that_came_along_where_both_have_it_is_refused():
+    """C(0e,2s) brings nothing along; key-info is not in the tag's input, so nothing else would find it out."""
+    client, _ = keys(1)
+    frame = general.protect(client, GET, framing=Framing.STATIC, header=HEADER, protection=Protection.BOTH, counter=1)
+    at = len(bytes((general.CIPHERING,)) + HEADER.encoded()) + 4  # flag, choice, parameters: the key's length
+    assert frame[at] == 0
+    with pytest.raises(DecodeError, match="none of ours"):
+        general.parse(frame[:at] + b"\x01\x00" + frame[at + 1 :])
+
+
+def test_a_frame_of_another_suite_is_refused_though_its_keys_have_the_size():
+    """Suites 0 and 1 cipher alike: what the frame says is held against what is configured."""
+    client, meter = keys(0)
+    frame = general.protect(
+        replace(client, suite=1),
+        GET,
+        framing=Framing.IDENTIFIED,
+        header=HEADER,
+        protection=Protection.BOTH,
+        counter=1,
+    )
+    with pytest.raises(PolicyViolated, match="of security suite 1, configured is 0"):
+        general.unprotect(meter, general.parse(frame), required=Protection.BOTH)
+
+
 @given(st.binary(max_size=400))
 @settings(deadline=None)
 def test_noise_raises_nothing_but_decode_errors(noise):

@@ -50,10 +50,10 @@ class House:
         self.meter.rekey(CONCENTRATOR, replace(self.meter.keys(CONCENTRATOR), master=self.keys.master))
         self.counter = count(100_000)
 
-    def open(self, keys=None, policy=AUTHENTICATED_ENCRYPTED):
+    def open(self, keys=None, policy=AUTHENTICATED_ENCRYPTED, *, signed=False):
         """A new connection, associated; returns (run, session)."""
         kind = self.meter.habits.authentication
-        settings = Association(CONCENTRATOR, 1, kind, keys or self.keys, TITLE, policy)
+        settings = Association(CONCENTRATOR, 1, kind, keys or self.keys, TITLE, policy, signed=signed)
         session = ClientSession(settings, counter=self.counter.__next__)
         talk = self.fleet.talk(self.meter, Peer())
 
@@ -220,6 +220,25 @@ def test_a_policy_is_strengthened_and_never_weakened():
     for less in (UNPROTECTED, Policy(Protection.AUTHENTICATED, Protection.AUTHENTICATED)):
         with pytest.raises(PolicyViolated, match="strengthened, never weakened"):  # and we ask for no less
             run(setup.activate(less))
+
+
+def test_what_was_activated_holds_from_the_next_association_on():
+    house = House(1)
+    run, session = house.open()
+    run(SecuritySetup(session).activate(AUTHENTICATED_ENCRYPTED, signed=True))
+    assert run(session.get(ENERGY))  # this one goes on as it is
+    with pytest.raises(DcuError):
+        house.open()
+    run, session = house.open(signed=True)
+    assert run(session.get(ENERGY))
+
+
+def test_signatures_are_not_asked_for_where_there_are_no_signing_keys():
+    house = House(0)
+    run, session = house.open()
+    with pytest.raises(AccessDenied):
+        run(SecuritySetup(session).activate(AUTHENTICATED_ENCRYPTED, signed=True))
+    house.open()
 
 
 def test_what_is_missing_for_a_change_of_keys_is_said_before_anything_is_sent():
