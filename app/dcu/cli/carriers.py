@@ -1,6 +1,6 @@
 """The options by which a command of its own reaches a meter, and how the channel is opened that they ask for."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -8,12 +8,12 @@ import msgspec
 
 from dcu.collect.links import connect, hdlc_setup
 from dcu.collect.meter_profile import Hdlc
-from dcu.collect.reach import Reach, endpoint
+from dcu.collect.reach import NUMBER, Reach, endpoint
 from dcu.errors import ConfigError
 from dcu.link.hdlc_channel import open_hdlc
 from dcu.link.line import HalfDuplex
 from dcu.link.serial import BAUDS, Port, open_serial
-from dcu.link.sign_on import enter_hdlc
+from dcu.link.sign_on import open_hdlc_signed_on
 from dcu.link.tcp import address
 from dcu.streams import Channel
 
@@ -24,6 +24,7 @@ ONLY_HERE = (
     "physical",
     "address_size",
     "mode_e",
+    "sign_on",
     "rs485",
 )  # what only a link of our own asks for, beside them
 
@@ -39,6 +40,7 @@ LINK_OPTIONS = (
     ),
     click.option("--address-size", type=click.Choice(["1", "2", "4"]), help="HDLC: its bytes. [default: the fewest]"),
     click.option("--mode-e", is_flag=True, help="Sign on at 300 baud first, as at an optical head (IEC 62056-21)."),
+    click.option("--sign-on", metavar="NUMBER", help="--mode-e: the meter's device address, where several hear us."),
     click.option(
         "--rs485",
         type=click.Choice(["rts", "rts-inverted"]),
@@ -64,6 +66,7 @@ class Carrier:
     def __str__(self) -> str:
         reach = self.reach
         physical = f"/{reach.physical}" if reach.physical else ""
+        physical += f"@{reach.number}" if reach.number else ""
         if self.port:
             return f"hdlc+serial://{self.port.device}{physical}"
         return f"{'hdlc+' if reach.hdlc else ''}{reach.carrier}://{address(reach.host, reach.port)}{physical}"
@@ -73,15 +76,10 @@ class Carrier:
         if self.port is None:
             return await connect(self.reach, client, server, self.hdlc, timeout)
         setup = hdlc_setup(self.reach.physical, client, server, self.hdlc, byte_time=self.port.byte_time)
-        stream = await open_serial(self.port)
+        stream = HalfDuplex(await open_serial(self.port), TURNAROUND)
         if self.mode_e:
-            try:
-                await enter_hdlc(stream, at_most=self.port.baud)
-            except BaseException:
-                await stream.close()
-                raise
-            setup = replace(setup, byte_time=stream.port.byte_time)
-        return await open_hdlc(HalfDuplex(stream, TURNAROUND), setup)
+            return await open_hdlc_signed_on(stream, setup, self.reach.number, at_most=self.port.baud)
+        return await open_hdlc(stream, setup)
 
 
 def carrier(
@@ -94,6 +92,7 @@ def carrier(
     address_size: str | None,
     rs485: Any,
     mode_e: bool,
+    sign_on: str | None,
     hdlc: Hdlc,
 ) -> Carrier:
     """What the options say; `hdlc`: what the meter's family says. Raises ConfigError."""
@@ -102,6 +101,10 @@ def carrier(
         raise ConfigError("--framing wrapper is for TCP and UDP: on a serial line meters speak HDLC")
     if (rs485 or mode_e) and serial_at is None:
         raise ConfigError(f"{'--rs485' if rs485 else '--mode-e'} is for --serial")
+    if sign_on is not None and not mode_e:
+        raise ConfigError("--sign-on is for --mode-e")
+    if sign_on is not None and not NUMBER.fullmatch(sign_on):
+        raise ConfigError(f"--sign-on {sign_on}: a meter's number has 1 to 32 letters and digits")
     if not speaks_hdlc and (physical is not None or address_size):
         raise ConfigError("--physical and --address-size are for HDLC: say --framing hdlc")
     size = int(address_size or 0)
@@ -109,7 +112,7 @@ def carrier(
         hdlc = msgspec.structs.replace(hdlc, address_size=size)
     if serial_at is not None:
         device, baud = port_of(serial_at)
-        reach = Reach(True, "serial", line=device, physical=physical)
+        reach = Reach(True, "serial", line=device, physical=physical, number=sign_on or "")
         return Carrier(reach, Port(device, baud, rs485=rs485 or ""), hdlc, mode_e)
     host, port = located(tcp_at or udp_at or "")
     return Carrier(Reach(speaks_hdlc, "udp" if udp_at else "tcp", host, port, physical=physical), None, hdlc)

@@ -4,19 +4,19 @@ Serial lines are kept: all meters of one share its port, one of them is spoken w
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dcu.collect.meter_profile import Hdlc, MeterProfile
 from dcu.collect.networks import Networks
 from dcu.collect.reach import G3, Reach, client_address, server_address
 from dcu.collect.settings import MediumTable
-from dcu.errors import ConfigError, LinkTimeout
+from dcu.errors import ConfigError
 from dcu.link import tcp, udp
 from dcu.link.channel import DatagramChannel, StreamChannel
 from dcu.link.hdlc_channel import open_hdlc
 from dcu.link.hdlc_client import Setup
 from dcu.link.hdlc_parameters import Parameters
-from dcu.link.line import Line, Seat
+from dcu.link.line import Line
 from dcu.link.serial import Port, open_serial
 from dcu.streams import ByteStream, Channel
 
@@ -57,38 +57,15 @@ class Links:
         setup = hdlc_setup(
             reach.physical, client, server, profile.hdlc, byte_time=wired.port.byte_time, echo=wired.table.echo
         )
-        return await (_signed_on(seat, reach, wired, setup) if wired.table.mode_e else open_hdlc(seat, setup, seat))
+        if not wired.table.mode_e:
+            return await open_hdlc(seat, setup, seat)
+        from dcu.link.sign_on import open_hdlc_signed_on  # memory: few lines have a head
+
+        return await open_hdlc_signed_on(seat, setup, reach.number, at_most=wired.port.baud, floor=seat)
 
     async def close(self) -> None:
         for wired in self._lines.values():
             await wired.line.close()
-
-
-async def _signed_on(seat: Seat, reach: Reach, wired: _Wired, setup: Setup) -> Channel:
-    """Sign on as at an optical head (IEC 62056-21 mode E), then connect at the speed that was agreed.
-
-    A meter that does not hear the sign-on may be in the HDLC of before, which nobody ended: it is tried there, too.
-    """
-    from dcu.link.sign_on import HDLC_FORMAT, enter_hdlc  # memory: few lines have a head
-
-    silence: LinkTimeout | None = None
-    try:
-        await seat.take()
-        try:
-            await enter_hdlc(seat, reach.number, at_most=wired.port.baud)
-        except LinkTimeout as error:
-            silence = error
-            await seat.change(wired.port.baud, HDLC_FORMAT)
-    except BaseException:
-        await seat.close()
-        raise
-    setup = replace(setup, byte_time=replace(wired.port, baud=seat.baud, format=HDLC_FORMAT).byte_time)
-    try:
-        return await open_hdlc(seat, setup, seat)
-    except LinkTimeout:
-        raise silence or LinkTimeout(
-            "the meter signed on and is silent in HDLC: is its physical address right?"
-        ) from None
 
 
 async def connect(reach: Reach, client: int, server: int, hdlc: Hdlc, within: float) -> Channel:

@@ -23,7 +23,7 @@ G3 = "g3"
 _SCHEMES = {"tcp": (False, "tcp"), "udp": (False, "udp"), "hdlc+tcp": (True, "tcp"), "hdlc+udp": (True, "udp")}
 _ALL, _ALL_WIDE = 0x7F, 0x3FFF  # broadcast
 HDLC_CLIENTS = 0x7F - 1
-_NUMBER = re.compile(r"[0-9A-Za-z]{1,32}")
+NUMBER = re.compile(r"[0-9A-Za-z]{1,32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Reach:
         logical = _logical(written, sap) if hash_ else None
         if scheme == SERIAL and place:
             physical, at, number = physical.partition("@")
-            if at and not _NUMBER.fullmatch(number):
+            if at and not NUMBER.fullmatch(number):
                 raise ConfigError(f"{written}: behind @ stands a meter's number, 1 to 32 letters and digits")
             bare = bool(at) and not physical
             lower = None if bare else _physical(written, slash, physical)

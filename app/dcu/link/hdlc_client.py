@@ -238,6 +238,9 @@ class ClientLink:
     def _connecting(self, frame: Frame) -> None:
         if frame.control.kind is Kind.DM:
             self._down(LinkError("the meter refuses the HDLC connection (DM): another client may be connected"))
+        elif frame.control.kind is Kind.FRMR:
+            why = f"the meter refuses the HDLC connection ({_rejected(frame.information)})"
+            self._down(LinkError(f"{why}: hdlc.negotiate = false in its family leaves the parameters out"))
         elif frame.control.kind is Kind.UA:
             own = self.setup.parameters if self.setup.announce else DEFAULT
             try:
@@ -252,7 +255,7 @@ class ClientLink:
         if kind is Kind.DM:
             self._down(LinkClosed("the meter has ended the HDLC link (DM)"))
         elif kind is Kind.FRMR:
-            self._down(LinkError(_rejected(frame.information)))
+            self._down(LinkError(f"the meter rejected a frame ({_rejected(frame.information)}): connect again"))
         elif kind in (Kind.I, Kind.RR, Kind.RNR, Kind.REJ):
             if numbered.hear(frame) is Reason.LENGTH:
                 size, most = len(frame.information), numbered.parameters.receive
@@ -288,7 +291,9 @@ class ClientLink:
         self._attempts += 1
         if self._attempts > self.setup.retries:
             tried = f"{self._attempts} times asked"
-            self._down(LinkTimeout(f"no answer from the meter over HDLC ({self.state.value}, {tried}): is it powered?"))
+            right = ", and are its address and the speed right" if self.state is State.CONNECTING else ""
+            text = f"no answer from the meter over HDLC ({self.state.value}, {tried}): is it powered{right}?"
+            self._down(LinkTimeout(text))
             return False
         return True
 
@@ -335,8 +340,6 @@ def _rejected(information: bytes) -> str:
     try:
         rejection = decode_rejection(information)
     except DecodeError:
-        return "the meter rejected a frame (FRMR) and does not say which: connect again"
+        return "FRMR, which does not say why"
     reasons = ", ".join(reason.name.lower() for reason in Reason if reason in rejection.reason and reason.name)
-    return (
-        f"the meter rejected a frame (FRMR: control {rejection.control:02X}, {reasons or 'no reason'}): connect again"
-    )
+    return f"FRMR: control {rejection.control:02X}, {reasons or 'no reason'}"

@@ -4,8 +4,12 @@ Source: IEC 62056-21 clause 6.3 to 6.5 (reaction times: 0.2 to 1.5 s), annex E.
 """
 
 import asyncio
+from dataclasses import replace
 
 from dcu.errors import DecodeError, LinkError, LinkTimeout
+from dcu.link.hdlc_channel import HdlcChannel, open_hdlc
+from dcu.link.hdlc_client import Setup
+from dcu.link.line import Floor
 from dcu.link.mode_e import (
     ACK,
     BAUDS,
@@ -24,6 +28,7 @@ from dcu.streams import Tunable
 
 SIGN_ON_FORMAT = "7E1"
 HDLC_FORMAT = "8N1"
+_BITS = 10  # of a byte in that format, on the line
 ATTEMPTS = 3  # sign-ons; the first may find a meter that still waits for something else
 REACTION = 2.0  # seconds that a meter may take to answer, 1.5 by the standard
 GAP = 1.5  # seconds between two characters
@@ -42,7 +47,7 @@ async def enter_hdlc(stream: Tunable, address: str = "", *, at_most: int = 19200
     told, lines, echoes = await _identified(stream, address)
     if told.mode in "AB":
         raise LinkError(f"{_who(told)} is of mode {told.mode}: it knows no HDLC; `dcu readout` reads what it shows")
-    baud = max(speed for speed in BAUDS.values() if speed <= min(told.baud, at_most))
+    baud = _agreed(told.baud, at_most)
     await stream.write(encode_acknowledgement(baud, "E"))
     for _ in range(2 if echoes else 1):
         if await _refuses(stream, lines):
@@ -52,6 +57,35 @@ async def enter_hdlc(stream: Tunable, address: str = "", *, at_most: int = 19200
     return told
 
 
+async def open_hdlc_signed_on(
+    stream: Tunable, setup: Setup, address: str = "", *, at_most: int, floor: Floor | None = None
+) -> HdlcChannel:
+    """Sign on at the meter, then connect at the speed that was agreed; `floor` as for `open_hdlc()`.
+
+    A meter that does not hear the sign-on may be in the HDLC of before, which nobody ended: it is tried there, too.
+    Raises LinkTimeout, LinkClosed or LinkError; closes `stream` then.
+    """
+    silence: LinkTimeout | None = None
+    baud = _agreed(at_most)
+    try:
+        if floor is not None:
+            await floor.take()
+        try:
+            baud = _agreed((await enter_hdlc(stream, address, at_most=at_most)).baud, at_most)
+        except LinkTimeout as error:
+            silence = error
+            await stream.change(baud, HDLC_FORMAT)
+    except BaseException:
+        await stream.close()
+        raise
+    try:
+        return await open_hdlc(stream, replace(setup, byte_time=_BITS / baud), floor)
+    except LinkTimeout:
+        raise silence or LinkTimeout(
+            "the meter signed on and is silent in HDLC: is its physical address right?"
+        ) from None
+
+
 async def read_out(
     stream: Tunable, address: str = "", *, at_most: int = 19200
 ) -> tuple[Identification, tuple[DataSet, ...]]:
@@ -59,7 +93,7 @@ async def read_out(
     told, lines, _ = await _identified(stream, address)
     baud = min(told.baud, at_most)
     if told.mode in "CE":
-        baud = max(speed for speed in BAUDS.values() if speed <= baud)
+        baud = _agreed(baud)
         await stream.write(encode_acknowledgement(baud, "C"))
     if told.mode != "A":
         await stream.change(baud if told.mode != "B" else told.baud, SIGN_ON_FORMAT)
@@ -72,6 +106,11 @@ async def read_out(
                 raise LinkError(f"{_who(told)}: {error}") from None
         await stream.write(NAK)
     raise LinkError(f"{_who(told)}: its read-out came damaged {REPEATS + 1} times: look at the head's position")
+
+
+def _agreed(*most: int) -> int:
+    """The greatest speed of modes C and E that exceeds none of these."""
+    return max(speed for speed in BAUDS.values() if speed <= min(most))
 
 
 async def _identified(stream: Tunable, address: str) -> tuple[Identification, Lines, bool]:

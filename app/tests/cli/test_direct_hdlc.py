@@ -1,8 +1,12 @@
 """The command over HDLC: a serial line (a pseudo-terminal), TCP and UDP."""
 
+import time
+
 import pytest
 
+from dcu.link import sign_on
 from neighbourhood.fleet import Addressing
+from neighbourhood.optical import State
 from neighbourhood.wires import Wiring
 from tests.cli.street import ENERGY, LOAD, NAME
 
@@ -94,6 +98,8 @@ def test_the_wrapper_where_hdlc_is_spoken_is_a_link_error(dcu, street):
         (["--serial", "x:1234"], "1234 baud: one of 300,"),
         (["--serial", "x", "--framing", "wrapper"], "on a serial line meters speak HDLC"),
         (["--tcp", "127.0.0.1:1", "--rs485", "rts"], "--rs485 is for --serial"),
+        (["--serial", "x", "--sign-on", "17"], "--sign-on is for --mode-e"),
+        (["--serial", "x", "--mode-e", "--sign-on", "1-2"], "1 to 32 letters and digits"),
         (["--tcp", "127.0.0.1:1", "--physical", "17"], "say --framing hdlc"),
         (["--serial", "x", "--physical", "300", "--address-size", "2"], "does not fit 2 bytes"),
         (["--serial", "x", "--tcp", "127.0.0.1:1"], "say which meter: one of"),
@@ -133,6 +139,29 @@ def test_mode_e_goes_on_in_hdlc(dcu, street, tmp_path):
         assert done.code == 0, done.err
         assert before <= done.json[0]["value"] <= imported(made)
     assert made.fleet.wires.head.garbled == 0
+
+
+def test_a_meter_that_was_left_in_hdlc_is_found_there(dcu, street, tmp_path, monkeypatch):
+    """A command that was killed leaves the meter waiting in HDLC for two minutes: it hears no sign-on there."""
+    monkeypatch.setattr(sign_on, "REACTION", 0.3)
+    made = street(place=Addressing(wiring=Wiring(tmp_path / "head", head="E")))
+    head = made.fleet.wires.head
+    head.state, head.speed, head._heard_at = State.HDLC, 9600, time.monotonic()
+    done = dcu("read", *options(made, tmp_path / "head"), "--mode-e", ENERGY, "--json")
+    assert done.code == 0, done.err
+    assert head.garbled > 0  # the sign-on
+
+
+def test_a_sign_on_names_the_meter_where_several_hear_it(dcu, street, tmp_path, monkeypatch):
+    monkeypatch.setattr(sign_on, "REACTION", 0.3)
+    made = street(place=Addressing(wiring=Wiring(tmp_path / "head", head="E")))
+    here = (*options(made, tmp_path / "head"), "--mode-e", ENERGY, "--json", "--sign-on")
+    done = dcu("read", *here, made.meter.serial.removeprefix("GDM"))
+    assert done.code == 0, done.err
+    monkeypatch.setattr(made.fleet.wires.head, "_address", "4711")  # it is another's number now
+    done = dcu("read", *here, made.meter.serial.removeprefix("GDM"))
+    assert done.code == 5
+    assert "no meter identifies itself" in done.err
 
 
 def test_without_the_sign_on_the_head_hears_nothing(dcu, street, tmp_path):

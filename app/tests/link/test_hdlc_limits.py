@@ -11,7 +11,7 @@ from dcu.link.hdlc_channel import HdlcChannel
 from dcu.link.hdlc_client import ALL_STATIONS, ClientLink, Setup, State
 from dcu.link.hdlc_multidrop import Multidrop
 from dcu.link.hdlc_numbered import Counted, Numbered
-from dcu.link.hdlc_parameters import DEFAULT, Parameters, decode_parameters, encode_parameters
+from dcu.link.hdlc_parameters import DEFAULT, Parameters, Reason, Rejection, decode_parameters, encode_parameters
 from dcu.link.hdlc_server import Station, Terms
 from dcu.link.line import Line as SharedLine
 from dcu.link.memory import stream_pair
@@ -74,6 +74,17 @@ def test_a_meter_that_had_disconnected_already_ends_a_disconnection_with_dm():
     assert kinds(link.output(0.0)) == ["DISC"]
     link.feed(down(Kind.DM), 0.1)
     assert (link.state, link.error) == (State.DISCONNECTED, None)
+
+
+def test_a_meter_that_rejects_the_snrm_is_not_asked_again():
+    """Some take no parameters in it: its reason is told, in place of a time-out."""
+    link = ClientLink(Setup(CLIENT, SERVER))
+    link.connect()
+    link.output(0.0)
+    link.feed(down(Kind.FRMR, Rejection(0x93, 0, 0, Reason.INFORMATION).encode()), 0.0)
+    assert link.state is State.DISCONNECTED
+    assert "refuses the HDLC connection" in str(link.error)
+    assert "control 93, information" in str(link.error)
 
 
 def test_each_connection_has_all_its_attempts():
