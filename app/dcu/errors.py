@@ -28,9 +28,15 @@ The command line maps the branches to exit codes in one place (dcu.cli.exits). A
 password or deciphered data.
 """
 
+LONGEST = 1000  # characters of a message
+
 
 class DcuError(Exception):
-    """Root of the tree: `str(error)` is one line an operator can act on."""
+    """Root of the tree: `str(error)` is one line an operator can act on, however long what it quotes is."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= LONGEST else f"{text[:600]}…{text[-399:]}"  # the advice stands at the end
 
 
 class ConfigError(DcuError):
