@@ -54,7 +54,7 @@ class MeterKeys:
 
     system_title: the meter's 8 bytes; guek: global unicast encryption key; gak: global authentication key;
     password: the secret of LLS and of HLS 2, 3, 4 and 6; signing, agreement: of suites 1 and 2; master: what wraps
-    other keys (KEK).
+    other keys (KEK); broadcast: global broadcast encryption key (GBEK), which many meters share.
     """
 
     system_title: bytes
@@ -65,6 +65,7 @@ class MeterKeys:
     signing: KeyPair | None = None
     agreement: KeyPair | None = None
     master: Secret | None = None
+    broadcast: Secret | None = None
 
     def fingerprint(self, title: bytes) -> bytes:
         """Name the encryption key and the system title that forms nonces with it, without giving the key away."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from neighbourhood.associations import Managed
 
 PUBLIC, CONCENTRATOR, MANAGEMENT = 16, 1, 2  # client SAPs: anybody, the collector, the head-end
-ESTABLISHED = 102  # the collector once more, without a handshake
+ESTABLISHED, BROADCASTING = 102, 103  # the collector once more, without a handshake; by broadcast
 MANAGEMENT_DEVICE = 1  # the SAP of a meter's first logical device
 OWN_EVENTS = 200  # a meter's log is a ring
 OWN_SETS = 64
@@ -252,6 +252,14 @@ class Meter:
                     client_title=self.habits.pre_established,
                     pre_established=True,
                 )
+                if self.keys(CONCENTRATOR).broadcast:
+                    made[BROADCASTING] = replace(
+                        made[ESTABLISHED],
+                        policy=AUTHENTICATED_ENCRYPTED,
+                        framing=Framing.GLOBAL,
+                        signed=False,
+                        broadcast=True,
+                    )
             self._associations = {sap: replace(terms, users=users.get(sap, frozenset())) for sap, terms in made.items()}
         return self._associations
 

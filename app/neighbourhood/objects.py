@@ -12,7 +12,7 @@ from dcu.cosem.selection import Selection
 from dcu.model import AttributeRef, Obis
 from neighbourhood import values
 from neighbourhood.buffers import Profile
-from neighbourhood.meter import CONCENTRATOR, ESTABLISHED, MANAGEMENT, PUBLIC, Meter
+from neighbourhood.meter import BROADCASTING, CONCENTRATOR, ESTABLISHED, MANAGEMENT, PUBLIC, Meter
 
 WATT, VAR, WATT_HOUR, VAR_HOUR, VOLT = 27, 29, 30, 32, 35
 
@@ -32,6 +32,7 @@ _RIGHTS = {
     PUBLIC: Right.PUBLIC,
     CONCENTRATOR: Right.CONCENTRATOR,
     ESTABLISHED: Right.CONCENTRATOR,
+    BROADCASTING: Right.CONCENTRATOR,
     MANAGEMENT: Right.MANAGEMENT,
 }
 

@@ -78,6 +78,7 @@ def generate_keys(path: Path, suite: int = 0) -> None:
         f'gak = "{secrets.token_hex(sizes.key_size)}"',
         f'client_title = "{CLIENT_TITLE.hex()}"',
         f'master_key = "{secrets.token_hex(sizes.key_size)}"',
+        f'broadcast_key = "{secrets.token_hex(sizes.key_size)}"',
     ]
     if suite:
         lines.append(f"suite = {suite}")
@@ -104,7 +105,15 @@ def bench_keys(path: Path) -> MeterKeys:
         for ours, meter in zip((held.signing, held.agreement), held.simulated, strict=True)
     )
     return MeterKeys(
-        title, held.guek or unknown, held.gak or unknown, held.password, held.suite, signing, agreement, held.master
+        title,
+        held.guek or unknown,
+        held.gak or unknown,
+        held.password,
+        held.suite,
+        signing,
+        agreement,
+        held.master,
+        held.broadcast,
     )
 
 

@@ -74,7 +74,7 @@ def _with(keys: MeterKeys, which: KeyId, key: Secret) -> MeterKeys:
         return replace(keys, guek=key)
     if which is KeyId.AUTHENTICATION:
         return replace(keys, gak=key)
-    return replace(keys, master=key) if which is KeyId.MASTER else keys
+    return replace(keys, master=key) if which is KeyId.MASTER else replace(keys, broadcast=key)
 
 
 def _transfer(meter: Meter, client: int, value: Data) -> bytes | None:

@@ -6,8 +6,10 @@ Requests that only read are repeated on a channel that may lose them; an action 
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from dcu.cli.counters import CounterFile
@@ -39,6 +41,10 @@ from dcu.model import AttributeRef, MethodRef, Obis
 from dcu.streams import Channel
 
 T = TypeVar("T")
+
+# Of broadcasts no one meter has heard all: where our own count was lost, it goes on at as many as seconds have passed
+# since, which is above it as long as there was less than one a second, and this machine's clock is right.
+BROADCASTS_BEGIN = 1_577_836_800  # 2020-01-01 UTC
 
 ATTEMPTS = 3  # of what only reads, on a channel that loses
 FAREWELL = 2.0  # seconds that a meter has to answer a release: the work is done, and nobody waits longer for that
@@ -161,9 +167,11 @@ async def connect(where: Target) -> AsyncIterator[Direct]:
             yield direct
             return
         assert where.association.keys
-        counter = stack.enter_context(CounterFile(where.association.client_title, where.association.keys.system_title))
+        counter = stack.enter_context(_counter_file(where.association))
         learnt = not counter.known
-        if learnt:
+        if learnt and where.association.broadcast:
+            counter.raise_to(int(time.time()) - BROADCASTS_BEGIN)
+        elif learnt:
             counter.raise_to(await meter_counter(where) + 1)
         direct = await dial(counter.next)
         try:
@@ -179,6 +187,17 @@ async def connect(where: Target) -> AsyncIterator[Direct]:
             direct = await dial(counter.next)
             await direct.associate()
         yield direct
+
+
+def _counter_file(association: Association) -> CounterFile:
+    """One a meter; one a broadcast key, whose frames are many meters'."""
+    keys = association.keys
+    assert keys
+    if not association.broadcast:
+        return CounterFile(association.client_title, keys.system_title)
+    assert keys.broadcast
+    shared = replace(keys, guek=keys.broadcast)
+    return CounterFile(association.client_title, shared.fingerprint(association.client_title))
 
 
 async def meter_counter(where: Target) -> int:
@@ -218,7 +237,8 @@ def _counter_objects(where: Target) -> list[Obis]:
 async def _dialled(where: Target, association: Association, counter: Callable[[], int]) -> AsyncIterator[Direct]:
     client, server = association.client_sap, association.server_sap
     keys = association.keys
-    floors = FloorFile(keys) if keys and association.policy.response.authentic else None
+    heard = association.policy.response.authentic and not association.broadcast
+    floors = FloorFile(keys) if keys and heard else None
     floor = floors.read() if floors else -1
     session = associations.session(association, counter, lossy=where.carrier.lossy, floor=floor)
     channel = await where.carrier.open(client, server, where.timeout)

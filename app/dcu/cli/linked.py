@@ -174,6 +174,9 @@ class Linked:
         return TokenAnswer(found.accepted, found.code, found.meaning, found.confirmed)
 
     def write(self, attribute: AttributeRef, raw: bytes, *, unconfirmed: bool = False) -> bytes | None:
+        if self.association.broadcast:
+            self._run(lambda meter: meter.tell(lambda session: session.unconfirmed([(attribute, raw)])))
+            return None
         if unconfirmed:
             why = self._act(lambda meter: meter.tell(lambda session: session.unconfirmed([(attribute, raw)])))
         else:
@@ -191,7 +194,7 @@ class Linked:
         return after
 
     def call(self, method: MethodRef, raw: bytes | None, *, unconfirmed: bool = False) -> bytes | None:
-        if unconfirmed:
+        if unconfirmed or self.association.broadcast:
             self._run(lambda meter: meter.tell(lambda session: session.unconfirmed_call(method, raw)))
             return None
         returned: list[bytes | None] = []

@@ -45,6 +45,7 @@ DIRECT = (
     "general_blocks",
     "dedicated",
     "pre_established",
+    "broadcast",
     "keys_path",
     *ONLY_HERE,
 )  # what a link of our own asks for
@@ -89,6 +90,11 @@ _OPTIONS = (
         "--pre-established",
         is_flag=True,
         help="Use an association that stands without a handshake; what it ciphers is held against the meter's counter.",
+    ),
+    click.option(
+        "--broadcast",
+        is_flag=True,
+        help="Under the broadcast key, pre-established: for `write` and `action`, of which nobody answers any.",
     ),
     click.option(
         "--keys",
@@ -148,6 +154,7 @@ def target(
     general_blocks: bool,
     dedicated: bool,
     pre_established: bool,
+    broadcast: bool,
     keys_path: Path | None,
     family: str | None,
     timeout: float | None,
@@ -175,11 +182,35 @@ def target(
     policy = _policy(kind, named, ciphered=ciphered, public=client == known.addresses.public)
     association = _secured(plain, kind, policy, keys_path, dedicated=dedicated, family=known)
     wait = timeout or (known.session.timeout if named else TIMEOUT)
+    if broadcast:
+        association, pre_established = _broadcast(association, keys_path), True
+        if way.reach.hdlc:
+            raise ConfigError("--broadcast: over TCP and UDP, by the wrapper; HDLC links are opened one by one here")
     if pre_established and (association.authentication is not Authentication.NONE or association.dedicated):
         raise ConfigError(
             "--pre-established: there is no handshake, so neither --auth nor --dedicated (but --ciphered)"
         )
     return Target(way, association, known, named.time_rule if named else None, wait, pre_established)
+
+
+def _broadcast(association: Association, keys_path: Path | None) -> Association:
+    """Raises ConfigError."""
+    if keys_path is None:
+        raise ConfigError("--broadcast needs --keys FILE, with the broadcast_key")
+    keys = keysfile.load(keys_path)
+    title = keys.client_title or own_title()
+    try:
+        return replace(
+            association,
+            keys=keys.meter_keys(),
+            client_title=title,
+            policy=AUTHENTICATED_ENCRYPTED,
+            framing=FRAMINGS["service"],
+            signed=False,
+            broadcast=True,
+        )
+    except ValueError as error:
+        raise ConfigError(f"{keys_path}: {error}") from None
 
 
 def _policy(kind: Authentication, family: MeterProfile | None, *, ciphered: bool, public: bool) -> Policy:

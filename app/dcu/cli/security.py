@@ -32,8 +32,18 @@ from dcu.errors import AuthenticationFailed, ConfigError, DcuError, DecodeError,
 from dcu.model import AttributeRef
 from dcu.suites import SUITES
 
-KEYS = {"guek": KeyId.UNICAST, "gak": KeyId.AUTHENTICATION, "master": KeyId.MASTER}
-_IN_FILE = {KeyId.UNICAST: "guek", KeyId.AUTHENTICATION: "gak", KeyId.MASTER: "master_key"}
+KEYS = {
+    "guek": KeyId.UNICAST,
+    "gak": KeyId.AUTHENTICATION,
+    "master": KeyId.MASTER,
+    "broadcast": KeyId.BROADCAST,
+}
+_IN_FILE = {
+    KeyId.UNICAST: "guek",
+    KeyId.AUTHENTICATION: "gak",
+    KeyId.MASTER: "master_key",
+    KeyId.BROADCAST: "broadcast_key",
+}
 _PURPOSES = {"signing": Purpose.SIGNING, "agreement": Purpose.AGREEMENT}
 _USE = click.option("--use", type=click.Choice(list(_PURPOSES)), required=True, help="What the key is for.")
 _ISSUER = click.option("--issuer", type=FILE, help="The authority's certificate (DER), which must have issued it.")
@@ -275,7 +285,7 @@ def _new_file(path: Path, raw: bytes) -> None:
 def _settled(linked: Linked, new: Mapping[KeyId, Secret], into: Path, path: Path, why: DcuError | None) -> None:
     """Find out which keys the meter has. Raises JobError unless it has the new ones."""
     before = linked.association
-    names = {KeyId.UNICAST: "guek", KeyId.AUTHENTICATION: "gak", KeyId.MASTER: "master"}
+    names = {KeyId.UNICAST: "guek", KeyId.AUTHENTICATION: "gak", KeyId.MASTER: "master", KeyId.BROADCAST: "broadcast"}
     after = replace(_held(linked), **{names[which]: key for which, key in new.items()})  # type: ignore[arg-type]
     try:
         linked.as_another(replace(before, keys=after))
@@ -292,7 +302,7 @@ def _settled(linked: Linked, new: Mapping[KeyId, Secret], into: Path, path: Path
         raise JobError(f"the meter has its old keys ({why}): {path} opens it; delete {into}") from None
     click.echo(f"the meter has its new keys, and answered by them: {into}")
     if KeyId.UNICAST not in new and KeyId.AUTHENTICATION not in new:
-        output.note("the master key is in no answer: that the meter took it, it says itself")
+        output.note("none of these keys is in an answer: that the meter took them, it says itself")
 
 
 async def _nothing(_meter: Any) -> None:

@@ -37,7 +37,11 @@ def write(attribute: str, value: str, as_json: bool, unconfirmed: bool, **where:
     if typed.typed(value) and not value.startswith("time:"):
         typed.encoded(value)  # a mistake is told before anybody is asked
     access = open_access(**where)
-    before, rule = _held(access, ref, needed=not typed.typed(value) and said is None)
+    before, rule = None, access.rule
+    if not where["broadcast"]:
+        before, rule = _held(access, ref, needed=not typed.typed(value) and said is None)
+    elif not typed.typed(value) and said is None:
+        raise ConfigError(f"{value!r}: nobody is asked before a broadcast: say the type, as in u32:1000")
     if typed.typed(value):
         raw = typed.encoded(value, rule=rule)
     else:
@@ -50,7 +54,9 @@ def write(attribute: str, value: str, as_json: bool, unconfirmed: bool, **where:
     else:
         was, now = (values.spelled(_meant(ref, each, rule)) for each in (before, after))
         click.echo(f"{values.named(ref)}: {was} → {now if after is not None else 'written'}")
-    if after is None:
+    if after is None and where["broadcast"]:
+        output.note("sent to all; nobody answers")
+    elif after is None:
         output.note("the meter took it; it does not let this client read it back")
     elif not confirmed:
         output.note("the meter took it, and holds another value")
@@ -80,7 +86,7 @@ def action(method: str, parameter: str | None, as_json: bool, unconfirmed: bool,
     if as_json:
         output.show_json({"method": str(ref), "returned": meant, "raw": returned})
     else:
-        said = "sent; nobody answers" if unconfirmed else "done"
+        said = "sent; nobody answers" if unconfirmed or where["broadcast"] else "done"
         click.echo(said if returned is None else f"done; it returned {values.spelled(meant)}")
 
 

@@ -23,7 +23,7 @@ from dcu.cosem.apdu import (
     InitiateRequest,
     InitiateResponse,
 )
-from dcu.cosem.association import MAX_PDU, Authentication, Counter, Floors, ServerAssociation
+from dcu.cosem.association import MAX_PDU, Authentication, BroadcastFloors, Counter, Floors, ServerAssociation
 from dcu.cosem.ciphering import Ciphering, require_protection
 from dcu.cosem.gbt import OVERHEAD, Transfer
 from dcu.cosem.hls import Challenges, Hls
@@ -129,6 +129,8 @@ def admit(
     request: Aarq, terms: ServerAssociation, *, counter: Counter, floors: Floors, random: Callable[[int], bytes]
 ) -> tuple[Link, bytes]:
     """Return the new association and the AARE. Raises Rejected, CounterReplayed, and whatever the counter raises."""
+    if terms.broadcast:
+        raise Rejected(UserDiagnostic.NO_REASON_GIVEN)
     if request.context is not terms.context:
         raise Rejected(UserDiagnostic.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED)
     _check_authentication(request, terms)
@@ -179,9 +181,10 @@ def standing(terms: ServerAssociation, *, counter: Counter, floors: Floors) -> L
             title=terms.keys.system_title,
             peer=terms.client_title,
             counter=counter,
-            floors=floors,
+            floors=BroadcastFloors(floors) if terms.broadcast else floors,
             preferred=terms.framing,
             signed=terms.signed,
+            broadcast=terms.broadcast,
         )
     return Link(terms, terms.granted, terms.max_pdu, ciphering, peer=terms.client_title or b"")
 

@@ -88,6 +88,7 @@ class Association:
     keys.system_title may be b"" (unknown) only where nothing is ciphered and HLS is not used.
     max_pdu: what we receive; max_answer: what the blocks of one answer may add up to.
     short: by short names (SN), where a `ShortSession` is needed; else by logical names.
+    broadcast: requests under the broadcast key, which nobody answers; pre-established.
     user: who of our users asks, where the meter keeps a list of them (user_id, 0..255).
     protected_release: False for meters that neither take nor give user information in RLRQ and RLRE.
     """
@@ -108,6 +109,7 @@ class Association:
     signed: bool = False
     short: bool = False
     user: int | None = None
+    broadcast: bool = False
 
     def __post_init__(self) -> None:
         _check(self)
@@ -121,6 +123,8 @@ class Association:
             raise ValueError("ciphering and HLS 5, 6 and 7 need a client system title of 8 bytes")
         if self.client_title == self.keys.system_title:
             raise ValueError("client and meter have the same system title: nonces would be used twice")
+        if self.dedicated and self.broadcast:
+            raise ValueError("a broadcast has no dedicated key")
         if self.dedicated and self.framing in KEYED:
             raise ValueError("general-ciphering takes the key that each frame tells of: there is no dedicated one")
         if self.dedicated and not self.policy.request.covers(Protection.BOTH):
@@ -162,7 +166,8 @@ class ServerAssociation:
 
     keys: the server's own (system_title is the server's); client_title: the only client accepted, or None for any
     that holds the keys. policy: what requests must have at least, and what responses are given. pre_established: it
-    stands without AARQ. users: who may (user_id); empty: whoever authenticates, and nobody is asked who he is.
+    stands without AARQ. broadcast: that is under the broadcast key, and never answered. users: who may (user_id);
+    empty: whoever authenticates, and nobody is asked who he is.
     """
 
     authentication: Authentication = Authentication.NONE
@@ -177,6 +182,7 @@ class ServerAssociation:
     names: ShortNames | None = None
     pre_established: bool = False
     users: frozenset[int] = frozenset()
+    broadcast: bool = False
 
     def __post_init__(self) -> None:
         _check(self)
@@ -184,6 +190,8 @@ class ServerAssociation:
             raise ValueError("a pre-established association has no handshake: nobody authenticates")
         if self.pre_established and self.ciphered and self.client_title is None:
             raise ValueError("a pre-established association that is ciphered needs the client's system title")
+        if self.broadcast and not self.pre_established:
+            raise ValueError("nobody opens an association by broadcast: it is pre-established")
         if self.titled and (self.keys is None or len(self.keys.system_title) != 8):
             raise ValueError("ciphering and HLS 5, 6 and 7 need keys and an 8-byte system title")
 
@@ -224,6 +232,10 @@ def _check(terms: "Association | ServerAssociation") -> None:
         terms.policy.request.authentic and terms.policy.response.authentic
     ):
         raise ValueError("general protection needs a policy that authenticates both ways: it does not count by itself")
+    if terms.broadcast and not (keys and keys.broadcast and terms.policy.request.authentic):
+        raise ValueError("a broadcast needs the broadcast key, and a policy that authenticates requests")
+    if terms.broadcast and (authentication is not Authentication.NONE or terms.framing in KEYED or terms.signed):
+        raise ValueError("a broadcast is under the broadcast key alone: no handshake, no other key, no signature")
     if not MIN_PDU <= max_pdu <= MAX_PDU:
         raise ValueError(f"a max PDU of {max_pdu} bytes: {MIN_PDU}..{MAX_PDU}")
     if authentication.secret and not (keys and keys.password):
@@ -318,5 +330,22 @@ class MemoryFloors:
     def accept(self, title: bytes, counter: int) -> None:
         self._floors[title] = counter
 
+
+class BroadcastFloors:
+    """The floors of the broadcast key, beside those of the unicast one: a client counts under each by itself."""
+
+    __slots__ = ("_floors",)
+
+    def __init__(self, floors: Floors) -> None:
+        self._floors = floors
+
+    def floor(self, title: bytes) -> int:
+        return self._floors.floor(title + _BROADCAST)
+
+    def accept(self, title: bytes, counter: int) -> None:
+        self._floors.accept(title + _BROADCAST, counter)
+
+
+_BROADCAST = b"broadcast"  # behind a title: no title is so long
 
 Counter = Callable[[], int]  # a call gives an invocation counter never used before; where it raises, nothing is sent

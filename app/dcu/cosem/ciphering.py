@@ -83,8 +83,12 @@ class Ciphering:
         floors: Floors,
         preferred: Framing = Framing.GLOBAL,
         signed: bool = False,
+        broadcast: bool = False,
     ) -> None:
-        self.cipher = Cipher(keys.guek, keys.gak, suite=keys.suite)
+        """broadcast: under the broadcast key, in place of the unicast one."""
+        key = keys.broadcast if broadcast else keys.guek
+        assert key
+        self.cipher = Cipher(key, keys.gak, suite=keys.suite, broadcast=broadcast)
         self.title = title
         self.peer = peer
         self._keys = keys

@@ -50,6 +50,8 @@ class ClientSession(Asking):
         """Raises AssociationRefused, AuthenticationFailed, ServiceRefused, SecurityError, MalformedAnswer."""
         if self.associated:
             raise ValueError("the session is associated already")
+        if self.association.broadcast:
+            raise ValueError("nobody opens an association by broadcast: it is presumed")
         self.negotiated = None
         self._awaited.clear()
         handshake, negotiated = yield from self._open()
@@ -68,7 +70,7 @@ class ClientSession(Asking):
         settings = self.association
         if settings.authentication is not Authentication.NONE or settings.dedicated:
             raise ValueError("a pre-established association has neither a handshake nor a dedicated key")
-        if settings.policy.response.authentic and self.floor < 0:
+        if settings.policy.response.authentic and self.floor < 0 and not settings.broadcast:
             raise ValueError("a pre-established association needs the receive floor of before: give it")
         self._ended = None
         self.negotiated = Negotiated(settings.proposed, server_max_pdu, settings.server_title)

@@ -88,6 +88,7 @@ class Conversation:
                 floors=MemoryFloors({association.server_title: receive_floor}),
                 preferred=association.framing,
                 signed=association.signed,
+                broadcast=association.broadcast,
             )
 
     def rest(self) -> None:
@@ -127,6 +128,8 @@ class Conversation:
 
     def _ask(self, request: bytes, invoke: int, read: Callable[[bytes], Accepted]) -> Exchange[Accepted]:
         """Send a plain request under the policy; what meets the policy in return is read."""
+        if self.association.broadcast:
+            raise ServiceRefused("nobody answers a broadcast: it is asked unconfirmed")
         frame = self._sealed(request)
         if invoke in self._awaited:
             raise self._over(LinkClosed(f"an earlier request with invoke-id {invoke} was not answered"))

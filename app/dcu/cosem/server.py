@@ -71,7 +71,15 @@ class ServerSession:
         self._links: dict[int, Link] = {}
 
     def receive(self, client_sap: int, frame: bytes) -> Sent:
-        """Answer one APDU, with several in a row where blocks are streamed; None for nothing to say. Never raises."""
+        """Answer one APDU, with several in a row where blocks are streamed; None for nothing to say. Never raises.
+
+        A broadcast is carried out, or not, and never answered: not even with an error.
+        """
+        terms = self._associations.get(client_sap)
+        answer = self._answered(client_sap, frame)
+        return None if terms and terms.broadcast else answer
+
+    def _answered(self, client_sap: int, frame: bytes) -> Sent:
         try:
             if frame[:1] == bytes((_AARQ,)):
                 return self._associate(client_sap, frame)

@@ -12,6 +12,7 @@
     agreement_key = "…"                         # likewise, for key agreement
     meter_agreement = "…"
     master_key = "…"                            # what wraps other keys (KEK)
+    broadcast_key = "…"                         # the global broadcast encryption key (GBEK), 16 or 32 bytes
 
 A simulated meter finds its own private keys in meter_signing_key and meter_agreement_key: no real one gives them away.
 All keys are optional: what an exchange needs and the file lacks is said by name. No error shows a value.
@@ -45,6 +46,7 @@ class _Raw(msgspec.Struct, forbid_unknown_fields=True):
     agreement_key: str | None = None
     meter_agreement: str | None = None
     master_key: str | None = None
+    broadcast_key: str | None = None
     meter_signing_key: str | None = None
     meter_agreement_key: str | None = None
 
@@ -64,6 +66,7 @@ class KeysFile:
     signing: KeyPair | None = None
     agreement: KeyPair | None = None
     master: Secret | None = None
+    broadcast: Secret | None = None
     simulated: tuple[Secret | None, Secret | None] = (None, None)  # the meter's signing and agreement keys
 
     def meter_keys(self) -> MeterKeys:
@@ -80,7 +83,15 @@ class KeysFile:
         """What authentication without ciphering needs: titles, password, signing keys, whatever of them is there."""
         none = Secret(b"")
         return MeterKeys(
-            self.system_title or b"", none, none, self.password, self.suite, self.signing, self.agreement, self.master
+            self.system_title or b"",
+            none,
+            none,
+            self.password,
+            self.suite,
+            self.signing,
+            self.agreement,
+            self.master,
+            self.broadcast,
         )
 
     def require_signing(self) -> None:
@@ -121,6 +132,7 @@ def load(path: Path) -> KeysFile:
         _pair(path, raw, Purpose.SIGNING, title),
         _pair(path, raw, Purpose.AGREEMENT, title),
         _secret(path, "master_key", raw.master_key, size),
+        _secret(path, "broadcast_key", raw.broadcast_key, size),
         tuple(_private(path, raw, key) for key in ("meter_signing_key", "meter_agreement_key")),  # type: ignore[arg-type]
     )
 

@@ -8,7 +8,7 @@ import pytest
 from dcu.collect import associations
 from dcu.cosem.association import Authentication
 from dcu.cosem.security import Framing
-from neighbourhood.meter import ESTABLISHED
+from neighbourhood.meter import BROADCASTING, ESTABLISHED
 from neighbourhood.running import CLIENT_TITLE
 from tests.cli.house import ONE
 from tests.cli.street import ENERGY, NAME
@@ -143,6 +143,52 @@ def test_an_unconfirmed_action_is_carried_out_and_nothing_is_waited_for(dcu, str
     assert (done.code, done.out) == (0, "sent; nobody answers\n")
     shown = dcu("read", *options, "70,0-0:96.3.10*255,2", "--json")
     assert shown.json[0]["value"] is False
+
+
+# --- broadcast
+
+
+def broadcasting(here, carrier="tcp"):
+    return [f"--{carrier}", here.at(carrier), "--client", BROADCASTING, "--broadcast", "--keys", here.keys]
+
+
+@pytest.mark.conforms(
+    "Association",
+    "pre-established, broadcast",
+    peer="ours",
+    link=lambda carrier: f"wrapper over {carrier.upper()}",
+)
+@pytest.mark.parametrize("carrier", ["tcp", "udp"])
+def test_a_broadcast_is_carried_out_and_waited_for_by_nobody(dcu, street, carrier):
+    here = street(pre_established=CLIENT_TITLE)
+    for value in ("false", "true", "false"):
+        done = dcu("write", *broadcasting(here, carrier), IMAGES, f"bool:{value}")
+        assert (done.code, done.err) == (0, "sent to all; nobody answers\n")
+        shown = dcu("read", *here.options(carrier), IMAGES, "--json")
+        assert shown.json[0]["value"] is (value == "true")
+    done = dcu("action", *broadcasting(here, carrier), "70,0-0:96.3.10*255,1", "i8:0")
+    assert (done.code, done.out) == (0, "sent; nobody answers\n")
+    assert dcu("read", *here.options(carrier), "70,0-0:96.3.10*255,2", "--json").json[0]["value"] is False
+    assert here.fleet.status()["refused"] == {}
+    assert here.fleet.status()["counter_reuse"] == 0
+
+
+def test_what_a_broadcast_cannot_do_is_said(dcu, street):
+    here = street(pre_established=CLIENT_TITLE)
+    untyped = dcu("write", *broadcasting(here), IMAGES, "false")
+    assert (untyped.code, "say the type, as in u32:1000" in untyped.err) == (3, True)
+    asked = dcu("read", *broadcasting(here), IMAGES)
+    assert asked.code != 0
+    assert "nobody answers a broadcast" in asked.err
+    hdlc = dcu("write", *broadcasting(here), "--framing", "hdlc", IMAGES, "bool:true")
+    assert (hdlc.code, "over TCP and UDP, by the wrapper" in hdlc.err) == (3, True)
+    keyless = here.keys.with_name("keyless.toml")
+    keyless.write_text(
+        "\n".join(each for each in here.keys.read_text().splitlines() if not each.startswith("broadcast_key"))
+    )
+    keyless.chmod(0o600)
+    done = dcu("write", *broadcasting(here)[:-1], keyless, IMAGES, "bool:true")
+    assert (done.code, "needs the broadcast key" in done.err) == (3, True)
 
 
 def test_the_collector_asks_for_answers(run, house):

@@ -1,10 +1,11 @@
 """Pre-established associations: no AARQ, no handshake; what is left to hold is the policy and the counters' floors."""
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
 
-from dcu.cosem import axdr, data
+from dcu.cosem import admission, axdr, data
 from dcu.cosem.association import (
     AUTHENTICATED_ENCRYPTED,
     UNPROTECTED,
@@ -16,10 +17,12 @@ from dcu.cosem.association import (
 from dcu.cosem.ciphering import Ciphering
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import drive
+from dcu.cosem.security import Framing
 from dcu.cosem.server import ServerSession
-from dcu.errors import CounterReplayed, DcuError
+from dcu.credentials import Secret
+from dcu.errors import CounterReplayed, DcuError, ServiceRefused
 
-from .small_meter import CLIENT, CLIENT_TITLE, ENERGY, ENERGY_NOW, KEYS, LIMIT, METER_TITLE, SmallMeter
+from .small_meter import CLIENT, CLIENT_TITLE, DISCONNECT, ENERGY, ENERGY_NOW, KEYS, LIMIT, METER_TITLE, SmallMeter
 
 POLICIES = {"plain": UNPROTECTED, "ciphered": AUTHENTICATED_ENCRYPTED}
 policies = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
@@ -130,3 +133,138 @@ def test_a_plain_request_to_a_ciphered_one_does_nothing():
     assert line.meter.asked == []
     assert line.server.refused.policy == 1
     assert KEYS.system_title == METER_TITLE
+
+
+# --- broadcast
+
+
+WIDE = 103  # a client SAP
+GBEK = Secret(bytes(range(32, 48)))
+SHARED = replace(KEYS, broadcast=GBEK)
+WRITTEN = axdr.encode(data.u32(9))
+
+
+class Wide:
+    """Meters that hear one broadcast; each has a unicast association with the same client, too."""
+
+    def __init__(self, number=2):
+        held = [replace(SHARED, system_title=b"MTR0000%d" % at) for at in range(number)]
+        self.meters, self.floors = [SmallMeter() for _ in held], [MemoryFloors() for _ in held]
+        self.servers = [
+            ServerSession(
+                meter,
+                {
+                    CLIENT: ServerAssociation(Authentication.GMAC, keys, CLIENT_TITLE, AUTHENTICATED_ENCRYPTED),
+                    WIDE: ServerAssociation(
+                        keys=keys,
+                        client_title=CLIENT_TITLE,
+                        policy=AUTHENTICATED_ENCRYPTED,
+                        pre_established=True,
+                        broadcast=True,
+                    ),
+                },
+                counter=count(5000).__next__,
+                floors=floors,
+            )
+            for meter, keys, floors in zip(self.meters, held, self.floors, strict=True)
+        ]
+        self.client = ClientSession(
+            Association(
+                WIDE, 1, keys=SHARED, client_title=CLIENT_TITLE, policy=AUTHENTICATED_ENCRYPTED, broadcast=True
+            ),
+            counter=count(1).__next__,
+        )
+        self.client.presume()
+
+    def hear(self, frame, sap=WIDE):
+        return [server.receive(sap, frame) for server in self.servers]
+
+    @property
+    def done(self):
+        return [meter.done for meter in self.meters]
+
+
+@pytest.mark.conforms("Association", "pre-established, broadcast", peer="ours")
+def test_a_broadcast_is_carried_out_by_all_once_and_answered_by_none():
+    wide = Wide()
+    frame = wide.client.unconfirmed([(LIMIT, WRITTEN)])
+    assert frame[2] == 0x70  # authenticated and encrypted, under the broadcast key
+    assert wide.hear(frame) == [None, None]
+    assert wide.hear(frame) == [None, None]  # a replay
+    assert wide.hear(wide.client.unconfirmed_call(DISCONNECT, WRITTEN)) == [None, None]
+    assert wide.done == [[(LIMIT, WRITTEN), (DISCONNECT, WRITTEN)]] * 2
+
+
+@pytest.mark.parametrize("at", [0, 2, 6, 12, -1])
+def test_nobody_answers_a_broadcast_that_is_not_good_either(at):
+    wide = Wide()
+    frame = bytearray(wide.client.unconfirmed([(LIMIT, WRITTEN)]))
+    frame[at] ^= 0x10
+    assert wide.hear(bytes(frame)) == [None, None]
+    assert wide.hear(b"\xc1\x01\x81" + bytes(40)) == [None, None]  # nor one in the clear
+    assert wide.hear(b"\x60\x00") == [None, None]  # nor who would open it
+    assert wide.done == [[], []]
+
+
+def test_the_broadcast_key_opens_nothing_else_and_no_other_key_a_broadcast():
+    wide = Wide()
+    frame = wide.client.unconfirmed([(LIMIT, WRITTEN)])
+    assert [answer[:1] for answer in wide.hear(frame, CLIENT)] == [b"\xd8"] * 2
+    unicast = Association(WIDE, 1, keys=KEYS, client_title=CLIENT_TITLE, policy=AUTHENTICATED_ENCRYPTED)
+    session = ClientSession(unicast, counter=count(50).__next__, receive_floor=0)
+    session.presume()
+    assert wide.hear(session.unconfirmed([(LIMIT, WRITTEN)])) == [None, None]
+    assert wide.done == [[], []]
+
+
+def test_a_client_counts_under_each_key_by_itself():
+    """Its broadcasts are many meters', and come out of another count than what it says to one."""
+    wide = Wide(1)
+    settings = Association(
+        CLIENT,
+        1,
+        Authentication.GMAC,
+        replace(KEYS, system_title=b"MTR00000"),
+        CLIENT_TITLE,
+        AUTHENTICATED_ENCRYPTED,
+    )
+    alone = ClientSession(settings, counter=count(70_000).__next__)
+    drive(alone.associate(), lambda frame: wide.servers[0].receive(CLIENT, frame))
+    wide.hear(wide.client.unconfirmed([(LIMIT, WRITTEN)]))
+    assert wide.done == [[(LIMIT, WRITTEN)]]
+    assert drive(alone.get(ENERGY), lambda frame: wide.servers[0].receive(CLIENT, frame)) == ENERGY_NOW
+
+
+def test_canary_with_one_count_for_both_keys_the_broadcast_is_lost(monkeypatch):
+    monkeypatch.setattr(admission, "BroadcastFloors", lambda floors: floors)
+    with pytest.raises(AssertionError):
+        test_a_client_counts_under_each_key_by_itself()
+
+
+def test_a_client_does_not_wait_for_an_answer_to_a_broadcast():
+    wide = Wide()
+    with pytest.raises(ServiceRefused, match="nobody answers a broadcast"):
+        next(wide.client.get(ENERGY))
+    with pytest.raises(ValueError, match="it is presumed"):
+        next(ClientSession(wide.client.association, counter=count(1).__next__).associate())
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"keys": KEYS}, "needs the broadcast key"),
+        ({"policy": UNPROTECTED}, "needs the broadcast key, and a policy"),
+        ({"authentication": Authentication.GMAC}, "no handshake"),
+        ({"framing": Framing.IDENTIFIED}, "no other key"),
+        ({"dedicated": True}, "no dedicated key"),
+    ],
+)
+def test_settings_that_no_broadcast_can_have_are_refused(more, said):
+    settings = {"keys": SHARED, "client_title": CLIENT_TITLE, "policy": AUTHENTICATED_ENCRYPTED} | more
+    with pytest.raises(ValueError, match=said):
+        Association(WIDE, 1, broadcast=True, **settings)
+    if "dedicated" not in more:
+        with pytest.raises(ValueError, match=r"broadcast|handshake"):
+            ServerAssociation(broadcast=True, pre_established=True, **settings)
+    with pytest.raises(ValueError, match="it is pre-established"):
+        ServerAssociation(keys=SHARED, client_title=CLIENT_TITLE, policy=AUTHENTICATED_ENCRYPTED, broadcast=True)
