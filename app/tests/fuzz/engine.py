@@ -243,7 +243,8 @@ class Mutator:
 
     def __call__(self, corpus: list[bytes]) -> bytes:
         random, ways = self._random, self._ways
-        data = bytearray(corpus[int(random() * len(corpus))])
+        one, other = corpus[int(random() * len(corpus))], corpus[int(random() * len(corpus))]
+        data = bytearray(one if len(one) <= len(other) else other)  # the long ones have their turn, too
         for _ in range(_TIMES[int(random() * 8)]):
             ways[int(random() * 11)](data, corpus)
         if random() < 0.002:
