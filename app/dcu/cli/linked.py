@@ -236,7 +236,8 @@ class Linked:
         except LinkError as error:
             if self._meter is None:  # it never went out
                 raise
-            if isinstance(error, LinkClosed):  # read back over a link anew
+            # read back over a link anew where this one has ended: HDLC gives it up when the meter was silent
+            if isinstance(error, LinkClosed) or self._where.carrier.reach.hdlc:
                 self._runner.run(self._open.aclose())
                 self._meter = None
             return error

@@ -10,6 +10,9 @@ from neighbourhood.optical import State
 from neighbourhood.wires import Wiring
 from tests.cli.street import ENERGY, LOAD, NAME
 
+ACTION = 0xCB  # glo-action-request
+PROOF = 1  # the first ACTION of an association is the HLS one
+
 
 @pytest.fixture
 def wired(street, tmp_path):
@@ -125,6 +128,42 @@ def test_a_port_that_another_has_is_told(dcu, wired):
         os.close(descriptor)
     assert done.code == 5
     assert "another program has locked it, the collector perhaps" in done.err
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["the answer is lost", "the command is lost"])
+def test_a_command_on_which_the_link_broke_down_is_read_back_over_a_new_one(dcu, wired, monkeypatch, tmp_path, done):
+    """The meter falls silent on the command, until the link was given up; then it is there again."""
+    family = tmp_path / "quick.toml"
+    family.write_text('name = "quick"\n[hdlc]\ntimeout = 0.3\nretries = 1\n')
+    made, line = wired()
+    wires, talk = made.fleet.wires, made.fleet.talk
+    heard, muted = [], []
+
+    def muting(meter, peer, *, lossy=False):
+        handler = talk(meter, peer, lossy=lossy)
+
+        def handle(client, server, apdu):
+            heard.append(apdu[0])
+            if heard.count(ACTION) == PROOF + 1 and not muted:
+                muted.append(time.monotonic())
+                if not done:
+                    return None
+            return handler(client, server, apdu)
+
+        return handle
+
+    say, feed = wires.say, wires.bus.feed
+    deaf = lambda: bool(muted) and time.monotonic() < muted[0] + 1.1  # noqa: E731 - it is asked twice
+    monkeypatch.setattr(made.fleet, "talk", muting)
+    monkeypatch.setattr(wires, "say", lambda wire, speed=0: None if deaf() else say(wire, speed))
+    monkeypatch.setattr(wires.bus, "feed", lambda data, now: b"" if deaf() else feed(data, now))
+    ended = dcu("disconnect", *options(made, f"{line}:115200"), "--family", family)
+    assert heard.count(ACTION) == 2 * PROOF + 1  # the second association's proof, and no second command
+    if done:
+        assert (ended.code, ended.out) == (0, "supply disconnected, relay disconnected\n")
+    else:
+        assert ended.code == 9
+        assert "the relay was read back, and did not move" in ended.err
 
 
 # --- through an optical head
