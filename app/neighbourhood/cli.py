@@ -281,6 +281,8 @@ def _reached(fleet: Any, auth: str, keys: Path | None, *, as_json: bool) -> str:
              "auth": auth, "client": 1, "server": 1, "system_title": title}
         )  # fmt: skip
     where, option = _way(fleet, place)
+    if fleet.wires and fleet.wires.wiring.head == "C":
+        return f"meter {only.serial}, {where}, refuses HDLC. Try:\n  dcu readout {option}\nCtrl-C ends"
     with_keys = f" --keys {keys}" if keys and auth != "none" else ""
     with_keys += " --ciphered" if only.habits.ciphered else ""
     with_keys += " --sn" if only.habits.short else ""
@@ -296,6 +298,8 @@ def _way(fleet: Any, place: Any) -> tuple[str, str]:
     """How it is reached, in words and as an option of `dcu`."""
     if fleet.wires:
         physical = fleet.wires.wiring.first
+        if fleet.wires.wiring.head == "C":
+            return f"{fleet.wires.path} (IEC 62056-21)", f"--serial {fleet.wires.wiring.link}"
         return f"{fleet.wires.path} (HDLC, physical address {physical})", (
             f"--serial {fleet.wires.wiring.link or fleet.wires.path} --physical {physical}"
             f"{' --mode-e' if fleet.wires.wiring.head else ''}"

@@ -19,7 +19,7 @@ from dcu.link.hdlc_listen import HdlcServer, serve_hdlc_tcp
 from dcu.link.hdlc_udp import HdlcUdpServer, serve_hdlc_udp
 from dcu.link.listen import Handler, Peer, Server, serve_tcp, serve_udp
 from dcu.streams import Sent
-from neighbourhood.device import Device, short_names
+from neighbourhood.device import Device
 from neighbourhood.faults import Fault, Faulty, Mischief
 from neighbourhood.heard import Reuse
 from neighbourhood.meter import Event, Habits, Meter
@@ -231,7 +231,7 @@ class Talk:
         self._meter = meter
         self.session = ServerSession(
             Faulty(meter) if fleet.mischief.nonsense(meter.number) else Device(meter),
-            meter.associations(short_names() if meter.habits.short else None),
+            meter.associations(),
             counter=meter.next_counter,
             floors=meter.heard,
             lossy=lossy,

@@ -19,7 +19,6 @@ from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, SUPPORTED, Authentica
 from dcu.cosem.hls import aes_ecb
 from dcu.cosem.security import Framing
 from dcu.cosem.security_setup import policy_bits, policy_of
-from dcu.cosem.short_names import ShortNames
 from dcu.credentials import MeterKeys, Secret
 from neighbourhood import truth
 from neighbourhood.heard import Heard
@@ -216,9 +215,12 @@ class Meter:
         """The logical device name: the maker's letters, then what makes it unique, 16 in all."""
         return FLAG + self.serial.removeprefix(FLAG).rjust(13, "0")
 
-    def associations(self, names: ShortNames | None = None) -> dict[int, ServerAssociation]:
-        """Who may associate, and how. names: by which short names, where the street uses them."""
+    def associations(self) -> dict[int, ServerAssociation]:
+        """Who may associate, and how."""
         if self._associations is None:
+            from neighbourhood.device import short_names  # of its objects, which ask meters
+
+            names = short_names() if self.habits.short else None
             kind = self.habits.authentication
             policy, signed = policy_of(self.policy)
             offered = SUPPORTED | Conformance.GENERAL_BLOCK_TRANSFER if self.habits.general_blocks else SUPPORTED

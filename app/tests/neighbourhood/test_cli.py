@@ -1,9 +1,11 @@
 """The `neighbourhood` command: what it prints, and that a mistake is told what is allowed."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +90,41 @@ def test_one_meter_is_read_by_the_products_command(auth, options, tmp_path):
             assert meter.wait(10) == 0
     assert done.returncode == 0, done.stderr
     assert str(truth.registers(7, 1, 1_763_640_000).active_import) in done.stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--udp 0 --auth md5",
+        "--tcp 0 --auth ecdsa --suite 2 --general-blocks",
+        "--tcp 0 --framing hdlc --auth sha1",
+        "--udp 0 --framing hdlc --auth sha256 --ciphered",
+        "--pty line --auth high",
+        "--pty line --auth gmac --sn --suite 1",
+        "--pty line --auth low --mode-e --echo",
+        "--pty line --auth none --mode-c",
+    ],
+)
+def test_a_meter_serves_every_mode_and_what_it_says_to_try_reads_it(options, tmp_path):
+    app = Path(__file__).parents[2]
+    environment = {"PATH": "/usr/bin:/bin", "XDG_STATE_HOME": str(tmp_path), "PYTHONPATH": str(app)}
+    generate = [] if "none" in options else ["--keys", "k", "--generate"]
+    command = [sys.executable, "-m", "neighbourhood", "meter", "--seed", "7", "--start", "2025-11-20T12:00:00Z"]
+    with subprocess.Popen(
+        [*command, "--speed", "0", *options.split(), *generate],
+        stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment,
+    ) as meter:  # fmt: skip
+        try:
+            said = list(iter(meter.stdout.readline, "Ctrl-C ends\n"))
+            tried = shlex.split(said[-1])
+            assert tried[0] == "dcu"
+            done = subprocess.run(
+                [sys.executable, "-c", "from dcu.cli.main import main; main()", *tried[1:], "--json"],
+                capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60,
+            )  # fmt: skip
+        finally:
+            meter.send_signal(signal.SIGINT)
+            assert meter.wait(10) == 0
+    assert done.returncode == 0, done.stderr
+    counted = truth.registers(7, 1, 1_763_640_000).active_import
+    assert (f"{counted / 1000:010.3f}" if "--mode-c" in options else str(counted)) in done.stdout
