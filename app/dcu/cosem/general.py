@@ -172,6 +172,8 @@ def overhead(framing: Framing, suite: int, *, signed: bool) -> int:
     """Bytes that a frame has at most beside its APDU, beyond what a service of its own tag has."""
     width = SUITES[suite].signature_size
     size = 3 + _HEADER_ROOM + width if signed else 0
+    if framing is Framing.GENERAL_GLOBAL:
+        size += 1 + TITLE_SIZE  # the sender's, in front
     if framing in KEYED:
         size += _HEADER_ROOM + 8 + {Framing.ONE_PASS: 2 * width, Framing.WRAPPED: 40}.get(framing, 0)
     return size
