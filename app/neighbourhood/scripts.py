@@ -28,7 +28,8 @@ from neighbourhood.works import (
     Scripts,
 )
 
-MOST = 32  # scripts of a table, actions of a script, times of a schedule
+MOST = 32  # scripts of a table, actions of a script
+ONE_TIME = 1  # the type of schedules: one time or none, with wildcards in its date
 
 
 def run(meter: Meter, table: Obis, selector: int, *, local: bool = False) -> bool:
@@ -144,7 +145,7 @@ def _schedule(obis: Obis) -> Thing:
         found.table, found.selector = name(table), unsigned(selector, 16)
 
     def times(meter: Meter, value: Data) -> None:
-        pairs = [parts(item, 2) for item in items(value, MOST)]
+        pairs = [parts(item, 2) for item in items(value, 1)]
         meter.works.schedules[obis].times = tuple(
             (check_time(octets(time)), check_date(octets(date))) for time, date in pairs
         )
@@ -155,7 +156,7 @@ def _schedule(obis: Obis) -> Thing:
         obis,
         (
             Attribute(2, lambda m, _: _script(m.works.schedules[obis]), put=script, write=Right.MANAGEMENT),
-            Attribute(3, fixed(values.enum(5))),  # any number of times, each its own, wildcards in dates
+            Attribute(3, fixed(values.enum(ONE_TIME))),
             Attribute(4, lambda m, _: _times(m.works.schedules[obis]), put=times, write=Right.SECURED),
         ),
     )

@@ -17,7 +17,8 @@ from dcu.model import AttributeRef, Obis
 CLASS = 22
 IMAGE_ACTIVATION = Obis.parse("0-0:15.0.2*255")
 _SCRIPT, _TYPE, _TIMES = 2, 3, 4
-ONE_TIME = 1  # of the types: one entry, wildcards allowed
+ONE_TIME, SAME_TIMES, TIMES = 1, 3, 5  # types: one entry; several at one time of day; several at any; with wildcards
+_WITHOUT_WILDCARDS = 1  # less: the type that is the same, without wildcards in dates; ONE_TIME has none such
 MOST_TIMES = 256
 
 
@@ -40,6 +41,17 @@ class Plan:
         """Whether both are the same to a meter, which may leave out hundredths, a second of 0 and the weekday."""
         return self.script == other.script and self._moments() == other._moments()
 
+    def fits(self, kind: int) -> bool:
+        """Whether a schedule of this type can hold it."""
+        types = {TIMES}
+        if len({time.encode() for time, _ in self.times}) <= 1:
+            types.add(SAME_TIMES)
+        if not any(None in (date.year, date.month, date.day) for _, date in self.times):
+            types |= {each - _WITHOUT_WILDCARDS for each in types}
+        if len(self.times) <= 1:
+            types.add(ONE_TIME)
+        return kind in types
+
     def _moments(self) -> list[tuple[int | None, ...]]:
         return [(t.hour, t.minute, t.second or 0, d.year, d.month, d.day) for t, d in self.times]
 
@@ -57,12 +69,18 @@ def read(session: Asking, obis: Obis) -> Exchange[Plan]:
 
 
 def write(session: Asking, obis: Obis, plan: Plan) -> Exchange[None]:
-    """The times last: a meter must not execute another script at them. What fits already is not written."""
+    """The times last: a meter must not execute another script at them. What fits already is not written.
+
+    So a meter whose schedules are of a type that it does not let go of is no obstacle where that one will do.
+    """
     script = axdr.encode(data.structure(data.octets(plan.script.table.raw), data.u16(plan.script.number)))
     times = [data.structure(data.octets(time.encode()), data.octets(date.encode())) for time, date in plan.times]
-    for attribute, value in ((_SCRIPT, script), (_TYPE, axdr.encode(data.enum(ONE_TIME)))):
-        if (yield from session.get(AttributeRef(CLASS, obis, attribute))) != value:
-            yield from session.set(AttributeRef(CLASS, obis, attribute), value)
+    if (yield from session.get(AttributeRef(CLASS, obis, _SCRIPT))) != script:
+        yield from session.set(AttributeRef(CLASS, obis, _SCRIPT), script)
+    kind = axdr.decode((yield from session.get(AttributeRef(CLASS, obis, _TYPE)))).value
+    if not isinstance(kind, int) or not plan.fits(kind):
+        wanted = next(each for each in (ONE_TIME, TIMES) if plan.fits(each))
+        yield from session.set(AttributeRef(CLASS, obis, _TYPE), axdr.encode(data.enum(wanted)))
     yield from session.set(AttributeRef(CLASS, obis, _TIMES), axdr.encode(data.array(times)))
 
 

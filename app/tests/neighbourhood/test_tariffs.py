@@ -156,6 +156,14 @@ def test_a_schedule_executes_its_script_when_the_meters_clock_says_so():
     assert house.happened(Event.REMOTE_DISCONNECTION) == [NOW + 1_800]
 
 
+def test_a_schedule_of_one_time_takes_no_second():
+    house = House()
+    assert house.get("22,0-0:15.0.4*255,3") == 1
+    times = data.array([data.structure(data.octets(bytes((hour, 0, 0, 0))), data.octets(ANY_DAY)) for hour in (6, 18)])
+    with pytest.raises(AccessDenied):
+        house.set("22,0-0:15.0.4*255,4", times)
+
+
 def test_a_schedule_that_repeats_does_so_every_day():
     house = House()
     house.set("22,0-0:15.0.4*255,4", data.array([data.structure(data.octets(b"\x06\0\0\0"), data.octets(ANY_DAY))]))
