@@ -5,6 +5,10 @@ P-384), RFC 6979 A.2 (ECDSA: its signatures verify), RFC 3394 (AES key wrap).
 """
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -237,6 +241,26 @@ def test_a_certificate_of_another_party_use_suite_or_issuer_is_refused():
         found.require_issuer(authority(SUITES[2]))
     with pytest.raises(AuthenticationFailed, match="valid from"):
         found.require_valid(found.not_after.replace(year=found.not_after.year + 1))
+
+
+@CURVED
+def test_a_certification_request_proves_to_hold_the_key(suite):
+    key = ec.derive_private_key(int.from_bytes(PRIVATE[suite.number][1].reveal(), "big"), suite._curve())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, METER_TITLE.hex().upper())])
+    made = x509.CertificateSigningRequestBuilder(name).sign(key, hashes.SHA256())
+    raw = made.public_bytes(serialization.Encoding.DER)
+    assert certificates.parse_request(raw) == (METER_TITLE, suite, suite.public(PRIVATE[suite.number][1]))
+    with pytest.raises(DecodeError, match="does not prove to hold it"):
+        certificates.parse_request(raw[:-1] + bytes((raw[-1] ^ 1,)))
+
+
+@pytest.mark.parametrize("uses", [("digital_signature", "key_agreement"), ("key_encipherment",)])
+def test_a_certificate_is_for_one_use_of_the_two(uses):
+    """Who may sign with a key may not agree on keys with it: one that says both is nobody's."""
+    suite = SUITES[1]
+    raw = issued(METER_TITLE, suite, suite.public(PRIVATE[1][1]), Purpose.SIGNING, uses=uses)
+    with pytest.raises(DecodeError, match="for neither digital signature nor key agreement, or for both"):
+        certificates.parse(raw)
 
 
 @given(st.binary(max_size=600), st.data())

@@ -19,7 +19,9 @@ All keys are optional: what an exchange needs and the file lacks is said by name
 """
 
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -120,17 +122,19 @@ def load(path: Path) -> KeysFile:
         raise ConfigError(f"{path}: key suite: allowed: 0, 1, 2")
     size = SUITES[raw.suite].key_size
     title = _hex(path, "system_title", raw.system_title, 8)
+    guek, gak = (_secret(path, key, getattr(raw, key), size) for key in ("guek", "gak"))
+    signing, agreement = (_pair(path, raw, purpose, title) for purpose in (Purpose.SIGNING, Purpose.AGREEMENT))
     return KeysFile(
         path,
         _password(path, raw.password),
         title,
-        _secret(path, "guek", raw.guek, size),
-        _secret(path, "gak", raw.gak, size),
+        guek,
+        gak,
         raw.suite,
         _hex(path, "client_title", raw.client_title, 8),
-        _warnings(path),
-        _pair(path, raw, Purpose.SIGNING, title),
-        _pair(path, raw, Purpose.AGREEMENT, title),
+        (*_warnings(path), *_outdated(path, signing, agreement)),
+        signing,
+        agreement,
         _secret(path, "master_key", raw.master_key, size),
         _secret(path, "broadcast_key", raw.broadcast_key, size),
         tuple(_private(path, raw, key) for key in ("meter_signing_key", "meter_agreement_key")),  # type: ignore[arg-type]
@@ -201,6 +205,17 @@ def _password(path: Path, text: str | None) -> Secret | None:
     if not 1 <= len(raw) <= _MAX_PASSWORD:
         raise ConfigError(f"{path}: key password: allowed are 1 to {_MAX_PASSWORD} bytes, as text or as hex:…")
     return Secret(raw)
+
+
+def _outdated(path: Path, *pairs: KeyPair | None) -> Iterator[str]:
+    """Certificates outside of their time. They are used: this machine's clock may be the one that is wrong."""
+    for pair in pairs:
+        if pair and pair.peer_certificate:
+            found = certificates.parse(pair.peer_certificate)
+            try:
+                found.require_valid(datetime.now(UTC))
+            except AuthenticationFailed as error:
+                yield f"{path}: {found.purpose.value} of {found.title.hex()}: {error}"
 
 
 def _warnings(path: Path) -> tuple[str, ...]:

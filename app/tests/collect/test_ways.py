@@ -15,7 +15,7 @@ from dcu.cosem.security import Cipher, Protection
 from dcu.errors import ConfigError, CounterReplayed, LinkTimeout
 from dcu.model import AttributeRef, MethodRef, Priority
 from neighbourhood.meter import MANAGEMENT, Habits
-from tests.collect.rig import ANSWER, DAY, HOUR, LOSE_ANSWER, family, rig
+from tests.collect.rig import ANSWER, DAY, GLO_GET, HOUR, LOSE_ANSWER, LOSE_REQUEST, family, rig
 from tests.collect.test_profile import expected, polled, stored
 
 pytestmark = pytest.mark.looptime
@@ -113,44 +113,46 @@ async def test_where_one_side_only_offers_general_blocks_none_are_sent(tmp_path)
             assert gbt.TAG not in street.tags()
 
 
-def losing(street, every):
-    """Of the general blocks' turns some are answered in vain."""
-    count = 0
+def losing(street, *turns, what=LOSE_ANSWER):
+    """Of the general blocks' turns, by number from now on, these are lost; returns the numbers that were."""
+    count, lost = 0, []
 
     def weather(seen):
         nonlocal count
         count += seen.tag == gbt.TAG
-        return LOSE_ANSWER if seen.tag == gbt.TAG and count % every == 0 else ANSWER
+        if seen.tag == gbt.TAG and count in turns:
+            lost.append(count)
+            return what
+        return ANSWER
 
     street.weather = weather
-    return lambda: count // every
+    return lost
 
 
-async def test_a_turn_of_blocks_that_is_lost_is_asked_for_again(tmp_path):
+@pytest.mark.conforms("Service", "general block transfer, lost blocks, the collector", peer="ours", link="UDP")
+@pytest.mark.parametrize("what", [LOSE_ANSWER, LOSE_REQUEST])
+@pytest.mark.parametrize("turns", [(1,), (2,), (1, 2), (1, 3, 5)], ids=str)
+async def test_a_turn_of_blocks_that_is_lost_is_asked_for_again(tmp_path, turns, what):
     habits = Habits(general_blocks=True, max_pdu=256)
     async with rig(tmp_path, delay=0.01, lossy=True, habits=habits, profile=GENERAL) as street:
-        await read(street.meter())
-        lost = losing(street, 7)
-        day = AttributeRef.parse("7,0-0:99.98.0*255,2")
-        assert await read(street.meter(), day)
-        await polled(street)
-        end = street.second() // HOUR * HOUR + HOUR
-        assert await stored(street, 0, end - DAY, end) == expected(street, 0, end - DAY, end)
+        whole = await read(street.meter(), LOAD)
+        assert len(whole) > 20_000  # a dozen turns
+        lost = losing(street, *turns, what=what)
         street.seen.clear()
-        before = lost()
         asked = street.now()
-        await read(street.meter(), AttributeRef.parse("15,0-0:40.0.0*255,2"))
-        assert street.tags().count(0xC8) == 1  # the request itself went out once
+        assert await read(street.meter(), LOAD) == whole
+        assert lost == list(turns)
+        assert street.tags().count(GLO_GET) == 1  # the request itself went out once
         assert street.now() - asked < 4 * street.meter().profile.session.timeout
-        assert lost() >= before
 
 
 async def test_canary_without_a_reminder_a_lost_turn_is_the_end(tmp_path, monkeypatch):
+    """The same loss, which a reminder makes good."""
     monkeypatch.setattr(Transfer, "begun", False)
     habits = Habits(general_blocks=True, max_pdu=256)
     async with rig(tmp_path, delay=0.01, lossy=True, habits=habits, profile=GENERAL) as street:
-        await read(street.meter())
-        losing(street, 1)
+        await read(street.meter(), LOAD)
+        losing(street, 2)
         with pytest.raises(LinkTimeout):
             await read(street.meter(), LOAD)
 

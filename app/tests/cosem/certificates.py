@@ -43,8 +43,9 @@ def authority(suite):
     return _built(f"test authority {number}", _key(number).public_key(), number, 1, basic, _usage(key_cert_sign=True))
 
 
-def issued(title, suite, public, purpose, serial=7):
-    """A certificate (DER) of `title`'s key."""
+def issued(title, suite, public, purpose, serial=7, *, uses=None):
+    """A certificate (DER) of `title`'s key; uses: other ones than the purpose's own."""
     key = ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[suite.number], b"\x04" + public)
     use = "digital_signature" if purpose is Purpose.SIGNING else "key_agreement"
-    return der(_built(title.hex().upper(), key, suite.number, serial, _usage(**{use: True})))
+    usage = _usage(**dict.fromkeys(uses or (use,), True))
+    return der(_built(title.hex().upper(), key, suite.number, serial, usage))

@@ -319,6 +319,23 @@ def test_gets_sets_and_actions_of_one_access_are_done_in_order(context):
     )
 
 
+@pytest.mark.parametrize("context", ["none", "gmac, global key"])
+def test_the_late_answer_to_another_access_is_stale(context):
+    """Its long invoke-id says whose it is: the same accesses, asked before, had another."""
+    pair = Pair(context, lossy=True).associated()
+    earlier = pair.client.access([AccessGet(LIMIT)])
+    late = pair.server.receive(CLIENT, next(earlier))
+    earlier.close()
+    pair.meter.values[LIMIT] = text(5)
+    exchange = pair.client.access([AccessGet(LIMIT)])
+    answer = pair.server.receive(CLIENT, next(exchange))
+    assert exchange.send(late) is None
+    assert pair.client.refused.stale == 1
+    with pytest.raises(StopIteration) as done:
+        exchange.send(answer)
+    assert done.value.value == (Accessed(OK, text(5)),)
+
+
 def test_after_a_failure_an_access_goes_on_or_stops_as_the_client_says():
     pair = Pair().associated()
     items = [AccessGet(MISSING), AccessSet(LIMIT, text(3))]

@@ -1,10 +1,12 @@
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
 from dcu.certificates import Purpose
 from dcu.credentials import MeterKeys, Secret
 from dcu.errors import ConfigError
+from dcu.keys import keysfile
 from dcu.keys.keysfile import load
 from dcu.suites import SUITES
 from tests.cosem.certificates import issued
@@ -135,6 +137,23 @@ def test_the_meters_public_key_may_stand_in_its_certificate(path, number):
     certificate = issued(METER_TITLE, SUITES[number], client.signing.peer, Purpose.SIGNING)
     path.write_text(suite_text(number, meter_signing=f'"{certificate.hex()}"'))
     assert load(path).signing == replace(client.signing, peer_certificate=certificate)
+
+
+def test_a_certificate_outside_of_its_time_is_warned_of_and_used(path, monkeypatch):
+    """Whose clock is wrong nobody can tell from here."""
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2050, 1, 1, tzinfo=tz)
+
+    client, _ = suite_keys(1)
+    certificate = issued(METER_TITLE, SUITES[1], client.signing.peer, Purpose.SIGNING)
+    path.write_text(suite_text(1, meter_signing=f'"{certificate.hex()}"'))
+    assert load(path).warnings == ()
+    monkeypatch.setattr(keysfile, "datetime", Later)
+    (warning,) = load(path).warnings
+    assert "digital signature of 4d4d4d0000bc614e: the certificate is valid from 2025" in warning
 
 
 @pytest.mark.parametrize(

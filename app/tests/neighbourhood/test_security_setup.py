@@ -7,7 +7,7 @@ import pytest
 
 from dcu import certificates
 from dcu.certificates import Purpose
-from dcu.cosem import axdr, security_setup
+from dcu.cosem import axdr, data, security_setup
 from dcu.cosem.association import AUTHENTICATED_ENCRYPTED, UNPROTECTED, Association, Authentication
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import drive
@@ -143,6 +143,58 @@ def test_a_key_that_the_meter_did_not_sign_is_refused():
             relayed(House(1), change)
 
 
+def test_our_own_ephemeral_key_is_not_taken_back(monkeypatch):
+    """Even signed by the meter, which it is where one signing key was given to both by mistake."""
+    house = House(1)
+    private = SUITES[1].new_private()
+    ours = SUITES[1].public(private)
+    monkeypatch.setattr(Suite, "verify", lambda *given: None)
+    run, session = house.open()
+    honest = session.action
+
+    def reflected(method, parameter=None):
+        raw = yield from honest(method, parameter)
+        at = raw.index(b"\x09\x81\x80") + 3
+        return raw[:at] + ours + raw[at + 64 :]
+
+    session.action = reflected
+    with pytest.raises(AuthenticationFailed, match="our own ephemeral key came back"):
+        run(SecuritySetup(session).agree([KeyId.UNICAST], lambda: private))
+
+
+@pytest.mark.parametrize(
+    ("title", "purpose", "suite"),
+    [(TITLE, Purpose.SIGNING, 1), (None, Purpose.AGREEMENT, 1), (None, Purpose.SIGNING, 2)],
+    ids=["another's", "for another use", "of another suite"],
+)
+def test_an_exported_certificate_of_another_is_refused(title, purpose, suite):
+    house = House(1)
+    run, session = house.open()
+    kind = SUITES[suite]
+    raw = issued(title or house.meter.system_title, kind, kind.public(kind.new_private()), purpose)
+
+    def returned(method, parameter=None):
+        return axdr.encode(data.octets(raw))
+        yield
+
+    session.action = returned
+    with pytest.raises(AuthenticationFailed, match="the certificate is"):
+        run(SecuritySetup(session).export_certificate(Entity.SERVER, Purpose.SIGNING, house.meter.system_title))
+
+
+@pytest.mark.parametrize("what", ["another meter", "another suite"])
+def test_a_certification_request_of_another_is_refused(monkeypatch, what):
+    house = House(1)
+    run, session = house.open()
+    setup = SecuritySetup(session)
+    run(setup.generate_pair(Purpose.SIGNING))
+    found = certificates.parse_request(run(setup.request_certificate(Purpose.SIGNING)))
+    other = (TITLE, *found[1:]) if what == "another meter" else (found[0], SUITES[2], found[2])
+    monkeypatch.setattr(certificates, "parse_request", lambda raw: other)
+    with pytest.raises(AuthenticationFailed, match="of another meter, or of another suite"):
+        run(setup.request_certificate(Purpose.SIGNING))
+
+
 def test_canary_without_the_signature_check_who_sits_between_chooses_the_key(monkeypatch):
     house = House(1)
     run, session = house.open()
@@ -220,6 +272,16 @@ def test_a_policy_is_strengthened_and_never_weakened():
     for less in (UNPROTECTED, Policy(Protection.AUTHENTICATED, Protection.AUTHENTICATED)):
         with pytest.raises(PolicyViolated, match="strengthened, never weakened"):  # and we ask for no less
             run(setup.activate(less))
+
+
+def test_keys_are_not_changed_where_the_meters_answer_is_anybodys():
+    """That it took them is what is kept afterwards: so the answer has to be authentic."""
+    house = House(0)
+    before = house.meter.keys(CONCENTRATOR)
+    run, session = house.open(policy=Policy(Protection.BOTH, Protection.ENCRYPTED))
+    with pytest.raises(PolicyViolated, match="whose answers are authenticated"):
+        run(SecuritySetup(session).transfer({KeyId.UNICAST: Secret(bytes(16))}))
+    assert house.meter.keys(CONCENTRATOR) == before
 
 
 def test_what_was_activated_holds_from_the_next_association_on():
