@@ -8,6 +8,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -208,6 +210,32 @@ def test_what_is_no_point_and_no_scalar_is_refused_without_being_shown(suite):
 def test_suite_0_has_no_signatures():
     with pytest.raises(ValueError, match="suites 1 and 2 have"):
         SUITES[0].new_private()
+
+
+@pytest.mark.parametrize(
+    ("number", "use", "algorithm"),
+    [
+        (1, Use.CIPHERING, "60857405080300"),  # AES-GCM-128
+        (2, Use.CIPHERING, "60857405080301"),  # AES-GCM-256
+        (1, Use.WRAPPING, "60857405080302"),  # AES-WRAP-128
+        (2, Use.WRAPPING, "60857405080303"),  # AES-WRAP-256
+    ],
+)
+def test_a_key_is_derived_as_the_standards_function_does_for_its_algorithm(number, use, algorithm):
+    """Against `cryptography`'s concatenation KDF; the Green Book's identifiers of AES-GCM and AES-WRAP."""
+    shared = bytes(range(32 if number == 1 else 48))
+    info = bytes.fromhex(algorithm) + CLIENT_TITLE + METER_TITLE
+    digest, size = (hashes.SHA256(), 16) if number == 1 else (hashes.SHA384(), 32)
+    expected = ConcatKDFHash(digest, size, info).derive(shared)
+    assert SUITES[number].derive(Secret(shared), use, CLIENT_TITLE, METER_TITLE).reveal() == expected
+
+
+@pytest.mark.parametrize(("number", "size"), [(0, 32), (1, 24), (1, 32), (2, 16)])
+def test_a_wrapped_key_of_another_size_is_refused(number, size):
+    master = Secret(bytes(SUITES[number].key_size))
+    wrapped = aes_key_wrap(master.reveal(), bytes(size))
+    with pytest.raises(AuthenticationFailed, match="does not unwrap"):
+        SUITES[number].unwrap(master, wrapped)
 
 
 # --- certificates
