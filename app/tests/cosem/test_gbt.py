@@ -216,10 +216,13 @@ def test_the_tag_covers_what_the_blocks_add_up_to():
 
 
 def test_where_it_was_not_agreed_on_a_general_block_is_refused():
-    pair = Pair().associated()
-    answer = pair.answer(gbt.encode(GeneralBlock(True, False, 1, 1, 0, b"\xc0\x01")))
+    """What is in it would be answered: the block itself is what nobody agreed on."""
+    pair = Pair("none").associated()
+    request = next(pair.client.get(ENERGY))
+    answer = pair.answer(gbt.encode(GeneralBlock(True, False, 1, 1, 0, request)))
     assert answer[0] == 0xD8
     assert pair.server.refused.policy == 1
+    assert pair.meter.asked == []
 
 
 def test_a_client_that_begins_anew_is_heard():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dcu.cosem import acse, apdu, axdr, data, hls, security
 from dcu.cosem.acse import Aarq, ApplicationContext, AssociationResult, Mechanism, Rlrq, UserDiagnostic
 from dcu.cosem.apdu import (
+    ActionRequestList,
     ActionRequestNormal,
     ActionResponseNormal,
     ActionResult,
@@ -253,6 +254,17 @@ def test_a_wrong_proof_ends_the_attempt(proof):
     assert not session.associated(CLIENT)
 
 
+def test_after_a_wrong_proof_the_right_one_is_too_late():
+    """Each challenge is answered once: who fails begins anew, and meets another."""
+    session = server(random=lambda size: b"P6wRJ21F")
+    session.receive(CLIENT, aarq())
+    wrong = b"\x09\x11" + hls.hls_answer(CIPHER, title=CLIENT_TITLE, counter=9, challenge=b"another.")
+    right = b"\x09\x11" + hls.hls_answer(CIPHER, title=CLIENT_TITLE, counter=11, challenge=b"P6wRJ21F")
+    session.receive(CLIENT, sealed(ActionRequestNormal(0xC1, REPLY_TO_HLS, wrong), 10))
+    assert session.receive(CLIENT, sealed(ActionRequestNormal(0xC1, REPLY_TO_HLS, right), 12))[:1] == b"\xd8"
+    assert not session.associated(CLIENT)
+
+
 @pytest.mark.parametrize("counter", [40, 41, 42])
 def test_a_proof_in_a_plain_action_is_held_against_the_floor(counter):
     session = server(
@@ -370,6 +382,9 @@ def test_unconfirmed_writes_and_calls_are_done_and_not_answered():
     assert session.receive(CLIENT, apdu.encode(SetRequestNormal(0x81, LIMIT, None, b"\x00"))) is None
     assert session.receive(CLIENT, apdu.encode(ActionRequestNormal(0x81, DISCONNECT, None))) is None
     assert len(session._device.done) == 2
+    both = ActionRequestList(0x81, (DISCONNECT, DISCONNECT), (b"\x00", b"\x00"))
+    assert session.receive(CLIENT, apdu.encode(both)) is None
+    assert len(session._device.done) == 4
 
 
 def test_a_method_whose_result_is_too_long_says_that_it_ran():

@@ -15,6 +15,7 @@ from dcu.cosem.apdu import (
     ActionRequestBlock,
     ActionRequestFirstBlock,
     ActionRequestNext,
+    ActionResponseBlock,
     ActionResponseNormal,
     ActionResult,
     Block,
@@ -28,7 +29,7 @@ from dcu.cosem.apdu import (
     SetResponseBlock,
     SetResponseLastBlock,
 )
-from dcu.cosem.association import SUPPORTED
+from dcu.cosem.association import SUPPORTED, StaleAnswer
 from dcu.cosem.handshake import REPLY_TO_HLS
 from dcu.cosem.serving import LONG_BYTES
 from dcu.errors import AccessDenied, MalformedAnswer, ServiceRefused
@@ -137,6 +138,17 @@ def test_a_confirmation_of_another_block_is_not_taken_for_this_ones(number):
     pair.answer = lambda frame: apdu.encode(SetResponseBlock(0xC1, number))
     with pytest.raises(MalformedAnswer, match=f"block {number} is confirmed where 1 was sent"):
         pair.run(pair.client.set(LIMIT, text(500)))
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_what_a_method_returned_is_joined_in_order_only(number):
+    """After the first block comes the second, and no other."""
+    pair = small("none")
+    exchange = pair.client.action(DISCONNECT, text(3))
+    invoke = apdu.decode(next(exchange)).invoke
+    assert exchange.send(apdu.encode(ActionResponseBlock(invoke, Block(False, 1, b"\x09\x02"))))
+    with pytest.raises(StaleAnswer, match=f"block {number} where 2 is due"):
+        exchange.send(apdu.encode(ActionResponseBlock(invoke, Block(True, number, b"ab"))))
 
 
 def test_a_meter_that_returns_blocks_without_end_is_cut_off():
