@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .conformance import SECTIONS, Claim, written
+from .conformance import EVERY_LINK, SECTIONS, Claim, written
 
 APP = Path(__file__).parents[1]
 PAGE = APP.parent / "docs" / "conformance.md"
@@ -36,13 +36,15 @@ def test_a_cell_says_links_defects_and_failures():
             (Claim("Association", "B", "ours", "wrapper"), "passed"),
             (Claim("Association", "B", "jDLMS server", "wrapper"), "passed"),
             (Claim("Association", "C", "ours", "wrapper"), "failed"),
+            *((Claim("Association", "D", "ours", link), "passed") for link in (*EVERY_LINK, "APDU")),
             (Claim("Association", "C", "jDLMS server", defect="it cannot"), "passed"),
         ]
     )
     assert "| A | APDU |  |" in page
     assert "| B | HDLC, wrapper | wrapper |" in page
+    assert "| D | every link |" in page
     assert "| C | failed | ✗ it cannot |" in page
-    assert page.endswith("only\n\n- A (Association)\n- C (Association)\n")
+    assert page.endswith("only\n\n- A (Association)\n- C (Association)\n- D (Association)\n")
 
 
 def test_the_page_holds_no_failure():

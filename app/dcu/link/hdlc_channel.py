@@ -63,7 +63,7 @@ class HdlcChannel:
             async with self._speaking():
                 while not self._arrived:
                     self._check()
-                    if link.idle and link.owed:
+                    if link.idle and (link.owed or link.cut_off):
                         link.poll()
                     await self._step()
                 link.listening = False

@@ -83,6 +83,7 @@ class ClientLink:
         self._echo = Echo(known=setup.echo)
         self._waiting: float | None = None  # until when, for the F of the last turn
         self._stretched = 0
+        self._brought = 0  # I frames in the meter's last turn
         self._full = False  # the meter has used up a window of 1 and did not say F: it waits for us
         self._informed = False  # the last turn had information in it
         self._told_busy = False  # the last turn said RNR: the meter has to be told once that is over
@@ -114,6 +115,14 @@ class ClientLink:
     def owed(self) -> bool:
         """Whether more was asked than answered."""
         return self._numbered.asked > self._numbered.answered
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the meter's last turn used up its window: it may have more to say that nobody asked for.
+
+        The blocks of a general-block-transfer are many APDUs to one request, and a window may end with one of them.
+        """
+        return self._waiting is None and self._brought >= self.parameters.receive_window
 
     @property
     def idle(self) -> bool:
@@ -188,7 +197,7 @@ class ClientLink:
             return b""
         self._ask = self._poll_at = None
         self._numbered.gap = self._numbered.progress = self._full = False
-        self._stretched = 0
+        self._stretched = self._brought = 0
         self._informed = frames[0].control.kind is Kind.I
         self._told_busy = frames[-1].control.kind is Kind.RNR
         self._echo.sent(frames)
@@ -257,6 +266,7 @@ class ClientLink:
         elif kind is Kind.FRMR:
             self._down(LinkError(f"the meter rejected a frame ({_rejected(frame.information)}): connect again"))
         elif kind in (Kind.I, Kind.RR, Kind.RNR, Kind.REJ):
+            self._brought += kind is Kind.I
             if numbered.hear(frame) is Reason.LENGTH:
                 size, most = len(frame.information), numbered.parameters.receive
                 self._down(LinkError(f"the meter sent {size} bytes of information, at most {most} were agreed"))

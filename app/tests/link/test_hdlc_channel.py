@@ -88,6 +88,22 @@ async def test_a_meter_that_has_no_answer_is_polled_and_the_callers_timeout_coun
 
 
 @pytest.mark.looptime
+@pytest.mark.parametrize("window", [1, 3, 7])
+async def test_several_answers_to_one_request_are_fetched_though_a_window_ends_between_them(window):
+    """As the blocks of a general-block-transfer are: nobody asks for each, and the meter waits for its turn."""
+    said = tuple(bytes((number,)) * 100 for number in range(9))
+    setup = Setup(Address(CLIENT), SERVER, Parameters(128, 128, window, window))
+    channel, serving = await opened(lambda client, server, apdu: said if apdu == b"ask" else apdu, setup)
+    await channel.send(b"ask")
+    async with asyncio.timeout(5):
+        assert [await channel.receive() for _ in said] == list(said)
+    await channel.send(b"more")
+    assert await channel.receive() == b"more"
+    await channel.close()
+    await serving
+
+
+@pytest.mark.looptime
 async def test_nobody_at_the_other_end_is_a_timeout():
     near, _ = stream_pair()
     started = asyncio.get_running_loop().time()
