@@ -6,10 +6,11 @@ from typing import Any
 import click
 import msgspec
 
-from dcu.collect.links import connect, hdlc_setup
+from dcu.collect.links import connect, hdlc_setup, hdlc_stream
 from dcu.collect.meter_profile import Hdlc
-from dcu.collect.reach import NUMBER, Reach, endpoint
+from dcu.collect.reach import NUMBER, Reach, client_address, endpoint, every_meter
 from dcu.errors import ConfigError
+from dcu.link.hdlc_broadcast import BroadcastChannel
 from dcu.link.hdlc_channel import open_hdlc
 from dcu.link.line import HalfDuplex
 from dcu.link.serial import BAUDS, Port, open_serial
@@ -51,12 +52,13 @@ LINK_OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """What carries the APDUs to one meter."""
+    """What carries the APDUs to one meter; with `broadcast`, over HDLC, to all meters of its line."""
 
     reach: Reach
     port: Port | None
     hdlc: Hdlc
     mode_e: bool = False
+    broadcast: bool = False
 
     @property
     def lossy(self) -> bool:
@@ -73,6 +75,8 @@ class Carrier:
 
     async def open(self, client: int, server: int, timeout: float) -> Channel:  # noqa: ASYNC109 - to connect
         """Raises LinkError, ConfigError."""
+        if self.broadcast:
+            return await self._broadcasting(client, server, timeout)
         if self.port is None:
             return await connect(self.reach, client, server, self.hdlc, timeout)
         setup = hdlc_setup(self.reach.physical, client, server, self.hdlc, byte_time=self.port.byte_time)
@@ -80,6 +84,12 @@ class Carrier:
         if self.mode_e:
             return await open_hdlc_signed_on(stream, setup, self.reach.number, at_most=self.port.baud)
         return await open_hdlc(stream, setup)
+
+    async def _broadcasting(self, client: int, server: int, within: float) -> Channel:
+        here, there = client_address(client), every_meter(server, self.hdlc.address_size)
+        if self.port is None:
+            return BroadcastChannel(await hdlc_stream(self.reach, within), here, there)
+        return BroadcastChannel(await open_serial(self.port), here, there, byte_time=self.port.byte_time)
 
 
 def carrier(

@@ -184,13 +184,19 @@ def target(
     wait = timeout or (known.session.timeout if named else TIMEOUT)
     if broadcast:
         association, pre_established = _broadcast(association, keys_path), True
-        if way.reach.hdlc:
-            raise ConfigError("--broadcast: over TCP and UDP, by the wrapper; HDLC links are opened one by one here")
+        way = _to_all(way)
     if pre_established and (association.authentication is not Authentication.NONE or association.dedicated):
         raise ConfigError(
             "--pre-established: there is no handshake, so neither --auth nor --dedicated (but --ciphered)"
         )
     return Target(way, association, known, named.time_rule if named else None, wait, pre_established)
+
+
+def _to_all(way: Carrier) -> Carrier:
+    """Over HDLC: all meters of the line. By the wrapper a broadcast is for who has the address. Raises ConfigError."""
+    if way.reach.physical is not None or way.mode_e:
+        raise ConfigError("--broadcast is for all meters of the line: leave --physical and --mode-e out")
+    return replace(way, broadcast=way.reach.hdlc)
 
 
 def _broadcast(association: Association, keys_path: Path | None) -> Association:

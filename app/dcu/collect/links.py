@@ -79,12 +79,14 @@ async def connect(reach: Reach, client: int, server: int, hdlc: Hdlc, within: fl
     # datagrams may overtake each other: with a window of 1, an old one is never taken for the next
     window = 1 if reach.carrier == "udp" else hdlc.window
     setup = hdlc_setup(reach.physical, client, server, hdlc, window=window)
-    stream: ByteStream
+    return await open_hdlc(await hdlc_stream(reach, within), setup)
+
+
+async def hdlc_stream(reach: Reach, within: float) -> ByteStream:
+    """What carries HDLC over TCP or UDP. Raises LinkError."""
     if reach.carrier == "tcp":
-        stream = await tcp.connect(reach.host, reach.port, timeout=within)
-    else:
-        stream = udp.DatagramStream(await udp.connect(reach.host, reach.port, timeout=within))
-    return await open_hdlc(stream, setup)
+        return await tcp.connect(reach.host, reach.port, timeout=within)
+    return udp.DatagramStream(await udp.connect(reach.host, reach.port, timeout=within))
 
 
 def hdlc_setup(

@@ -92,6 +92,14 @@ def _logical(written: str, text: str) -> int:
     return int(text)
 
 
+def every_meter(sap: int, size: int = 0) -> Address:
+    """The logical device `sap` of all meters on a line, in `size` bytes (0: two). Raises ConfigError."""
+    if size == 1:
+        raise ConfigError("an HDLC address of one byte has no part for all meters: hdlc.address_size is 2 or 4")
+    size = max(size, server_address(sap, 1, size).size)
+    return Address(sap, _ALL if size == 2 else _ALL_WIDE, size)
+
+
 def client_address(sap: int) -> Address:
     """Raises ConfigError."""
     if not 1 <= sap <= HDLC_CLIENTS:

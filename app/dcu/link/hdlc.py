@@ -138,7 +138,17 @@ def notification(
     destination: Address, source: Address, apdu: bytes, *, max_information: int = MAX_INFORMATION
 ) -> Iterator[Frame]:
     """The UI frames that carry `apdu` from a server to a client, segmented where it does not fit one."""
-    rest = LLC_RESPONSE + apdu
+    return _unnumbered(destination, source, LLC_RESPONSE + apdu, max_information)
+
+
+def broadcast(
+    destination: Address, source: Address, apdu: bytes, *, max_information: int = MAX_INFORMATION
+) -> Iterator[Frame]:
+    """The same from a client to servers: without P, so that none of them answers."""
+    return _unnumbered(destination, source, LLC_COMMAND + apdu, max_information)
+
+
+def _unnumbered(destination: Address, source: Address, rest: bytes, max_information: int) -> Iterator[Frame]:
     while rest:
         part, rest = rest[:max_information], rest[max_information:]
         yield Frame(destination, source, Control(Kind.UI), part, segmented=bool(rest))

@@ -180,8 +180,11 @@ def test_what_a_broadcast_cannot_do_is_said(dcu, street):
     asked = dcu("read", *broadcasting(here), IMAGES)
     assert asked.code != 0
     assert "nobody answers a broadcast" in asked.err
-    hdlc = dcu("write", *broadcasting(here), "--framing", "hdlc", IMAGES, "bool:true")
-    assert (hdlc.code, "over TCP and UDP, by the wrapper" in hdlc.err) == (3, True)
+    hdlc = (*broadcasting(here), "--framing", "hdlc")
+    one = dcu("write", *hdlc, "--physical", 17, IMAGES, "bool:true")
+    assert (one.code, "is for all meters of the line" in one.err) == (3, True)
+    short = dcu("write", *hdlc, "--address-size", 1, IMAGES, "bool:true")
+    assert (short.code, "hdlc.address_size is 2 or 4" in short.err) == (3, True)
     keyless = here.keys.with_name("keyless.toml")
     keyless.write_text(
         "\n".join(each for each in here.keys.read_text().splitlines() if not each.startswith("broadcast_key"))

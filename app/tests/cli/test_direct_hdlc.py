@@ -6,10 +6,13 @@ import pytest
 
 from dcu.link import sign_on
 from neighbourhood.fleet import Addressing
+from neighbourhood.meter import BROADCASTING
 from neighbourhood.optical import State
+from neighbourhood.running import CLIENT_TITLE
 from neighbourhood.wires import Wiring
 from tests.cli.street import ENERGY, LOAD, NAME
 
+IMAGES = "18,0-0:44.0.0*255,5"  # whether images are taken
 ACTION = 0xCB  # glo-action-request
 PROOF = 1  # the first ACTION of an association is the HLS one
 
@@ -234,3 +237,23 @@ def test_a_read_out_of_nobody_is_a_link_error(dcu, wired):
     done = dcu("readout", "--serial", line)
     assert done.code == 5
     assert "no meter identifies itself" in done.err
+
+
+# --- broadcast
+
+
+@pytest.mark.conforms("Association", "pre-established, broadcast", peer="ours", link="HDLC")
+@pytest.mark.parametrize("size", [(), ("--address-size", 4)], ids=["2 bytes", "4 bytes"])
+def test_a_broadcast_reaches_every_meter_of_the_line(dcu, street, tmp_path, size):
+    line = tmp_path / "bus"
+    made = street(place=Addressing(wiring=Wiring(line, pace=10 / 9600)), count=3, pre_established=CLIENT_TITLE)
+    for meter in made.fleet.meters:
+        meter.given = made.meter.given  # a broadcast key is one for all
+    to_all = ["--serial", line, "--client", BROADCASTING, "--broadcast", "--keys", made.keys, *size]
+    for value in (False, True, False):
+        done = dcu("write", *to_all, IMAGES, f"bool:{str(value).lower()}")
+        assert (done.code, done.err) == (0, "sent to all; nobody answers\n")
+        shown = dcu("read", *options(made, line), IMAGES, "--json")  # behind it on the same line
+        assert shown.json[0]["value"] is value
+        assert {meter.works.image.enabled for meter in made.fleet.meters} == {value}
+    assert made.fleet.status()["refused"] == {}

@@ -224,7 +224,7 @@ async def test_every_service_works(context, link):
 
 
 @conforms(short_row, SHORT)
-@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("link", LINKS[:-1])  # without an invoke-id datagrams cannot be told apart
 @pytest.mark.parametrize("context", SHORT_CONTEXTS)
 async def test_every_service_of_short_names_works(context, link):
     authentication, policy, dedicated, held, meters = context_of(context)
