@@ -62,11 +62,11 @@ def security() -> None:
     """
 
 
-@security.command()
+@security.command(short_help="Show policy, suite, titles, certificates.")
 @meter_options
 @output.json_option
 def show(as_json: bool, **where: Any) -> None:
-    """Show the policy, the suite, whose the meter takes us for, and its certificates."""
+    """Show the policy, the suite, whom the meter takes us for, and its certificates."""
     linked = _open(where)
     policy, suite, client, server, listed = (
         linked.work(lambda meter, number=number: meter.get(AttributeRef(CLASS, CURRENT, number)))  # type: ignore[misc]
@@ -96,12 +96,17 @@ def show(as_json: bool, **where: Any) -> None:
         output.show_json(told)
         return
     asked = f"requests {found.request}, answers {found.response}{', signed' if signed else ''}"
-    whose = f"client {output.text(told['client_title'])}, meter {output.text(told['system_title'])}"
-    click.echo(f"suite {output.text(told['suite'])}; {asked}; {whose}")
-    output.show_records(told["certificates"], as_json=False)  # type: ignore[arg-type]
+    ours, theirs = (
+        title.hex() if isinstance(title, bytes) else "none" for title in (told["client_title"], told["system_title"])
+    )
+    click.echo(f"suite {output.text(told['suite'])}; {asked}; client {ours}, meter {theirs}")
+    if told["certificates"]:
+        output.show_records(told["certificates"], as_json=False)  # type: ignore[arg-type]
+    else:
+        click.echo("no certificates")
 
 
-@security.command()
+@security.command(short_help="Ask for more protection from now on.")
 @click.option("--request", type=click.Choice(list(PROTECTION)), default="authenticated+encrypted", show_default=True)
 @click.option("--response", type=click.Choice(list(PROTECTION)), default="authenticated+encrypted", show_default=True)
 @click.option("--signed", is_flag=True, help="Requests and answers are signed, too.")
@@ -113,7 +118,7 @@ def activate(request: str, response: str, signed: bool, **where: Any) -> None:
     click.echo("the meter asks for it from the next association on")
 
 
-@security.command()
+@security.command(short_help="Give new keys, wrapped under the master key.")
 @_KEYS
 @_INTO
 @meter_options
@@ -136,7 +141,7 @@ def transfer(wanted: tuple[str, ...], into: Path, **where: Any) -> None:
     _settled(linked, new, into, path, why)
 
 
-@security.command()
+@security.command(short_help="Agree on new keys, C(2e,0s).")
 @_KEYS
 @_INTO
 @meter_options
@@ -161,7 +166,7 @@ def agree(wanted: tuple[str, ...], into: Path, **where: Any) -> None:
 # --- certificates
 
 
-@security.command()
+@security.command(short_help="Write a certification request of the meter.")
 @_USE
 @click.argument("file", type=FILE)
 @meter_options
@@ -177,7 +182,7 @@ def request(use: str, file: Path, **where: Any) -> None:
     click.echo(f"{file}: {len(raw)} B, of the meter {_held(linked).system_title.hex()}; it holds the key")
 
 
-@security.command(name="import")
+@security.command(name="import", short_help="Give the meter a certificate.")
 @_ISSUER
 @click.argument("file", type=FILE)
 @meter_options
@@ -192,7 +197,7 @@ def import_(issuer: Path | None, file: Path, **where: Any) -> None:
     click.echo(f"imported: {found.purpose.value} of {found.title.hex()}, valid until {found.not_after:%Y-%m-%d}")
 
 
-@security.command()
+@security.command(short_help="Write a certificate of the meter's to FILE.")
 @_USE
 @click.option("--of", "entity", type=click.Choice(["server", "client"]), default="server", show_default=True)
 @_ISSUER

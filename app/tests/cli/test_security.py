@@ -12,6 +12,7 @@ from dcu.cosem.security_setup import SecuritySetup
 from dcu.errors import LinkTimeout
 from dcu.keys import keysfile
 from dcu.suites import SUITES
+from neighbourhood.running import CLIENT_TITLE
 from tests.cli.house import ONE
 from tests.cli.street import NAME
 from tests.cosem.certificates import authority, issued
@@ -205,7 +206,10 @@ def test_a_policy_grows_and_the_meter_asks_for_it(dcu, street, tmp_path):
     family.write_text('name = "signed"\n[security]\nauthentication = "ecdsa"\nsigned = true\n')
     where = ("--tcp", here.at(), "--family", family, "--keys", here.keys)
     assert dcu("read", *where, NAME).code == 0
-    assert "signed" in dcu("security", "show", *where).out
+    shown = dcu("security", "show", *where).out
+    assert "answers authenticated and encrypted, signed; client " in shown
+    assert f"{CLIENT_TITLE.hex()}, meter " in shown
+    assert shown.endswith("no certificates\n")
     less = dcu("security", "activate", "--request", "none", "--signed", *where)
     assert less.code == 7
     assert "strengthened, never weakened" in less.err
