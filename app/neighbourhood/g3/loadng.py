@@ -18,7 +18,7 @@ from random import Random
 
 from neighbourhood.g3 import cost
 from neighbourhood.g3.events import Scheduler, Timer
-from neighbourhood.g3.messages import Message, Prep, Preq, Rerr, Rlc, Rreq
+from neighbourhood.g3.messages import HOP_LIMIT, Message, Prep, Preq, Rerr, Rlc, Rreq
 from neighbourhood.g3.pathfinder import Pathfinder, Send
 from neighbourhood.g3.tables import BROADCAST, NOT_JOINED, Neighbour, Route, Status
 
@@ -139,7 +139,7 @@ class Loadng:
 
         done(ROUTE_ERROR) at once where the last flood of this device was less than `rreq_wait` ago.
         """
-        if self.short == NOT_JOINED or destination in (self.short, BROADCAST):
+        if self.short == NOT_JOINED or destination in (self.short, BROADCAST) or max_hops > HOP_LIMIT:
             done(Status.INVALID_REQUEST)
             return
         if (quest := self._quests.get(destination)) is not None:

@@ -17,6 +17,7 @@ from dcu.errors import DecodeError
 from neighbourhood.g3.tables import PathHop
 
 COMPOSITE = 0xF  # the metric type
+HOP_LIMIT = 15  # what four bits can say
 MOST_HOPS = 32  # of a path discovery: both ways of the longest route that the nibble allows
 
 
@@ -99,7 +100,7 @@ def encode(message: Message) -> bytes:
     """Raises ValueError for what its field cannot hold."""
     match message:
         case Rreq():
-            if not 0 <= message.cost <= 0xFFFF or message.hop_limit > 15 or message.hops > 15:
+            if not 0 <= message.cost <= 0xFFFF or message.hop_limit > HOP_LIMIT or message.hops > HOP_LIMIT:
                 raise ValueError(f"cost {message.cost}, hops {message.hops} of {message.hop_limit}")
             kind = Kind.RREP if message.reply else Kind.RREQ
             flags = message.repair << 7 | message.unicast << 6 | message.metric << 2

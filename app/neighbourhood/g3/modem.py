@@ -301,7 +301,7 @@ class Modem:
 
         def done(status: int) -> None:
             if wanted(status):
-                self._report(adp.RouteConfirm(status))
+                self._report(adp.RouteConfirm(_WORDS.get(status, status)))
 
         self.node.discover_route(request.destination, request.max_hops, done)
 

@@ -16,6 +16,7 @@ from neighbourhood.g3 import cost
 from neighbourhood.g3.events import Scheduler
 from neighbourhood.g3.loadng import MAX_HOPS
 from neighbourhood.g3.mac import MAX_RETRIES
+from neighbourhood.g3.messages import HOP_LIMIT
 from neighbourhood.g3.node import Node
 from neighbourhood.g3.tables import Neighbour, Route
 
@@ -35,6 +36,7 @@ class Value:
     size: int
     read: Callable[[int], bytes | None] | None
     write: Callable[[int, bytes], bool] | None = None
+    most: int | None = None  # of a number: more is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,12 @@ class Base:
             return words.read_only
         if len(value) != found.size and not (attribute == KEY_TABLE and not value):
             return words.invalid
+        if found.most is not None and int.from_bytes(value, "big") > found.most:
+            return words.invalid
         return OK if found.write(index, value) else words.index
 
 
-def number(size: int, owner: Any, name: str, *, writable: bool = True) -> Value:
+def number(size: int, owner: Any, name: str, *, writable: bool = True, most: int | None = None) -> Value:
     """An attribute of `owner` as a number."""
 
     def read(index: int) -> bytes | None:
@@ -101,7 +105,7 @@ def number(size: int, owner: Any, name: str, *, writable: bool = True) -> Value:
             setattr(owner, name, int.from_bytes(value, "big"))
         return not index
 
-    return Value(size, read, write if writable else None)
+    return Value(size, read, write if writable else None, most)
 
 
 def kept(memory: dict[int, bytes], attribute: int, value: bytes) -> Value:
@@ -145,7 +149,7 @@ def adaptation(node: Node, scheduler: Scheduler, groups: dict[int, int], *, coor
     attributes |= {
         0x0C: Table(partial(routes, node, scheduler), partial(_route, scheduler)),
         0x0E: Value(2, lambda index: _entry(groups, index, b"\x01"), lambda index, value: _enter(groups, index, value)),
-        0x0F: number(1, loadng, "max_hops"),
+        0x0F: number(1, loadng, "max_hops", most=HOP_LIMIT),
         0x10: kept(memory, 0x10, bytes((1 if coordinator else 0,))),
         0x1C: constant(SOFT_VERSION),
         0x1E: Table(partial(blacklist, node, scheduler)),

@@ -8,7 +8,8 @@ from dcu.link.serial import Port, open_serial
 from neighbourhood.g3 import adp, adp_codec, usi
 from neighbourhood.g3.lbd import Device, Standing
 from neighbourhood.g3.line import PAN, Line
-from neighbourhood.g3.modem import BOOTING, OPENING, Modem
+from neighbourhood.g3.modem import BOOTING, INVALID_REQUEST, OPENING, Modem
+from neighbourhood.g3.pib import ADP_INVALID
 from neighbourhood.g3.port import Pty, serve
 from neighbourhood.g3.tables import NOT_JOINED
 
@@ -93,6 +94,15 @@ def test_meters_join_and_datagrams_go_both_ways():
     (path,) = host.ask(adp.PathDiscovery(3, 15), 20)
     assert (path.status, path.destination, path.path[0][-1].short, path.path[1][-1].short) == (0, 3, 3, 0)
     assert host.ask(adp.RouteDiscovery(3, 8), 30)[-1] == adp.RouteConfirm(0)
+
+
+def test_more_hops_than_a_route_request_can_say_are_refused():
+    street = Street(1).join()
+    host = street.host
+    assert host.ask(adp.RouteDiscovery(1, 16), 30)[-1] == adp.RouteConfirm(INVALID_REQUEST)
+    (kept,) = host.ask(adp.Set(0x0F, 0, b"\x10"))
+    assert kept.status == ADP_INVALID
+    assert host.ask(adp.RouteDiscovery(1, 15), 60)[-1] == adp.RouteConfirm(0)
 
 
 def test_who_has_no_buffer_is_refused_and_told_when_there_is_one():
