@@ -280,6 +280,61 @@ async def test_an_action_whose_answer_is_lost_is_read_back_and_not_repeated_blin
         assert street.simulated().works.image.repeated == 0
 
 
+@pytest.mark.parametrize(("ciphered", "asked"), [(True, 2), (False, 1)])
+async def test_a_meter_that_does_not_activate_is_asked_once_more_only_where_a_late_copy_would_be_refused(
+    tmp_path, monkeypatch, ciphered, asked
+):
+    """Without ciphering the first request may still be on its way, and be carried out after the second."""
+    async with rig(tmp_path, delay=0.05) as street:
+        made, kind, times = imaging(street, tmp_path), type(street.simulated().works.image), []
+
+        def idle(self, now):
+            """It says that it begins, and does not."""
+            times.append(now)
+            raise Busy
+
+        monkeypatch.setattr(kind, "activate", idle)
+        if not ciphered:
+            monkeypatch.setattr(type(street.meter()), "ciphered", False)
+        await send(made, street, firmware("2.0.0", 8_000), activate=True)
+        view = await ended(made)
+        assert (view.phase, len(times)) == (Phase.FAILED, asked)
+        assert "was asked to activate the image, and did not" in view.message
+
+
+async def test_a_meter_that_does_not_verify_is_asked_twice_at_most(tmp_path, monkeypatch):
+    async with rig(tmp_path, delay=0.05) as street:
+        made, kind, asked = imaging(street, tmp_path), type(street.simulated().works.image), []
+
+        def idle(self, now):
+            asked.append(now)
+            raise Busy
+
+        monkeypatch.setattr(kind, "verify", idle)
+        await send(made, street, firmware("2.0.0", 8_000), activate=True)
+        view = await ended(made)
+        assert (view.phase, len(asked)) == (Phase.FAILED, 2)
+        assert "does not verify the image" in view.message
+        assert street.simulated().works.image.version == "1.0.0"
+
+
+async def test_a_meter_that_is_never_done_verifying_is_given_up_after_an_hour(tmp_path, monkeypatch):
+    async with rig(tmp_path, delay=0.05) as street:
+        made, kind = imaging(street, tmp_path), type(street.simulated().works.image)
+        status = kind.status
+
+        def for_ever(self, now):
+            found = status(self, now)
+            return Status.VERIFYING if found is Status.VERIFIED else found
+
+        monkeypatch.setattr(kind, "status", for_ever)
+        began = asyncio.get_running_loop().time()
+        await send(made, street, firmware("2.0.0", 8_000), activate=True)
+        view = await ended(made)
+        assert (view.phase, "has been verifying for 3600 s" in view.message) == (Phase.FAILED, True)
+        assert 3_600 <= asyncio.get_running_loop().time() - began < 4_000
+
+
 async def test_canary_a_blind_repetition_of_an_action_would_be_seen(tmp_path, monkeypatch):
     ask = job.Transfer._ask
 
