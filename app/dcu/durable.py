@@ -29,6 +29,23 @@ def place(path: Path, content: bytes, mode: int = 0o600, group: int = -1) -> Non
     sync_directory(path.parent)
 
 
+def create(path: Path, content: bytes) -> None:
+    """Make a file for its owner only, never in place of another: durable, with its name, when this returns.
+
+    Raises FileExistsError where there is one, and OSError; then nothing of it stays.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        sync_directory(path.parent)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def sync_directory(directory: Path) -> None:
     """Make created, renamed and unlinked names of `directory` durable. Raises OSError."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -24,8 +24,7 @@ from neighbourhood import truth
 from neighbourhood.heard import Heard
 from neighbourhood.identity import FLAG, LARGEST, keys_of, serial, system_title
 from neighbourhood.image import ImageTransfer
-from neighbourhood.relay import MODES, Trigger, after
-from neighbourhood.relay import Relay as Relay
+from neighbourhood.relay import MODES, Relay, Trigger, after
 from neighbourhood.times import Zone
 from neighbourhood.truth import Registers
 from neighbourhood.works import RATES, Tariffs, Works

@@ -5,7 +5,6 @@ the two files opens the meter. Which one, the command finds out: it associates o
 only with the meter's answer; so the new file then stands once it has come.
 """
 
-import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -38,12 +37,8 @@ KEYS = {
     "master": KeyId.MASTER,
     "broadcast": KeyId.BROADCAST,
 }
-_IN_FILE = {
-    KeyId.UNICAST: "guek",
-    KeyId.AUTHENTICATION: "gak",
-    KeyId.MASTER: "master_key",
-    KeyId.BROADCAST: "broadcast_key",
-}
+_NAMES = {which: name for name, which in KEYS.items()}  # in MeterKeys, too
+_IN_FILE = _NAMES | {KeyId.MASTER: "master_key", KeyId.BROADCAST: "broadcast_key"}
 _PURPOSES = {"signing": Purpose.SIGNING, "agreement": Purpose.AGREEMENT}
 _USE = click.option("--use", type=click.Choice(list(_PURPOSES)), required=True, help="What the key is for.")
 _ISSUER = click.option("--issuer", type=FILE, help="The authority's certificate (DER), which must have issued it.")
@@ -210,8 +205,7 @@ def export(use: str, entity: str, issuer: Path | None, file: Path, **where: Any)
     """
     linked = _open(where)
     whose = Entity[entity.upper()]
-    title = _held(linked).system_title if whose is Entity.SERVER else linked.association.client_title
-    found = _call(linked, lambda setup: setup.export_certificate(whose, _PURPOSES[use], title))
+    found = _call(linked, lambda setup: setup.export_certificate(whose, _PURPOSES[use], _title(linked, whose)))
     _trusted(found, issuer)
     _new_file(file, found.raw)
     click.echo(f"{file}: {found.purpose.value} of {found.title.hex()}, issued by {found.issuer}")
@@ -225,8 +219,7 @@ def remove(use: str, entity: str, **where: Any) -> None:
     """Have the meter forget a certificate."""
     linked = _open(where)
     whose = Entity[entity.upper()]
-    title = _held(linked).system_title if whose is Entity.SERVER else linked.association.client_title
-    _call(linked, lambda setup: setup.remove_certificate(whose, _PURPOSES[use], title))
+    _call(linked, lambda setup: setup.remove_certificate(whose, _PURPOSES[use], _title(linked, whose)))
     click.echo("removed")
 
 
@@ -256,6 +249,10 @@ def _held(linked: Linked) -> MeterKeys:
     return linked.association.keys
 
 
+def _title(linked: Linked, whose: Entity) -> bytes:
+    return _held(linked).system_title if whose is Entity.SERVER else linked.association.client_title
+
+
 def _path(where: dict[str, Any]) -> Path:
     path: Path = where["keys_path"]
     return path
@@ -276,11 +273,7 @@ def _quoted(value: str) -> str:
 
 def _new_file(path: Path, raw: bytes) -> None:
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(handle)
+        durable.create(path, raw)
     except FileExistsError:
         raise ConfigError(f"{path} exists: name another file") from None
     except OSError as error:
@@ -290,8 +283,7 @@ def _new_file(path: Path, raw: bytes) -> None:
 def _settled(linked: Linked, new: Mapping[KeyId, Secret], into: Path, path: Path, why: DcuError | None) -> None:
     """Find out which keys the meter has. Raises JobError unless it has the new ones."""
     before = linked.association
-    names = {KeyId.UNICAST: "guek", KeyId.AUTHENTICATION: "gak", KeyId.MASTER: "master", KeyId.BROADCAST: "broadcast"}
-    after = replace(_held(linked), **{names[which]: key for which, key in new.items()})  # type: ignore[arg-type]
+    after = replace(_held(linked), **{_NAMES[which]: key for which, key in new.items()})  # type: ignore[arg-type]
     try:
         linked.as_another(replace(before, keys=after))
         linked.work(_nothing)

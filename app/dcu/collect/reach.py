@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 from dcu.errors import ConfigError
 from dcu.fan.base import parse_eui64
-from dcu.link.hdlc import Address
+from dcu.link.hdlc import ALL, Address
 
 SERIAL = "hdlc+serial"
 G3 = "g3"
 _SCHEMES = {"tcp": (False, "tcp"), "udp": (False, "udp"), "hdlc+tcp": (True, "tcp"), "hdlc+udp": (True, "udp")}
-_ALL, _ALL_WIDE = 0x7F, 0x3FFF  # broadcast
+_ALL, _ALL_WIDE = ALL[2], ALL[4]
 HDLC_CLIENTS = 0x7F - 1
 NUMBER = re.compile(r"[0-9A-Za-z]{1,32}")
 
@@ -97,7 +97,7 @@ def every_meter(sap: int, size: int = 0) -> Address:
     if size == 1:
         raise ConfigError("an HDLC address of one byte has no part for all meters: hdlc.address_size is 2 or 4")
     size = max(size, server_address(sap, 1, size).size)
-    return Address(sap, _ALL if size == 2 else _ALL_WIDE, size)
+    return Address(sap, ALL[size], size)
 
 
 def client_address(sap: int) -> Address:

@@ -28,7 +28,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dcu.credentials import KeyPair, MeterKeys, NetworkKeys, Secret
-from dcu.durable import place, sync_directory
+from dcu.durable import create, place, sync_directory
 from dcu.errors import DecodeError, KeysError
 from dcu.keys.base import FIRST_FORMAT, HEAD_END, NETWORK, KeyType, network_entry
 from dcu.total import from_msgpack
@@ -96,14 +96,9 @@ def new_kek(path: Path) -> Secret:
     """Make a key-encryption key in a new file (demo and development; a device has it in its credential store)."""
     kek = secrets.token_bytes(KEK_LENGTH)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        create(path, kek.hex().encode() + b"\n")
     except OSError as error:
         raise KeysError(f"{path}: {error.strerror}: a key-encryption key is never overwritten") from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(kek.hex().encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    sync_directory(path.parent)
     return Secret(kek)
 
 

@@ -22,6 +22,8 @@ MAX_LENGTH = 0x7FF  # what the 11-bit length can say
 MAX_HEADER = 2 + 4 + 4 + 1 + 2
 MAX_INFORMATION = MAX_LENGTH - MAX_HEADER - 2
 
+ALL = {1: 0x7F, 2: 0x7F, 4: 0x3FFF}  # either part of an address that means all of them, by the address's size
+
 LLC_COMMAND = b"\xe6\xe6\x00"  # client to server
 LLC_RESPONSE = b"\xe6\xe7\x00"  # server to client
 

@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from dcu.errors import DecodeError, LinkClosed, LinkError, LinkTimeout
-from dcu.link.hdlc import LLC_COMMAND, Address, Control, Decoder, Frame, Kind, encode
+from dcu.link.hdlc import ALL, LLC_COMMAND, Address, Control, Decoder, Frame, Kind, encode
 from dcu.link.hdlc_echo import Echo
 from dcu.link.hdlc_numbered import BACKLOG, Counted, Numbered
 from dcu.link.hdlc_parameters import DEFAULT, Parameters, Reason, agree, decode_parameters, decode_rejection
 from dcu.link.hdlc_parameters import encode_parameters as encode_terms
 from dcu.link.segments import MAX_APDU, Joiner
 
-ALL_STATIONS = Address(0x7F)
+ALL_STATIONS = Address(ALL[1])
 _PROPOSED = Parameters(1024, 1024, 7, 7)
 _TURN = 8  # frames without F that may stretch the wait: a window and one
 

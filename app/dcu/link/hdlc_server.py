@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from dcu.errors import DecodeError
-from dcu.link.hdlc import LLC_RESPONSE, Address, Control, Decoder, Frame, Kind, encode, notification
+from dcu.link.hdlc import ALL, LLC_RESPONSE, Address, Control, Decoder, Frame, Kind, encode, notification
 from dcu.link.hdlc_echo import Echo
 from dcu.link.hdlc_numbered import BACKLOG, Counted, Numbered
 from dcu.link.hdlc_parameters import (
@@ -37,17 +37,16 @@ CLIENTS = 16  # links that one station keeps; one more, and that which was silen
 _OFFERED = Parameters(2030, 2030, 7, 7)
 _COMMANDS = (Kind.I, Kind.RR, Kind.RNR, Kind.SNRM, Kind.DISC, Kind.UI, Kind.REJ, Kind.OTHER)
 _UNKNOWN = (Kind.REJ, Kind.OTHER)  # to IEC 62056-46
-_ALL = {1: 0x7F, 2: 0x7F, 4: 0x3FFF}  # all stations, by the size of the address
 
 
 def to_all_devices(address: Address) -> bool:
     """Whether every physical device on the line is meant; with a single byte, every logical one in them."""
-    return (address.upper if address.size == 1 else address.lower) == _ALL[address.size]
+    return (address.upper if address.size == 1 else address.lower) == ALL[address.size]
 
 
 def is_broadcast(address: Address) -> bool:
     """Whether several are meant, logical or physical devices: they hear UI frames, and none of them answers."""
-    return address.upper == _ALL[address.size] or to_all_devices(address)
+    return address.upper == ALL[address.size] or to_all_devices(address)
 
 
 @dataclass(frozen=True, slots=True)

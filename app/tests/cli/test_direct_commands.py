@@ -6,7 +6,7 @@ import time
 import pytest
 
 from dcu.clock import SystemClock
-from neighbourhood.meter import Relay
+from neighbourhood.relay import Relay
 from tests.cli.street import ACTED, ACTION, GET, GOT, RLRE
 
 RIGHT = r"set; now (as|2 s behind) ours"  # a clock shows whole seconds: it may be one behind, and a slow machine's two

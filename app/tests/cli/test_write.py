@@ -11,7 +11,7 @@ from dcu.cli import typed
 from dcu.cosem import axdr, data
 from dcu.cosem.data import BitString
 from dcu.errors import ConfigError
-from neighbourhood.meter import Relay
+from neighbourhood.relay import Relay
 from tests.cli.street import ACTED, ACTION
 
 MODE = "70,0-0:96.3.10*255,4"

@@ -13,7 +13,8 @@ from dcu.cosem.apdu import ActionRequestNormal, ActionResponseNormal, GetRequest
 from dcu.cosem.datetimes import CosemDate, CosemDateTime, CosemTime
 from dcu.errors import AccessDenied, ConfigError, JobCancelled, JobError, LinkTimeout
 from dcu.model import AttributeRef, MethodRef, Obis, Priority
-from neighbourhood.meter import Event, Habits, Relay
+from neighbourhood.meter import Event, Habits
+from neighbourhood.relay import Relay
 from tests.collect.rig import ANSWER, DAY, GLO_ACTION, GLO_SET, LOSE_ANSWER, LOSE_REQUEST, Forged, family, rig, stepped
 
 pytestmark = pytest.mark.looptime

@@ -280,20 +280,25 @@ async def test_an_action_whose_answer_is_lost_is_read_back_and_not_repeated_blin
         assert street.simulated().works.image.repeated == 0
 
 
+def idling(street, monkeypatch, name):
+    """The meter says that it begins, and does not. Returns when it was asked, as it goes on."""
+    asked = []
+
+    def idle(self, now):
+        asked.append(now)
+        raise Busy
+
+    monkeypatch.setattr(type(street.simulated().works.image), name, idle)
+    return asked
+
+
 @pytest.mark.parametrize(("ciphered", "asked"), [(True, 2), (False, 1)])
 async def test_a_meter_that_does_not_activate_is_asked_once_more_only_where_a_late_copy_would_be_refused(
     tmp_path, monkeypatch, ciphered, asked
 ):
     """Without ciphering the first request may still be on its way, and be carried out after the second."""
     async with rig(tmp_path, delay=0.05) as street:
-        made, kind, times = imaging(street, tmp_path), type(street.simulated().works.image), []
-
-        def idle(self, now):
-            """It says that it begins, and does not."""
-            times.append(now)
-            raise Busy
-
-        monkeypatch.setattr(kind, "activate", idle)
+        made, times = imaging(street, tmp_path), idling(street, monkeypatch, "activate")
         if not ciphered:
             monkeypatch.setattr(type(street.meter()), "ciphered", False)
         await send(made, street, firmware("2.0.0", 8_000), activate=True)
@@ -304,13 +309,7 @@ async def test_a_meter_that_does_not_activate_is_asked_once_more_only_where_a_la
 
 async def test_a_meter_that_does_not_verify_is_asked_twice_at_most(tmp_path, monkeypatch):
     async with rig(tmp_path, delay=0.05) as street:
-        made, kind, asked = imaging(street, tmp_path), type(street.simulated().works.image), []
-
-        def idle(self, now):
-            asked.append(now)
-            raise Busy
-
-        monkeypatch.setattr(kind, "verify", idle)
+        made, asked = imaging(street, tmp_path), idling(street, monkeypatch, "verify")
         await send(made, street, firmware("2.0.0", 8_000), activate=True)
         view = await ended(made)
         assert (view.phase, len(asked)) == (Phase.FAILED, 2)

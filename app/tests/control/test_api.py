@@ -15,7 +15,7 @@ from dcu.cosem import objects
 from dcu.errors import ConfigError, JobError, JobExpired, PolicyViolated
 from dcu.platform.watchdog import Progress
 from neighbourhood import truth
-from neighbourhood.meter import Relay
+from neighbourhood.relay import Relay
 from tests.collect.rig import DAY, HOUR, LOSE_REQUEST, imaging, rig
 
 pytestmark = pytest.mark.looptime

@@ -5,10 +5,11 @@ from itertools import count
 from typing import Any
 
 from dcu.cosem import axdr, data
-from dcu.cosem.apdu import ActionResult, DataAccessResult
+from dcu.cosem.apdu import ActionResult, Conformance, DataAccessResult
 from dcu.cosem.application import Denied
 from dcu.cosem.association import (
     AUTHENTICATED_ENCRYPTED,
+    SUPPORTED,
     UNPROTECTED,
     Association,
     Authentication,
@@ -126,6 +127,18 @@ DEDICATED_CONTEXTS: Mapping[str, tuple[Authentication, int, Framing, bool]] = { 
 EVERY = (*CONTEXTS, *SUITE_CONTEXTS)
 # Those of general protection want room: a signature has 96 bytes, a key 192
 WHOLE = (*EVERY, *GENERAL_CONTEXTS, *DEDICATED_CONTEXTS)
+SMALL = 160  # bytes that either side takes: everything of interest comes in blocks
+GENERAL = SUPPORTED | Conformance.GENERAL_BLOCK_TRANSFER
+
+
+def least(context: str) -> int:
+    """As little as both sides can take at a time: signatures and agreed keys have some 400 bytes."""
+    return SMALL if context in EVERY else 700
+
+
+def text(size: int) -> bytes:
+    """An octet-string in which no part looks like another."""
+    return axdr.encode(data.octets(bytes(at % 251 for at in range(size))))
 
 
 def protection_of(name: str) -> dict[str, Any]:

@@ -7,29 +7,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcu.cosem import axdr, data, gbt
+from dcu.cosem import gbt
 from dcu.cosem.apdu import (
     AccessAction,
     Accessed,
     AccessGet,
     ActionResult,
-    Conformance,
     DataAccessResult,
 )
-from dcu.cosem.association import SUPPORTED
 from dcu.cosem.gbt import OVERHEAD, GeneralBlock, Received, Transfer
 from dcu.errors import DecodeError, TagMismatch
 
-from .small_meter import CLIENT, DISCONNECT, ENERGY, ENERGY_NOW, EVERY, LIMIT, PROFILE, WHOLE, Pair, services_row
+from .small_meter import (
+    CLIENT,
+    DISCONNECT,
+    ENERGY,
+    ENERGY_NOW,
+    GENERAL,
+    LIMIT,
+    PROFILE,
+    SMALL,
+    WHOLE,
+    Pair,
+    least,
+    services_row,
+    text,
+)
 from .strategies_apdu import mutated
-
-GENERAL = SUPPORTED | Conformance.GENERAL_BLOCK_TRANSFER
-SMALL = 160  # bytes that either side takes
-
-
-def text(size):
-    return axdr.encode(data.octets(bytes(at % 251 for at in range(size))))
-
 
 # --- blocks
 
@@ -177,7 +181,7 @@ def frames_of(pair):
 @pytest.mark.conforms("Services", services_row, peer="general-block-transfer")
 @pytest.mark.parametrize("context", WHOLE)
 def test_a_whole_session_works_over_general_blocks(context):
-    room = SMALL if context in EVERY else 700  # the handshake goes whole, and a signature has its size
+    room = least(context)  # the handshake goes whole
     pair = general(context, max_pdu=room)
     done = len(pair.sent), len(pair.answered)
     assert pair.run(pair.client.get(PROFILE)) == pair.meter.values[PROFILE]

@@ -40,23 +40,18 @@ from .small_meter import (
     DISCONNECT,
     ENERGY,
     ENERGY_NOW,
-    EVERY,
     LIMIT,
     MISSING,
     RECONNECT,
     WHOLE,
     Pair,
+    least,
     services_row,
+    text,
 )
 
 SET_BLOCKS, ACTION_BLOCKS = Conformance.BLOCK_TRANSFER_WITH_SET, Conformance.BLOCK_TRANSFER_WITH_ACTION
-SMALL = 160  # bytes that either side takes: everything of interest comes in blocks
 OK = DataAccessResult.SUCCESS
-
-
-def least(context):
-    """As little as both sides can take at a time: signatures and agreed keys have some 400 bytes."""
-    return SMALL if context in EVERY else 700
 
 
 def small(context="gmac, global key", *, max_pdu=0, conformance=SUPPORTED, lossy=False):
@@ -72,10 +67,6 @@ def plain(pair, request):
     """What the server answers to a request of an unprotected association."""
     answer = pair.answer(apdu.encode(request))
     return None if answer is None else apdu.decode(answer)
-
-
-def text(size):
-    return axdr.encode(data.octets(bytes(at % 251 for at in range(size))))
 
 
 # --- in blocks

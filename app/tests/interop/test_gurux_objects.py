@@ -33,7 +33,8 @@ from dcu.model import Obis
 from neighbourhood.associations import NOTHING, Granted, Managed
 from neighbourhood.fleet import Fleet, Talk
 from neighbourhood.image import ACTIVATING, VERIFYING, firmware
-from neighbourhood.meter import CONCENTRATOR, Habits, Relay
+from neighbourhood.meter import CONCENTRATOR, Habits
+from neighbourhood.relay import Relay
 from neighbourhood.tokens import token
 from neighbourhood.works import Monitor
 

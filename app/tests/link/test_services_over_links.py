@@ -19,13 +19,12 @@ from dcu.cosem.apdu import (
     AccessGet,
     AccessSet,
     ActionResult,
-    Conformance,
     DataAccessResult,
     EventNotification,
     Returned,
 )
 from dcu.cosem.apdu.short import InformationReport, Name
-from dcu.cosem.association import SUPPORTED, Association, ServerAssociation
+from dcu.cosem.association import Association, ServerAssociation
 from dcu.cosem.client import ClientSession
 from dcu.cosem.server import ServerSession
 from dcu.cosem.short import ShortSession
@@ -40,6 +39,7 @@ from dcu.link.hdlc_server import Station, Terms
 from dcu.link.hdlc_udp import serve_hdlc_udp
 from dcu.link.listen import serve_tcp, serve_udp
 from dcu.link.memory import stream_pair
+from tests.conformance import EVERY_LINK, SERVICES
 from tests.cosem.small_meter import (
     CLIENT,
     CLIENT_TITLE,
@@ -47,7 +47,7 @@ from tests.cosem.small_meter import (
     DISCONNECT,
     ENERGY,
     ENERGY_NOW,
-    EVERY,
+    GENERAL,
     LIMIT,
     MISSING,
     PROFILE,
@@ -56,24 +56,21 @@ from tests.cosem.small_meter import (
     SmallMeter,
     association,
     context_of,
+    least,
     server_terms,
     services_row,
+    text,
 )
 from tests.cosem.test_short import CONTEXTS as SHORT_CONTEXTS
 from tests.cosem.test_short import NAMES, ListMeter, short_row
 
-LINKS = ("HDLC", "HDLC over TCP", "HDLC over UDP", "wrapper over TCP", "wrapper over UDP")
+LINKS = sorted(EVERY_LINK)
+LOSSY = "wrapper over UDP"
 SETUP = Setup(Address(CLIENT), Address(1, 17, 2), Parameters(128, 128, 7, 7))
 TERMS = Terms(Parameters(128, 128, 7, 7))
-GENERAL = SUPPORTED | Conformance.GENERAL_BLOCK_TRANSFER
 OK = DataAccessResult.SUCCESS
-ALL = (
-    "GET", "GET in blocks", "GET with list",
-    "SET", "SET in blocks", "SET with list",
-    "ACTION", "ACTION in blocks", "ACTION with list",
-    "ACCESS", "unconfirmed SET", "event-notification, information-report", "general-block-transfer",
-)  # fmt: skip
-SHORT = ("GET", "GET in blocks", "GET with list", "SET", "ACTION", "unconfirmed SET", ALL[-2])
+EVENT = "event-notification, information-report"
+SHORT = ("GET", "GET in blocks", "GET with list", "SET", "ACTION", "unconfirmed SET", EVENT)
 
 
 def conforms(row, services):
@@ -149,10 +146,6 @@ class Side:
         return answer
 
 
-def text(size):
-    return axdr.encode(data.octets(bytes(at % 251 for at in range(size))))
-
-
 def returned(sap, method, parameter):
     return parameter
 
@@ -201,13 +194,13 @@ async def general(side, room):
     )
 
 
-@conforms(services_row, ALL)
+@conforms(services_row, SERVICES)
 @pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize("context", WHOLE)
 async def test_every_service_works(context, link):
-    room = 160 if context in EVERY else 700  # signatures and agreed keys have some 400 bytes
+    room = least(context)
     terms = replace(server_terms(context), max_pdu=room)
-    side = Side(SmallMeter(), terms, lossy=link == "wrapper over UDP")
+    side = Side(SmallMeter(), terms, lossy=link == LOSSY)
     async with carried(link, side.answer) as side.channel:
         await side.associate(ClientSession, association(context, max_pdu=room))
         await simple(side)
@@ -224,7 +217,9 @@ async def test_every_service_works(context, link):
 
 
 @conforms(short_row, SHORT)
-@pytest.mark.parametrize("link", LINKS[:-1])  # without an invoke-id datagrams cannot be told apart
+@pytest.mark.parametrize(
+    "link", [each for each in LINKS if each != LOSSY]
+)  # without an invoke-id datagrams cannot be told apart
 @pytest.mark.parametrize("context", SHORT_CONTEXTS)
 async def test_every_service_of_short_names_works(context, link):
     authentication, policy, dedicated, held, meters = context_of(context)

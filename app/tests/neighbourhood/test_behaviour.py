@@ -20,9 +20,9 @@ from dcu.model import AttributeRef, MethodRef, Obis
 from neighbourhood import truth
 from neighbourhood.device import Device
 from neighbourhood.equipment import THINGS
-from neighbourhood.meter import CONCENTRATOR, MANAGEMENT, Event, Relay
+from neighbourhood.meter import CONCENTRATOR, MANAGEMENT, Event
 from neighbourhood.patterns import Saving
-from neighbourhood.relay import Trigger, after
+from neighbourhood.relay import Relay, Trigger, after
 from neighbourhood.tokens import token
 from tests.cosem.strategies_axdr import values
 from tests.neighbourhood.conversation import NOW

@@ -17,8 +17,8 @@ from dcu.errors import AccessDenied, AssociationRefused, SecurityError, ServiceR
 from dcu.model import AttributeRef, MethodRef, Obis
 from neighbourhood import truth
 from neighbourhood.device import Device
-from neighbourhood.meter import MANAGEMENT, PUBLIC, Event, Relay
-from neighbourhood.relay import Trigger
+from neighbourhood.meter import MANAGEMENT, PUBLIC, Event
+from neighbourhood.relay import Relay, Trigger
 from neighbourhood.times import Zone, stamp
 
 from .conversation import NOW, Habits, Street
