@@ -7,10 +7,8 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
@@ -18,7 +16,9 @@ from dcu.cli import exits
 from dcu.errors import DcuError
 from neighbourhood import truth
 from neighbourhood.identity import LARGEST, serial
+from neighbourhood.kinds import Checked, address, fault, listener, moment, zone
 from neighbourhood.line_options import line_options, wiring
+from neighbourhood.reached import reached
 
 if TYPE_CHECKING:
     from neighbourhood.g3.street import Scene
@@ -26,59 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Checked(click.ParamType[Any]):
-    """An option whose text a function understands, or says in a ValueError what is allowed."""
-
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _moment(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no moment: write it as in 2025-11-20T12:00:00Z") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-
-
-def _zone(text: str) -> str:
-    try:
-        ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{text!r} is no time zone: write it as in Europe/Vienna or UTC") from None
-    return text
-
-
-def _address(text: str) -> str:
-    import ipaddress
-
-    if not ipaddress.ip_address(text).is_loopback:
-        raise ValueError(f"{text} is no loopback address: meters of a simulation stay on 127.0.0.0/8")
-    return text
-
-
-def _fault(text: str) -> Any:
-    from neighbourhood.faults import Fault
-
-    return Fault.parse(text)
-
-
-def _listener(text: str) -> Any:
-    from neighbourhood.push import Listener
-
-    return Listener.parse(text)
-
-
-MOMENT = Checked("time", _moment)
+MOMENT = Checked("time", moment)
 PROTECTIONS = ("service", "general", "identified", "wrapped", "one-pass", "static")
 AUTHENTICATIONS = ("none", "low", "high", "md5", "sha1", "gmac", "sha256", "ecdsa")
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -94,7 +42,7 @@ def clock_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--start", type=MOMENT, help="When it is in the street (default: now).", metavar="TIME"),
         click.option("--speed", type=click.FloatRange(0.0, 100_000), default=1.0, help="How fast time runs there."),
-        click.option("--zone", type=Checked("zone", _zone), default="UTC", help="The meters' time zone."),
+        click.option("--zone", type=Checked("zone", zone), default="UTC", help="The meters' time zone."),
         click.option("--deviation", type=click.Choice(["+", "-", "none"]), default="+", show_default=True,
                      help="Sign of the clock's deviation: + UTC = local + deviation (Blue Book), - the opposite."),
         click.option("--period", type=click.Choice(["15", "60"]), default="60", show_default=True,
@@ -124,7 +72,7 @@ def cli() -> None:
 @SEED
 @click.option("--listen", default="127.0.0.1", show_default=True, help="The address of every meter.", metavar="HOST")
 @click.option("--base-port", type=PORT, default=0, help="The first meter's port, the next has the next; 0: any.")
-@click.option("--addresses", type=Checked("address", _address), metavar="127.x.y.z",
+@click.option("--addresses", type=Checked("address", address), metavar="127.x.y.z",
               help="The first meter's own address, the next has the next; port 4059 or --base-port.")  # fmt: skip
 @click.option("--udp/--no-udp", help="Serve UDP, too, on the same ports.")
 @click.option("--shipment", type=FILE, help="Write a shipment file: the meters with their wrapped keys.")
@@ -133,9 +81,9 @@ def cli() -> None:
 @click.option("--logical", type=click.IntRange(1, 16), default=1, show_default=True,
               help="Logical devices that one meter has: as many of --count in a row share its address.")  # fmt: skip
 @click.option("--profile", default="generic", show_default=True, help="The meter profile that the shipment names.")
-@click.option("--fault", "faults", type=Checked("fault", _fault), multiple=True, metavar="KIND[=VALUE]:METERS",
+@click.option("--fault", "faults", type=Checked("fault", fault), multiple=True, metavar="KIND[=VALUE]:METERS",
               help="nonsense, garbage, replays, wrong-key, silent, slow=S, drops=N; METERS: 3, 4-8, all.")  # fmt: skip
-@click.option("--push", "listener", type=Checked("listener", _listener), metavar="[udp://]HOST:PORT",
+@click.option("--push", "listener", type=Checked("listener", listener), metavar="[udp://]HOST:PORT",
               help="Send ciphered alarms there.")  # fmt: skip
 @click.option("--push-every", type=click.FloatRange(0), default=0.0, help="Seconds from alarm to alarm; 0: one each.")
 @click.option("--status", type=FILE, help="Write what happened at the end, and on SIGUSR1, as JSON.")
@@ -257,7 +205,7 @@ def meter(as_json: bool, **options: Any) -> None:
         raise click.UsageError(f"{options['keys']} has no meter_signing_key, which --auth ecdsa needs")
 
     def ready(fleet: Fleet) -> None:
-        _say(_reached(fleet, options["auth"], options["keys"], as_json=as_json))
+        _say(reached(fleet, options["auth"], options["keys"], as_json=as_json))
 
     asyncio.run(Running(fleet, status=options["status"], duration=options["duration"]).run(ready))
 
@@ -269,45 +217,6 @@ def _title(keys: Path | None) -> bytes:
     if title is None:
         raise click.UsageError("--pre-established needs --keys FILE, with the client_title whom it is for")
     return title
-
-
-def _reached(fleet: Any, auth: str, keys: Path | None, *, as_json: bool) -> str:
-    place, only = fleet.place(fleet.meters[0]), fleet.meters[0]
-    title = only.keys(1).system_title.hex()
-    if as_json:
-        return json.dumps(
-            {"ready": True, "name": only.serial, "host": place.host, "tcp": place.tcp, "udp": place.udp,
-             "address": place.address, "line": fleet.wires.path if fleet.wires else None,
-             "auth": auth, "client": 1, "server": 1, "system_title": title}
-        )  # fmt: skip
-    where, option = _way(fleet, place)
-    if fleet.wires and fleet.wires.wiring.head == "C":
-        return f"meter {only.serial}, {where}, refuses HDLC. Try:\n  dcu readout {option}\nCtrl-C ends"
-    with_keys = f" --keys {keys}" if keys and auth != "none" else ""
-    with_keys += " --ciphered" if only.habits.ciphered else ""
-    with_keys += " --sn" if only.habits.short else ""
-    return (
-        f"meter {only.serial}, {where}, client 1, server 1, authentication {auth}, system title {title};\n"
-        f"public client 16 without authentication. Try:\n"
-        f"  dcu read {option} --client 1 --auth {auth}{with_keys} '1-0:1.8.0*255'\n"
-        f"Ctrl-C ends"
-    )
-
-
-def _way(fleet: Any, place: Any) -> tuple[str, str]:
-    """How it is reached, in words and as an option of `dcu`."""
-    if fleet.wires:
-        physical = fleet.wires.wiring.first
-        if fleet.wires.wiring.head == "C":
-            return f"{fleet.wires.path} (IEC 62056-21)", f"--serial {fleet.wires.wiring.link}"
-        return f"{fleet.wires.path} (HDLC, physical address {physical})", (
-            f"--serial {fleet.wires.wiring.link or fleet.wires.path} --physical {physical}"
-            f"{' --mode-e' if fleet.wires.wiring.head else ''}"
-        )
-    framing = "HDLC" if place.hdlc else "wrapper"
-    ways = [(kind, f"{place.host}:{port}") for kind, port in (("tcp", place.tcp), ("udp", place.udp)) if port]
-    where = " and ".join(f"{kind.upper()} {at}" for kind, at in ways)
-    return f"{where} ({framing})", f"--{ways[0][0]} {ways[0][1]}{' --framing hdlc' if place.hdlc else ''}"
 
 
 @cli.command(name="truth")
