@@ -8,9 +8,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Literal, Protocol
-
-import msgspec
+from typing import Any, Protocol
 
 from dcu import config
 from dcu.clock import epoch_seconds, monotonic
@@ -25,6 +23,7 @@ from dcu.collect.retry import Backoff
 from dcu.collect.scheduler import Job, JobState, Scheduler
 from dcu.collect.services import Services
 from dcu.collect.standing import State
+from dcu.control import asked
 from dcu.control.deeds import Deeds
 from dcu.control.messages import fault
 from dcu.control.networks import NetworkApi
@@ -36,8 +35,6 @@ from dcu.store.records import StoreReport
 from dcu.store.rows import DAY
 
 ON_DEMAND_RETRY = Backoff(attempts=3, first=1.0, factor=2.0, longest=10.0)
-DEADLINE = 300.0  # seconds, where a caller names none
-ROWS = 5_000  # of a profile in one answer
 LONGEST_RANGE = 400 * 86400  # seconds that a profile is asked for at once
 
 
@@ -53,90 +50,6 @@ class Upkeep(Protocol):
     async def check_store(self) -> StoreReport: ...
 
     def progress(self) -> tuple[Progress, ...]: ...
-
-
-class _Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class _Nothing(_Params, frozen=True):
-    pass
-
-
-class _Meters(_Params, frozen=True):
-    names: tuple[str, ...] | None = None
-
-
-class _Import(_Params, frozen=True):
-    shipment: str
-    transport_key: str
-
-
-class _HeadEnd(_Params, frozen=True):
-    file: str
-    transport_key: str
-
-
-class _Meter(_Params, frozen=True):
-    meter: str
-
-
-class _Objects(_Params, frozen=True):
-    meter: str
-    refresh: bool = False
-    timeout: float = DEADLINE
-
-
-class _Read(_Params, frozen=True):
-    meter: str
-    objects: tuple[str, ...]
-    timeout: float = DEADLINE
-
-
-class _Profile(_Params, frozen=True, rename={"start": "from", "end": "to"}):
-    meter: str
-    start: int
-    end: int
-    profile: str | None = None
-    fetch: bool = False
-    limit: int = ROWS
-    timeout: float = DEADLINE
-
-
-class _Poll(_Params, frozen=True):
-    meters: tuple[str, ...] | None = None
-
-
-class _Clock(_Params, frozen=True):
-    meter: str
-    sync: bool = False
-    timeout: float = DEADLINE
-
-
-class _Command(_Params, frozen=True):
-    meter: str
-    command: Literal["disconnect", "reconnect"]
-    timeout: float = DEADLINE
-
-
-class _Opaque(_Params, frozen=True):
-    meter: str
-    apdu: str
-    priority: Literal["alarm", "command", "on_demand", "scheduled", "backfill"] = "on_demand"
-    timeout: float = DEADLINE
-
-
-class _Jobs(_Params, frozen=True):
-    all: bool = False
-
-
-class _Cancel(_Params, frozen=True):
-    job: int
-
-
-class _Audit(_Params, frozen=True):
-    limit: int = 100
-    before: int | None = None
 
 
 class Api:
@@ -159,25 +72,25 @@ class Api:
         self._upkeep = upkeep
         self._started = monotonic()
         self._methods: dict[str, tuple[type[Any], Callable[[Any, str], Awaitable[Any]]]] = {
-            "status": (_Nothing, self._status),
-            "meters": (_Meters, self._meters),
-            "meters.import": (_Import, self._import),
-            "headend.import": (_HeadEnd, self._import_head_end),
-            "keys.reset": (_Nothing, self._reset_keys),
-            "meters.release": (_Meter, self._release),
-            "meters.counter": (_Meter, self._counter),
-            "objects": (_Objects, self._objects),
-            "read": (_Read, self._read),
-            "profile": (_Profile, self._profile),
-            "poll": (_Poll, self._poll),
-            "clock": (_Clock, self._clock),
-            "command": (_Command, self._command),
-            "opaque": (_Opaque, self._opaque),
-            "jobs": (_Jobs, self._jobs),
-            "jobs.cancel": (_Cancel, self._cancel),
-            "flush": (_Nothing, self._flush),
-            "store.check": (_Nothing, self._check),
-            "audit": (_Audit, self._audit),
+            "status": (asked.Nothing, self._status),
+            "meters": (asked.Meters, self._meters),
+            "meters.import": (asked.Import, self._import),
+            "headend.import": (asked.HeadEnd, self._import_head_end),
+            "keys.reset": (asked.Nothing, self._reset_keys),
+            "meters.release": (asked.Meter, self._release),
+            "meters.counter": (asked.Meter, self._counter),
+            "objects": (asked.Objects, self._objects),
+            "read": (asked.Read, self._read),
+            "profile": (asked.Profile, self._profile),
+            "poll": (asked.Poll, self._poll),
+            "clock": (asked.Clock, self._clock),
+            "command": (asked.Command, self._command),
+            "opaque": (asked.Opaque, self._opaque),
+            "jobs": (asked.Jobs, self._jobs),
+            "jobs.cancel": (asked.Cancel, self._cancel),
+            "flush": (asked.Nothing, self._flush),
+            "store.check": (asked.Nothing, self._check),
+            "audit": (asked.Audit, self._audit),
             **Deeds(services, fleet, scheduler, imaging).methods,
         }
         if networks is not None:
@@ -192,7 +105,7 @@ class Api:
 
     # --- what there is
 
-    async def _status(self, _: _Nothing, actor: str) -> dict[str, Any]:
+    async def _status(self, _: asked.Nothing, actor: str) -> dict[str, Any]:
         meters = [str(meter.state) for meter in self._fleet]
         scheduler, progress = self._scheduler, self._polling.progress
         waiting = scheduler.number(JobState.WAITING)
@@ -228,72 +141,72 @@ class Api:
             "subsystems": [asdict(part) for part in self._upkeep.progress()],
         }
 
-    async def _meters(self, params: _Meters, actor: str) -> list[dict[str, Any]]:
+    async def _meters(self, params: asked.Meters, actor: str) -> list[dict[str, Any]]:
         wanted = list(self._fleet) if params.names is None else [self._fleet.get(name) for name in params.names]
         return [_meter(meter) for meter in wanted]
 
-    async def _jobs(self, params: _Jobs, actor: str) -> list[dict[str, Any]]:
+    async def _jobs(self, params: asked.Jobs, actor: str) -> list[dict[str, Any]]:
         return [asdict(job) for job in self._scheduler.jobs(ended=params.all)]
 
-    async def _audit(self, params: _Audit, actor: str) -> list[dict[str, Any]]:
+    async def _audit(self, params: asked.Audit, actor: str) -> list[dict[str, Any]]:
         limit = max(1, min(params.limit, 10_000))
         return [asdict(entry) for entry in await self._services.store.audit_log(limit, params.before)]
 
-    async def _check(self, _: _Nothing, actor: str) -> dict[str, Any]:
+    async def _check(self, _: asked.Nothing, actor: str) -> dict[str, Any]:
         report = await self._upkeep.check_store()
         return {**asdict(report), "ok": report.ok}
 
     # --- upkeep
 
-    async def _import(self, params: _Import, actor: str) -> dict[str, Any]:
+    async def _import(self, params: asked.Import, actor: str) -> dict[str, Any]:
         return {"imported": await self._upkeep.import_shipment(params.shipment, params.transport_key, actor)}
 
-    async def _import_head_end(self, params: _HeadEnd, actor: str) -> dict[str, Any]:
+    async def _import_head_end(self, params: asked.HeadEnd, actor: str) -> dict[str, Any]:
         title, counter = await self._upkeep.import_head_end(params.file, params.transport_key, actor)
         return {"system_title": title, "counter": counter}
 
-    async def _reset_keys(self, _: _Nothing, actor: str) -> dict[str, Any]:
+    async def _reset_keys(self, _: asked.Nothing, actor: str) -> dict[str, Any]:
         return {"set_aside": await self._upkeep.reset_keys(actor)}
 
-    async def _release(self, params: _Meter, actor: str) -> dict[str, Any]:
+    async def _release(self, params: asked.Meter, actor: str) -> dict[str, Any]:
         meter = self._fleet.get(params.meter)
         if meter.state is State.QUARANTINED:  # else there is nothing to say, and nothing to write down
             await self._services.store.audit(actor, "release", meter.name, meter.reason)
             await meter.release()
         return _meter(meter)
 
-    async def _counter(self, params: _Meter, actor: str) -> dict[str, Any]:
+    async def _counter(self, params: asked.Meter, actor: str) -> dict[str, Any]:
         meter = self._fleet.get(params.meter)
         await self._services.store.audit(actor, "counter", meter.name, "its counter object is to be believed once")
         meter.believe_counter()
         return _meter(meter)
 
-    async def _cancel(self, params: _Cancel, actor: str) -> dict[str, Any]:
+    async def _cancel(self, params: asked.Cancel, actor: str) -> dict[str, Any]:
         self._scheduler.cancel(params.job)
         return {}
 
-    async def _flush(self, _: _Nothing, actor: str) -> dict[str, Any]:
+    async def _flush(self, _: asked.Nothing, actor: str) -> dict[str, Any]:
         await self._services.store.flush()
         return {}
 
-    async def _poll(self, params: _Poll, actor: str) -> dict[str, Any]:
+    async def _poll(self, params: asked.Poll, actor: str) -> dict[str, Any]:
         wanted = list(self._fleet) if params.meters is None else [self._fleet.get(name) for name in params.meters]
         return {"jobs": [job.id for job in self._polling.poll_now(wanted)]}
 
     # --- jobs
 
-    async def _objects(self, params: _Objects, actor: str) -> dict[str, Any]:
+    async def _objects(self, params: asked.Objects, actor: str) -> dict[str, Any]:
         meter = self._fleet.get(params.meter)
         work = partial(object_list, self._services, meter, Priority.ON_DEMAND, refresh=params.refresh)
         return {"raw": (await self._on_demand("objects", meter, params.timeout, lambda job: work())).hex()}
 
-    async def _read(self, params: _Read, actor: str) -> list[dict[str, Any]]:
+    async def _read(self, params: asked.Read, actor: str) -> list[dict[str, Any]]:
         meter, names = self._fleet.get(params.meter), read.parsed(params.objects)
         work = partial(read.read_objects, self._services, meter, names, Priority.ON_DEMAND)
         results = await self._on_demand("read", meter, params.timeout, lambda job: work())
         return [_value(name, result) for name, result in zip(names, results, strict=True)]
 
-    async def _profile(self, params: _Profile, actor: str) -> dict[str, Any]:
+    async def _profile(self, params: asked.Profile, actor: str) -> dict[str, Any]:
         meter, store = self._fleet.get(params.meter), self._services.store
         if not 0 <= params.start < params.end or params.end - params.start > LONGEST_RANGE:
             raise ConfigError(f"profile: from is below to, and at most {LONGEST_RANGE // 86400} days lie between")
@@ -310,7 +223,7 @@ class Api:
                 await self._polling.poller.fetch(job, profile, params.start, min(params.end, now))
 
             await self._on_demand("profile", meter, params.timeout, work)
-        limit = max(1, min(params.limit, ROWS))
+        limit = max(1, min(params.limit, asked.ROWS))
         rows = await store.readings(meter.name, profile, params.start, params.end)
         columns = await store.layout(meter.name, profile) or ()
         return {
@@ -331,7 +244,7 @@ class Api:
             raise ConfigError(f"{meter.name}: its meter profile polls nothing: name a profile")
         return known[0]
 
-    async def _clock(self, params: _Clock, actor: str) -> dict[str, Any]:
+    async def _clock(self, params: asked.Clock, actor: str) -> dict[str, Any]:
         meter = self._fleet.get(params.meter)
 
         async def work(job: Job) -> clock.ClockReport:
@@ -343,7 +256,7 @@ class Api:
         priority = Priority.COMMAND if params.sync else Priority.ON_DEMAND
         return asdict(await self._scheduler.run("clock", meter, priority, work, deadline=params.timeout))
 
-    async def _command(self, params: _Command, actor: str) -> dict[str, Any]:
+    async def _command(self, params: asked.Command, actor: str) -> dict[str, Any]:
         meter = self._fleet.get(params.meter)
 
         async def work(job: Job) -> command.CommandReport:
@@ -351,7 +264,7 @@ class Api:
 
         return asdict(await self._scheduler.run(params.command, meter, Priority.COMMAND, work, deadline=params.timeout))
 
-    async def _opaque(self, params: _Opaque, actor: str) -> dict[str, Any]:
+    async def _opaque(self, params: asked.Opaque, actor: str) -> dict[str, Any]:
         meter = self._fleet.get(params.meter)
         try:
             apdu = bytes.fromhex(params.apdu)

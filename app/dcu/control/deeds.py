@@ -4,32 +4,27 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
-
 from dcu.collect.fleet import Fleet
 from dcu.collect.imaging import Imaging, plain
 from dcu.collect.jobs import token
 from dcu.collect.jobs.image import Order
 from dcu.collect.scheduler import Job, Scheduler
 from dcu.collect.services import Services
+from dcu.control.asked import Params
 from dcu.errors import ConfigError
 from dcu.model import Priority
 
 Handler = Callable[[Any, str], Awaitable[Any]]
 
 
-class _Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class _Offer(_Params, frozen=True):
+class _Offer(Params, frozen=True):
     sha256: str
     size: int
     offset: int = 0
     data: str = ""
 
 
-class _Send(_Params, frozen=True):
+class _Send(Params, frozen=True):
     meters: tuple[str, ...]
     sha256: str
     size: int
@@ -40,20 +35,20 @@ class _Send(_Params, frozen=True):
     at: int = 0
 
 
-class _Named(_Params, frozen=True):
+class _Named(Params, frozen=True):
     meters: tuple[str, ...] | None = None
 
 
-class _Activate(_Params, frozen=True):
+class _Activate(Params, frozen=True):
     meters: tuple[str, ...]
     at: int = 0
 
 
-class _Cancel(_Params, frozen=True):
+class _Cancel(Params, frozen=True):
     meters: tuple[str, ...]
 
 
-class _Token(_Params, frozen=True):
+class _Token(Params, frozen=True):
     meter: str
     token: str
     timeout: float = 300.0

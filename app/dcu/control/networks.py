@@ -3,10 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
-
 from dcu.collect.networks import Networks
 from dcu.collect.services import Services
+from dcu.control.asked import Params
 from dcu.credentials import Secret
 from dcu.errors import ConfigError
 from dcu.fan.base import Node, parse_eui64, written
@@ -15,22 +14,22 @@ from dcu.keys import network_file
 _Method = tuple[type[Any], Callable[[Any, str], Awaitable[Any]]]
 
 
-class _Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Network(Params, frozen=True):
     network: str
 
 
-class _All(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _All(Params, frozen=True):
     network: str | None = None
 
 
-class _Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Device(Params, frozen=True):
     """meter: its registered name, or its EUI-64 together with the network."""
 
     meter: str
     network: str | None = None
 
 
-class _Import(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Import(Params, frozen=True):
     network: str
     file: str
     transport_key: str
