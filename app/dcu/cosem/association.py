@@ -152,7 +152,7 @@ class Association:
 
     @property
     def proposed(self) -> Conformance:
-        return SUPPORTED_SHORT if self.short else self.conformance
+        return _offered(self, SUPPORTED_SHORT if self.short else self.conformance)
 
     @property
     def server_title(self) -> bytes:
@@ -213,13 +213,19 @@ class ServerAssociation:
 
     @property
     def granted(self) -> Conformance:
-        return self.conformance if self.names is None else SUPPORTED_SHORT
+        return _offered(self, self.conformance if self.names is None else SUPPORTED_SHORT)
 
 
 def _context(short: bool, ciphered: bool) -> ApplicationContext:
     if short:
         return ApplicationContext.SN_CIPHERED if ciphered else ApplicationContext.SN
     return ApplicationContext.LN_CIPHERED if ciphered else ApplicationContext.LN
+
+
+def _offered(terms: "Association | ServerAssociation", services: Conformance) -> Conformance:
+    """What a side can do: general protection, too, where it is to be used; a peer may use it only if that is agreed."""
+    general_too = terms.framing is not Framing.GLOBAL or terms.signed
+    return services | Conformance.GENERAL_PROTECTION if general_too else services
 
 
 def _check(terms: "Association | ServerAssociation") -> None:

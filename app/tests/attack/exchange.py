@@ -13,7 +13,6 @@ from itertools import count
 from dcu.cosem import axdr, data, general, security
 from dcu.cosem.association import (
     AUTHENTICATED_ENCRYPTED,
-    SUPPORTED,
     SUPPORTED_SHORT,
     Association,
     Authentication,
@@ -38,6 +37,7 @@ from tests.cosem.small_meter import (
     METER_TITLE,
     SmallMeter,
     association,
+    offered,
     server_terms,
 )
 from tests.cosem.test_short import NAMES
@@ -45,8 +45,6 @@ from tests.cosem.test_short import NAMES
 NEW_LIMIT = axdr.encode(data.u32(2500))
 PARAMETER = axdr.encode(data.i8(0))
 COMMANDS = [(LIMIT, NEW_LIMIT), (DISCONNECT, PARAMETER)]
-AGREED = Negotiated(SUPPORTED, 0xFFFF, METER_TITLE)
-AGREED_SHORT = replace(AGREED, conformance=SUPPORTED_SHORT)
 SHORT = "short names, "
 REQUESTS = ("AARQ", "HLS request", "GET request", "SET request", "ACTION request", "RLRQ")
 ANSWERS = ("AARE", "HLS response", "GET response", "SET response", "ACTION response", "RLRE")
@@ -129,7 +127,8 @@ class Line:
             if client_short
             else ClientSession(settings, counter=counter, lossy=lossy, random=random)
         )
-        self._agreed = AGREED_SHORT if short else AGREED
+        agreed = SUPPORTED_SHORT if short else offered(context) & offered(client_context)
+        self._agreed = Negotiated(agreed, 0xFFFF, METER_TITLE)
         self._waiting: deque[bytes] = deque()
 
     def run(self, attack: Attack = honest) -> Outcome:

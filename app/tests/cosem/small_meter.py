@@ -147,6 +147,12 @@ def protection_of(name: str) -> dict[str, Any]:
     return {"framing": framing, "signed": signed}
 
 
+def offered(name: str) -> Conformance:
+    """What each side says that it can do, by logical names."""
+    framing, signed = protection_of(name).values()
+    return SUPPORTED | Conformance.GENERAL_PROTECTION if signed or framing is not Framing.GLOBAL else SUPPORTED
+
+
 def context_of(name: str) -> tuple[Authentication, Policy, bool, MeterKeys, MeterKeys]:
     """Authentication, policy, dedicated; the client's keys, the meter's."""
     if name in CONTEXTS:
