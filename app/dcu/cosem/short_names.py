@@ -20,10 +20,13 @@ CURRENT = Obis(bytes((0, 0, 40, 0, 0, 255)))
 CLASS = 12
 MAX_OBJECTS = 8192
 _STEP = 8
-_METHODS: Mapping[int, int] = {  # class: where its methods begin
-    3: 0x28, 4: 0x38, 5: 0x48, 6: 0x30, 7: 0x58, 8: 0x60, 9: 0x20, 11: 0x10, 12: 0x20, 18: 0x40, 20: 0x50, 21: 0x28,
-    40: 0x38, 42: 0x60, 64: 0x30, 70: 0x20,
+# Class: where its methods begin. 10 and 64's version 0 stand in one public source only (jDLMS 1.8,
+# SnInterfaceClassList); 17, 61 and 72 in two (that, and Gurux Java 4, getActionInfo, or Connexo). 115 stands in none.
+_METHODS: Mapping[int, int] = {
+    3: 0x28, 4: 0x38, 5: 0x48, 6: 0x30, 7: 0x58, 8: 0x60, 9: 0x20, 10: 0x20, 11: 0x10, 12: 0x20, 17: 0x20, 18: 0x40,
+    20: 0x50, 21: 0x28, 40: 0x38, 42: 0x60, 61: 0x28, 64: 0x30, 70: 0x20, 72: 0x70,
 }  # fmt: skip
+_OLDER: Mapping[tuple[int, int], int] = {(64, 0): 0x28, (72, 0): 0x60}  # a version with fewer attributes
 _WITH_USERS, _USERS_END = 4, 0x30  # from this version on attributes 5 and 6 stand where methods 1 and 2 stood
 _REPLY_TO_HLS = 8  # method of Association SN; 1 of Association LN
 
@@ -56,8 +59,8 @@ class ShortNames:
         """Raises KeyError."""
         if (ref.class_id, ref.obis, ref.method) == (15, CURRENT, 1):
             ref = MethodRef(CLASS, CURRENT, _REPLY_TO_HLS)
-        base = self._by_name[ref.class_id, ref.obis].base
-        return base + _METHODS[ref.class_id] + _STEP * (ref.method - 1)
+        each = self._by_name[ref.class_id, ref.obis]
+        return each.base + _methods(each) + _STEP * (ref.method - 1)
 
     def resolve(self, name: int) -> AttributeRef | MethodRef:
         """Raises KeyError for a name that stands for nothing here."""
@@ -65,12 +68,11 @@ class ShortNames:
         if at < 0 or (name - self._bases[at]) % _STEP:
             raise KeyError(name)
         found, offset = self.objects[at], name - self._bases[at]
-        methods = _METHODS.get(found.class_id, 0xFFFF)
-        if found.class_id == CLASS and found.version >= _WITH_USERS:
-            methods = _USERS_END
-        if offset < methods:
+        begin = _methods(found) if found.class_id in _METHODS else 0xFFFF
+        attributes_end = _USERS_END if found.class_id == CLASS and found.version >= _WITH_USERS else begin
+        if offset < attributes_end:
             return AttributeRef(found.class_id, found.obis, offset // _STEP + 1)
-        number = (offset - _METHODS[found.class_id]) // _STEP + 1
+        number = (offset - begin) // _STEP + 1
         if found.class_id == CLASS and number == _REPLY_TO_HLS:
             return MethodRef(15, CURRENT, 1)
         return MethodRef(found.class_id, found.obis, number)
@@ -93,6 +95,11 @@ class ShortNames:
         """The list as an Association LN would give it: short names carry no access rights, so all that is known may be
         tried."""
         return objects.encode_object_list(_element(each) for each in self.objects if each.class_id != CLASS)
+
+
+def _methods(each: ShortObject) -> int:
+    """Raises KeyError for a class whose methods have no short names."""
+    return _OLDER.get((each.class_id, each.version), _METHODS[each.class_id])
 
 
 def decode_short_names(raw: bytes) -> ShortNames:

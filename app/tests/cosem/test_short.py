@@ -169,6 +169,35 @@ def test_an_association_with_users_has_attributes_where_older_ones_have_methods(
     assert (names.method(ref) if isinstance(ref, MethodRef) else names.attribute(ref)) == name
 
 
+@pytest.mark.parametrize(
+    ("class_id", "version", "methods", "begin"),
+    [
+        pytest.param(10, 0, 3, 0x20, id="schedule: enable_disable, insert, delete"),
+        pytest.param(17, 0, 1, 0x20, id="SAP assignment: connect_logical_device"),
+        pytest.param(61, 0, 2, 0x28, id="register table: reset, capture"),
+        pytest.param(64, 0, 2, 0x28, id="security setup: security_activate, global_key_transfer"),
+        pytest.param(64, 1, 8, 0x30, id="security setup, with certificates"),
+        pytest.param(72, 0, 8, 0x60, id="M-Bus client: slave_install"),
+        pytest.param(72, 1, 8, 0x70, id="M-Bus client, with two attributes more"),
+    ],
+)
+def test_methods_begin_where_the_class_in_its_version_has_them(class_id, version, methods, begin):
+    names = ShortNames([ShortObject(0x1000, class_id, version, LIMIT.obis)])
+    for number in range(1, methods + 1):
+        name = 0x1000 + begin + 8 * (number - 1)
+        assert names.method(MethodRef(class_id, LIMIT.obis, number)) == name
+        assert names.resolve(name) == MethodRef(class_id, LIMIT.obis, number)
+    last = begin // 8
+    assert names.resolve(0x1000 + begin - 8) == AttributeRef(class_id, LIMIT.obis, last)
+
+
+def test_a_method_whose_short_name_nobody_has_published_has_none():
+    names = ShortNames([ShortObject(0x1000, 115, 0, LIMIT.obis)])  # token gateway
+    with pytest.raises(KeyError):
+        names.method(MethodRef(115, LIMIT.obis, 1))
+    assert names.resolve(0x1028) == AttributeRef(115, LIMIT.obis, 6)
+
+
 @pytest.mark.parametrize("name", [0, 0x00F8, 0x0101, 0x0104])
 def test_a_number_that_is_no_name_is_none(name):
     with pytest.raises(KeyError):
