@@ -1,11 +1,12 @@
 /** The page at work: takes messages in, runs the clock, and keeps picture, lists and buttons together. */
 
 import { Acts, toast } from "./act";
+import { Announcer } from "./announcer";
 import { notice, showStatus } from "./connection";
 import { byId, calm, clock, factor, h, narrow, say } from "./dom";
 import { detailOf, type Detail, type Frame, type Message } from "./events";
 import { FrameList, FramePage } from "./frames";
-import { HappeningList, tell } from "./happenings";
+import { HappeningList } from "./happenings";
 import { bindKeys, toggleHelp } from "./keys";
 import { MeterPage } from "./meter";
 import { MeterTable } from "./meters";
@@ -50,7 +51,7 @@ export class App {
   private listed = 0;
   private listedAt = 0;
   private stale = true;
-  private announced = 0;
+  private readonly announcer = new Announcer();
   private readonly intervals: number[] = [];
 
   run(): void {
@@ -126,16 +127,11 @@ export class App {
     const first = recording.begin === Infinity;
     recording.push(message);
     if (first) player.t = recording.begin;
-    if (live && ["cable", "noise", "node", "alarm"].includes(message.e)) this.announce(recording.happenings.at(-1), recording);
+    if (live && ["cable", "noise", "node", "alarm"].includes(message.e)) {
+      const said = this.announcer.said(recording.happenings.at(-1)!, recording, this.parts.labels);
+      if (said) toast(said.text, said.tone);
+    }
     if (live) player.heard(message.t, performance.now() / 1000);
-  }
-
-  /** Faults are said aloud as they happen. */
-  private announce(event: Happening | undefined, recording: Recording): void {
-    if (!event || event.t <= this.announced || !this.parts) return;
-    this.announced = event.t;
-    const { text, tone } = tell(event, recording, this.parts.labels);
-    toast(text, tone);
   }
 
   private build(recording: Recording): void {

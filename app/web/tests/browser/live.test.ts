@@ -85,6 +85,7 @@ describe.skipIf(missing)("a live street", () => {
     await there(p);
     await p.getByRole("button", { name: "Power off the street" }).click();
     await expect.poll(() => server!.commands).toContainEqual({ do: "blackout" });
+    await expect.poll(() => p.locator("#toast").textContent()).toBe("12 meters are off");
     await p.getByRole("button", { name: "Power on the street" }).click();
     await expect.poll(() => server!.commands).toContainEqual({ do: "restore" });
     await p.getByRole("button", { name: "Power off the street" }).waitFor();
