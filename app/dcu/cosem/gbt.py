@@ -19,6 +19,7 @@ OVERHEAD = 1 + 1 + 2 + 2 + 3  # bytes of a block that are not data: tag, control
 WINDOW = 63  # the most that the field holds
 _LAST, _STREAMING = 0x80, 0x40
 _NUMBERS = 0xFFFF
+_FUTILE = 32  # turns in a row in which nothing moves: more than frames are lost in a row where anything arrives
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,11 @@ class Received:
         """Whether a block is the first of another APDU than this one."""
         return block.number == 1 and bool(block.data) and self._held.get(1) != block.data
 
-    def keep(self, block: GeneralBlock) -> None:
-        """Raises DecodeError for a block that cannot be of this APDU."""
+    def keep(self, block: GeneralBlock) -> bool:
+        """Return whether it brought new data. Raises DecodeError for a block that cannot be of this APDU."""
         number = block.number
         if not self.arrived < number <= self.arrived + WINDOW or number in self._held:
-            return  # once more, or further than anybody may be ahead
+            return False  # once more, or further than anybody may be ahead
         if self._end and number > self._end and block.data:
             raise DecodeError(f"block {number} has data behind the last one, {self._end}", 2)
         self._taken += len(block.data)
@@ -97,6 +98,7 @@ class Received:
             self._end = number
         while self.arrived + 1 in self._held:
             self.arrived += 1
+        return bool(block.data)
 
 
 class Transfer:
@@ -106,7 +108,9 @@ class Transfer:
     nothing to say in blocks, and only confirm.
     """
 
-    __slots__ = (*("_blocks", "_confirmed", "_received", "_said", "_sent", "_size", "_told", "theirs", "window"),)
+    __slots__ = (
+        *("_blocks", "_confirmed", "_futile", "_received", "_said", "_sent", "_size", "_told", "theirs", "window"),
+    )
 
     def __init__(self, size: int, *, limit: int, window: int = 8, theirs: int = 1, silent: bool = False) -> None:
         if size < 1:
@@ -119,6 +123,7 @@ class Transfer:
         self._said = 0 if silent else _NUMBERS + 1  # the number of our last one with data
         self._sent = 0
         self._confirmed = 0
+        self._futile = 0
         self._told = False  # that theirs is whole
 
     def say(self, raw: bytes) -> tuple[bytes, ...]:
@@ -132,15 +137,20 @@ class Transfer:
     def take(self, block: GeneralBlock) -> tuple[bytes | None, tuple[bytes, ...]]:
         """Take a block; return once what all of theirs add up to when it is whole, and what is to be sent now.
 
-        Raises DecodeError for a block that cannot be of this transfer.
+        Raises DecodeError for a block that cannot be of this transfer, and where turns go on and bring nothing.
         """
         if block.received > self._sent:
             raise DecodeError(f"block {block.received} is confirmed, which was not sent", 4)
+        moved = any(self._blocks[self._confirmed : block.received])
         self._confirmed = max(self._confirmed, block.received)
         self.theirs = max(1, block.window)
-        self._received.keep(block)
+        if self._received.keep(block) or moved:
+            self._futile = 0
         if block.streaming:
             return None, ()
+        self._futile += 1
+        if self._futile > _FUTILE:
+            raise DecodeError(f"a transfer without end: {_FUTILE} turns brought nothing", 2)
         if not self._told and (whole := self._received.whole):
             self._told = True
             return whole, ()

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 
 import pytest
 from hypothesis import given, settings
@@ -159,6 +160,21 @@ def test_confirmations_without_end_come_to_one():
 
     with pytest.raises(DecodeError, match="without end"):
         without_end()
+
+
+def test_the_same_block_over_and_over_comes_to_an_end():
+    """As a meter made of the Gurux Java library says it, for as long as anybody answers."""
+    transfer = Transfer(10, limit=1000, silent=True)
+    again = GeneralBlock(False, False, 1, 1, 0, b"once more")
+    turns = count()
+
+    def over_and_over():
+        while next(turns) < 1000:
+            transfer.take(again)
+
+    with pytest.raises(DecodeError, match="without end"):
+        over_and_over()
+    assert next(turns) < 100
 
 
 # --- sessions
