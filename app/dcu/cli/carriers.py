@@ -1,6 +1,6 @@
 """The options by which a command of its own reaches a meter, and how the channel is opened that they ask for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -52,13 +52,17 @@ LINK_OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """What carries the APDUs to one meter; with `broadcast`, over HDLC, to all meters of its line."""
+    """What carries the APDUs to one meter; with `broadcast`, over HDLC, to all meters of its line.
+
+    agreed: the speed at which the meter was last spoken with, after a sign-on
+    """
 
     reach: Reach
     port: Port | None
     hdlc: Hdlc
     mode_e: bool = False
     broadcast: bool = False
+    agreed: dict[str, int] = field(default_factory=dict, compare=False)
 
     @property
     def lossy(self) -> bool:
@@ -82,7 +86,8 @@ class Carrier:
         setup = hdlc_setup(self.reach.physical, client, server, self.hdlc, byte_time=self.port.byte_time)
         stream = HalfDuplex(await open_serial(self.port), TURNAROUND)
         if self.mode_e:
-            return await open_hdlc_signed_on(stream, setup, self.reach.number, at_most=self.port.baud)
+            number, baud = self.reach.number, self.port.baud
+            return await open_hdlc_signed_on(stream, setup, number, at_most=baud, agreed=self.agreed)
         return await open_hdlc(stream, setup)
 
     async def _broadcasting(self, client: int, server: int, within: float) -> Channel:

@@ -4,7 +4,7 @@ Serial lines are kept: all meters of one share its port, one of them is spoken w
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dcu.collect.meter_profile import Hdlc, MeterProfile
 from dcu.collect.networks import Networks
@@ -25,9 +25,12 @@ Opener = Callable[[Port], Callable[[], Awaitable[ByteStream]]]
 
 @dataclass(frozen=True, slots=True)
 class _Wired:
+    """agreed: with mode E, the speeds at which meters were last spoken with, by their device addresses"""
+
     line: Line
     port: Port
     table: MediumTable
+    agreed: dict[str, int] = field(default_factory=dict)
 
 
 class Links:
@@ -61,7 +64,8 @@ class Links:
             return await open_hdlc(seat, setup, seat)
         from dcu.link.sign_on import open_hdlc_signed_on  # memory: few lines have a head
 
-        return await open_hdlc_signed_on(seat, setup, reach.number, at_most=wired.port.baud, floor=seat)
+        baud, agreed = wired.port.baud, wired.agreed
+        return await open_hdlc_signed_on(seat, setup, reach.number, at_most=baud, floor=seat, agreed=agreed)
 
     async def close(self) -> None:
         for wired in self._lines.values():

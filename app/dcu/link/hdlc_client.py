@@ -24,6 +24,7 @@ from dcu.link.segments import MAX_APDU, Joiner
 
 ALL_STATIONS = Address(ALL[1])
 _PROPOSED = Parameters(1024, 1024, 7, 7)
+_TERMS = 32  # bytes of information in the answer to an SNRM: 23, by a meter that says all that it can
 _TURN = 8  # frames without F that may stretch the wait: a window and one
 
 
@@ -203,7 +204,7 @@ class ClientLink:
         self._echo.sent(frames)
         wire = b"".join(map(encode, frames))
         # an answer may be a window of full frames; each is waited for on its own
-        answer = self._numbered.parameters.receive + 32
+        answer = 32 + (self._numbered.parameters.receive if self.state is State.CONNECTED else _TERMS)
         self._waiting = now + self.setup.timeout + self.setup.byte_time * (len(wire) + answer)
         return wire
 

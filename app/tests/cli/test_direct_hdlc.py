@@ -134,13 +134,24 @@ def test_a_port_that_another_has_is_told(dcu, wired):
 
 
 @pytest.mark.parametrize("done", [True, False], ids=["the answer is lost", "the command is lost"])
-def test_a_command_on_which_the_link_broke_down_is_read_back_over_a_new_one(dcu, wired, monkeypatch, tmp_path, done):
-    """The meter falls silent on the command, until the link was given up; then it is there again."""
+@pytest.mark.parametrize("head", [False, True], ids=["on a bus", "behind a head"])
+def test_a_command_on_which_the_link_broke_down_is_read_back_over_a_new_one(
+    dcu, wired, street, monkeypatch, tmp_path, done, head
+):
+    """The meter falls silent on the command, until the link was given up; then it is there again.
+
+    Behind a head it is still in the HDLC of before, at the speed that was agreed then, and is looked for there first.
+    """
     family = tmp_path / "quick.toml"
-    family.write_text('name = "quick"\n[hdlc]\ntimeout = 0.3\nretries = 1\n')
-    made, line = wired()
-    wires, talk = made.fleet.wires, made.fleet.talk
-    heard, muted = [], []
+    family.write_text('name = "quick"\n[hdlc]\ntimeout = 0.3\nretries = 1\ninformation = 128\n')
+    if head:
+        made, line = street(place=Addressing(wiring=Wiring(tmp_path / "bus", head="E"))), tmp_path / "bus"
+        monkeypatch.setattr(sign_on, "REACTION", 0.3)
+        monkeypatch.setattr(made.fleet.wires.head, "_baud", 4800)
+    else:
+        made, line = wired()
+    wires, talk, silent = made.fleet.wires, made.fleet.talk, 1.8 if head else 0.8
+    heard, muted, speeds = [], [], []
 
     def muting(meter, peer, *, lossy=False):
         handler = talk(meter, peer, lossy=lossy)
@@ -156,11 +167,15 @@ def test_a_command_on_which_the_link_broke_down_is_read_back_over_a_new_one(dcu,
         return handle
 
     say, feed = wires.say, wires.bus.feed
-    deaf = lambda: bool(muted) and time.monotonic() < muted[0] + 1.1  # noqa: E731 - it is asked twice
+    deaf = lambda: bool(muted) and time.monotonic() < muted[0] + silent  # noqa: E731 - it is asked twice
     monkeypatch.setattr(made.fleet, "talk", muting)
     monkeypatch.setattr(wires, "say", lambda wire, speed=0: None if deaf() else say(wire, speed))
     monkeypatch.setattr(wires.bus, "feed", lambda data, now: b"" if deaf() else feed(data, now))
-    ended = dcu("disconnect", *options(made, f"{line}:115200"), "--family", family)
+    if head:
+        listen = wires.head.feed
+        monkeypatch.setattr(wires.head, "feed", lambda data, at, now: (speeds.append(at), listen(data, at, now))[1])
+    ended = dcu("disconnect", *options(made, f"{line}:115200"), "--family", family, *(["--mode-e"] if head else []))
+    assert [at for at, before in zip(speeds, [0, *speeds], strict=False) if at != before] == [300, 4800] * 3 * head
     assert heard.count(ACTION) == 2 * PROOF + 1  # the second association's proof, and no second command
     if done:
         assert (ended.code, ended.out) == (0, "supply disconnected, relay disconnected\n")
@@ -183,15 +198,18 @@ def test_mode_e_goes_on_in_hdlc(dcu, street, tmp_path):
     assert made.fleet.wires.head.garbled == 0
 
 
-def test_a_meter_that_was_left_in_hdlc_is_found_there(dcu, street, tmp_path, monkeypatch):
+@pytest.mark.parametrize("baud", [9600, 1200])
+def test_a_meter_that_was_left_in_hdlc_is_found_there(dcu, street, tmp_path, monkeypatch, baud):
     """A command that was killed leaves the meter waiting in HDLC for two minutes: it hears no sign-on there."""
     monkeypatch.setattr(sign_on, "REACTION", 0.3)
+    monkeypatch.setattr(sign_on, "TRIAL", 0.3)
     made = street(place=Addressing(wiring=Wiring(tmp_path / "head", head="E")))
     head = made.fleet.wires.head
-    head.state, head.speed, head._heard_at = State.HDLC, 9600, time.monotonic()
+    head.state, head.speed, head._heard_at = State.HDLC, baud, time.monotonic()
     done = dcu("read", *options(made, tmp_path / "head"), "--mode-e", ENERGY, "--json")
     assert done.code == 0, done.err
     assert head.garbled > 0  # the sign-on
+    assert head.speed in (baud, 300)  # it was spoken with at that speed, and has signed off since
 
 
 def test_a_sign_on_names_the_meter_where_several_hear_it(dcu, street, tmp_path, monkeypatch):
@@ -201,9 +219,11 @@ def test_a_sign_on_names_the_meter_where_several_hear_it(dcu, street, tmp_path, 
     done = dcu("read", *here, made.meter.serial.removeprefix("GDM"))
     assert done.code == 0, done.err
     monkeypatch.setattr(made.fleet.wires.head, "_address", "4711")  # it is another's number now
+    monkeypatch.setattr(sign_on, "TRIAL", 0.1)
     done = dcu("read", *here, made.meter.serial.removeprefix("GDM"))
     assert done.code == 5
     assert "no meter identifies itself" in done.err
+    assert "9600, 4800, 2400, 1200, 600, 300 baud" in done.err  # where it may have been left
 
 
 def test_without_the_sign_on_the_head_hears_nothing(dcu, street, tmp_path):

@@ -183,7 +183,8 @@ async def test_a_meter_behind_an_optical_head_is_signed_on_at_and_collected(fold
 
 
 @pytest.mark.slow
-async def test_a_head_in_an_hdlc_that_nobody_ended_is_taken_over(folder):
+@pytest.mark.parametrize("baud", [9600, 2400], ids=["by a collector that was killed", "by another client"])
+async def test_a_head_in_an_hdlc_that_nobody_ended_is_taken_over(folder, baud):
     async with street(folder, 1, addressing=at_a_head(folder)) as fleet:
         async with collector(folder) as (running, client):
             (meter,) = await imported(client, folder)
@@ -192,6 +193,7 @@ async def test_a_head_in_an_hdlc_that_nobody_ended_is_taken_over(folder):
             await running.wait()
             running._transport._returncode = 0  # killed on purpose
         assert fleet.wires.head.state is State.HDLC
+        fleet.wires.head.speed = baud
         async with collector(folder) as (_, client):
             assert (await client.call("read", meter=meter, objects=["1-0:1.8.0*255"]))[0]["unit"] == "Wh"
 

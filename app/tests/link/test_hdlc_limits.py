@@ -52,6 +52,17 @@ def connected(**options):
 # --- the client
 
 
+@pytest.mark.parametrize("after", ["SNRM", "DISC"])
+def test_a_short_answer_on_a_slow_line_is_not_waited_for_as_if_it_were_a_full_frame(after):
+    """At 300 baud a frame of 1 kB takes 35 s, the answer to an SNRM or a DISC at most 2 s."""
+    link = connected(parameters=Parameters(1024, 1024, 7, 7), timeout=1.0, byte_time=10 / 300)
+    link.disconnect() if after == "DISC" else link.connect()
+    wire = link.output(0.0)
+    longest = up(Kind.UA, encode_parameters(Parameters(2030, 2030, 7, 7)))
+    assert link.deadline == pytest.approx(1.0 + (len(wire) + 64) / 30)
+    assert len(longest) < 64
+
+
 def test_a_notification_to_all_stations_is_taken():
     link = connected()
     link.feed(down(Kind.UI, LLC_RESPONSE + b"\x0fall", final=False, to=ALL_STATIONS), 0.0)

@@ -1,7 +1,6 @@
 """IEC 62056-21: sign-on, identification, the change to HDLC, the read-out; parsers, then a port against a head."""
 
 import asyncio
-import termios
 import time
 from contextlib import suppress
 
@@ -13,9 +12,9 @@ from dcu.errors import DecodeError, LinkError, LinkTimeout
 from dcu.link import mode_e, sign_on
 from dcu.link.mode_e import DataSet, Identification, Lines, Value
 from dcu.link.serial import Port, open_serial
-from neighbourhood.optical import Head, State
+from neighbourhood.optical import State
 
-from .pty import Pty
+from .optics import Optics
 
 READ_OUT = (  # as meters write it: several values in a line, several sets in a line, values without a unit
     b"F.F(00000000)\r\n0.0.0(12345678)\r\n1.8.0(000123.456*kWh)\r\n"
@@ -160,42 +159,6 @@ def test_a_block_without_an_end_is_given_up():
 # --- a port against a meter's head
 
 
-class Optics:
-    """A head on a pseudo-terminal: hears at the speed that the port is set to; `spoil` changes what it says."""
-
-    def __init__(self, **options):
-        self.line = Pty()
-        self.head = Head("12345678", lambda: READ_OUT, lambda data: b"HDLC:" + data, **options)
-        self.spoil = lambda data: data
-        self.echo = False
-        self.deaf = 0
-        asyncio.get_running_loop().add_reader(self.line.far, self._hear)
-
-    def _hear(self):
-        loop = asyncio.get_running_loop()
-        data = self.line.read()
-        if self.echo:
-            self.line.write(data)
-        if self.deaf:
-            self.deaf -= 1
-            return
-        before = self.head.speed
-        answer = self.head.feed(data, self.speed(), loop.time())
-        if not answer:
-            return
-        spoilt = self.spoil(answer)
-        changed = self.head.state is State.READ_OUT and self.head.speed != before
-        loop.call_later(0.2 if changed else 0.01, self.line.write, spoilt)
-
-    def speed(self):
-        speeds = {getattr(termios, f"B{baud}"): baud for baud in mode_e.BAUDS.values()}
-        return speeds.get(termios.tcgetattr(self.line._near)[4], 0)
-
-    def close(self):
-        asyncio.get_running_loop().remove_reader(self.line.far)
-        self.line.unplug()
-
-
 @pytest.fixture
 async def optics(monkeypatch):
     monkeypatch.setattr(sign_on, "REACTION", 0.5)
@@ -203,7 +166,7 @@ async def optics(monkeypatch):
     made = []
 
     def make(**options):
-        made.append(Optics(**options))
+        made.append(Optics(lambda: READ_OUT, **options))
         return made[-1]
 
     yield make
