@@ -21,12 +21,21 @@ def reached(fleet: Any, auth: str, keys: Path | None, *, as_json: bool) -> str:
     with_keys = f" --keys {keys}" if keys and auth != "none" else ""
     with_keys += " --ciphered" if only.habits.ciphered else ""
     with_keys += " --sn" if only.habits.short else ""
+    with_keys += _protection(only.habits)
     return (
         f"meter {only.serial}, {where}, client 1, server 1, authentication {auth}, system title {title};\n"
         f"public client 16 without authentication. Try:\n"
         f"  dcu read {option} --client 1 --auth {auth}{with_keys} '1-0:1.8.0*255'\n"
         f"Ctrl-C ends"
     )
+
+
+def _protection(habits: Any) -> str:
+    """The options that say how client 1's services are ciphered and signed."""
+    from dcu.collect.associations import FRAMINGS
+
+    (name,) = (name for name, framing in FRAMINGS.items() if framing is habits.framing)
+    return f"{'' if name == 'service' else f' --protection {name}'}{' --general-signing' if habits.signed else ''}"
 
 
 def _way(fleet: Any, place: Any) -> tuple[str, str]:

@@ -137,7 +137,7 @@ def open_access(*, meter: str | None, socket: Path, **options: Any) -> Access:
     family_named(options["family"])  # what is wrong with it is said before anybody is asked
     if meter is not None:
         if given:
-            names = ", ".join(f"--{name.removesuffix('_path')}" for name in given)
+            names = ", ".join(param.opts[0] for param in context.command.params if param.name in given)
             raise click.UsageError(f"{names}: a meter of the collector (--meter) is spoken to as the collector does it")
         return Collected(socket, meter, options["family"], options["timeout"])
     written = options["tcp_at"] or options["udp_at"] or ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from dcu.cli.carriers import LINK_OPTIONS, ONLY_HERE, Carrier, carrier
 from dcu.cli.collector import FILE, socket_option
@@ -44,6 +45,8 @@ DIRECT = (
     "short",
     "general_blocks",
     "dedicated",
+    "protection",
+    "general_signing",
     "pre_established",
     "broadcast",
     "keys_path",
@@ -86,6 +89,13 @@ _OPTIONS = (
     click.option("--sn", "short", is_flag=True, help="Short-name referencing; over TCP, HDLC or a serial line."),
     click.option("--general-blocks", is_flag=True, help="Offer general-block-transfer: long answers come in windows."),
     click.option("--dedicated", is_flag=True, help="Cipher with a fresh key, made for this association."),
+    click.option(
+        "--protection",
+        type=click.Choice(tuple(FRAMINGS)),
+        help="How services are ciphered: glo-, general-glo-, or general-ciphering with a key that is identified, "
+        "wrapped, or agreed (one-pass C(1e,1s), static C(0e,2s)). [default: the family's, else service]",
+    ),
+    click.option("--general-signing", is_flag=True, help="Sign every request, and take signed answers only."),
     click.option(
         "--pre-established",
         is_flag=True,
@@ -153,6 +163,8 @@ def target(
     short: bool,
     general_blocks: bool,
     dedicated: bool,
+    protection: str | None,
+    general_signing: bool,
     pre_established: bool,
     broadcast: bool,
     keys_path: Path | None,
@@ -162,7 +174,7 @@ def target(
 ) -> Target:
     """What the options say. Raises ConfigError."""
     named = family_named(family)
-    known = named or MeterProfile(name="")
+    known = _protecting(named or MeterProfile(name=""), protection, signed=general_signing)
     way = carrier(hdlc=known.hdlc, **link)
     client = client or (known.addresses.client if named else known.addresses.public)
     if auth is None:
@@ -180,6 +192,10 @@ def target(
     )
     kind = Authentication[auth.upper()]
     policy = _policy(kind, named, ciphered=ciphered, public=client == known.addresses.public)
+    if policy == UNPROTECTED and (dedicated or protection or general_signing):
+        asked = "--dedicated" if dedicated else "--protection" if protection else "--general-signing"
+        how = kind.name.lower()
+        raise ConfigError(f"{asked} is for --auth gmac, --auth ecdsa or --ciphered: with {how} nothing is ciphered")
     association = _secured(plain, kind, policy, keys_path, dedicated=dedicated, family=known)
     wait = timeout or (known.session.timeout if named else TIMEOUT)
     if broadcast:
@@ -190,6 +206,15 @@ def target(
             "--pre-established: there is no handshake, so neither --auth nor --dedicated (but --ciphered)"
         )
     return Target(way, association, known, named.time_rule if named else None, wait, pre_established)
+
+
+def _protecting(family: MeterProfile, protection: Any, *, signed: bool) -> MeterProfile:
+    """The family with what is said here of how services are protected."""
+    security = family.security
+    framing = protection or security.framing
+    return msgspec.structs.replace(
+        family, security=msgspec.structs.replace(security, framing=framing, signed=signed or security.signed)
+    )
 
 
 def _to_all(way: Carrier) -> Carrier:
@@ -242,8 +267,6 @@ def _secured(
     family: MeterProfile,
 ) -> Association:
     how = kind.name.lower()
-    if dedicated and policy == UNPROTECTED:
-        raise ConfigError(f"--dedicated is for --auth gmac, --auth ecdsa or --ciphered: with {how} nothing is ciphered")
     if kind is Authentication.NONE and policy == UNPROTECTED:
         return plain
     if keys_path is None:
