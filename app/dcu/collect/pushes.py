@@ -68,27 +68,21 @@ class Pushes:
                 seq = await store.accept_push(name, push.counter, push.payload, key=key)
             except CounterReplayed as error:  # one from before we started, or a copy of one that is being kept
                 self._receiver.refused.add(error)
-                self._floors[key] = max(error.floor, self._floors.get(key, -1))
+                self._floors[key] = error.floor
                 raise
-            self._floors[key] = max(push.counter, self._floors.get(key, -1))
+            self._floors[key] = push.counter
         self.accepted += 1
         text = f"push of {len(push.payload)} bytes, outbox {seq}" + ("" if name else f", unprotected, from {peer}")
         self._services.events.tell("alarm", meter=name, kind="push", message=text)
 
     def _source(self, title: bytes) -> PushSource | None:
         name = self._names.get(title)
-        try:
-            keys = self._services.keys.meter(name) if name else None
-        except KeysError as error:
-            log.warning("push of %s: %s", name, error)
+        if name is None:
             return None
-        if keys is None:
-            return None
-        assert name
-        security = self._security(name)
         try:
+            keys, security = self._services.keys.meter(name), self._security(name)
             source = PushSource(keys, framing=_FRAMINGS[security.framing], signed=security.signed)
-        except ValueError as error:
+        except (KeysError, ValueError) as error:
             log.warning("push of %s: %s", name, error)
             return None
         self._keys[title] = keys.fingerprint(title)

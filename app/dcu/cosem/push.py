@@ -131,7 +131,7 @@ def _sender(frame: bytes) -> bytes:
     if frame[0] == general.CIPHERING:
         return general.parse(frame).header.originator
     ciphered = security.parse(frame)
-    if ciphered.framing is not Framing.GENERAL_GLOBAL or ciphered.title is None:
+    if ciphered.title is None:
         raise PolicyViolated("a push that does not name its sender: general-glo-ciphering is required")
     return ciphered.title
 

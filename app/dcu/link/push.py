@@ -131,17 +131,17 @@ class _Sender(asyncio.BufferedProtocol):
 
     __slots__ = ("_frames", "_listener", "_peer", "_timer", "_transport", "task")
 
+    _transport: asyncio.Transport  # from `connection_made` on, and only where there is room
+
     def __init__(self, listener: PushListener) -> None:
         self._listener = listener
         self._frames: _Framing | None = None
         self._peer = ""
         self._timer: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
 
     def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     # what the event loop calls
 
@@ -162,40 +162,35 @@ class _Sender(asyncio.BufferedProtocol):
         return self._listener.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
         data = bytes(self._listener.buffer[:nbytes])
         if self._frames is None:
             self._frames = _Framing(self._listener, hdlc_framed=data[0] == hdlc.FLAG)
-        transport.pause_reading()
+        self._transport.pause_reading()
         self.task = asyncio.create_task(self._take(self._frames, data))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.open.discard(self)
-        self._transport = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._busy()
 
     async def _take(self, frames: "_Framing", data: bytes) -> None:
         try:
             for source, destination, apdu in frames.feed(data):
-                if self._timer is not None:
-                    self._timer.cancel()
+                self._busy()
                 await self._listener.hand_on(self._peer, source, destination, apdu)
                 self._wait()
         except DecodeError:
             self._listener.tally.framing += 1
             self.abort()
-        except BaseException:
-            self.abort()
-            raise
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._transport.resume_reading()  # where it was closed meanwhile, nothing happens
 
     def _wait(self) -> None:
-        if self._transport is not None:
+        """Give the meter time for its next APDU, unless it has hung up while the last was dealt with."""
+        if not self._transport.is_closing():
             self._timer = asyncio.get_running_loop().call_later(self._listener.idle, self._expire)
+
+    def _busy(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _expire(self) -> None:
         self._listener.tally.idle += 1

@@ -5,7 +5,7 @@ import pytest
 from dcu.collect.pushes import Pushes
 from dcu.cosem import apdu
 from dcu.cosem.apdu import DataNotification
-from dcu.errors import CounterReplayed, DcuError, TagMismatch
+from dcu.errors import CounterReplayed, DcuError, KeysError, TagMismatch
 from neighbourhood.meter import Event
 from neighbourhood.push import alarm
 from tests.collect.rig import rig
@@ -26,7 +26,9 @@ async def test_a_push_is_in_the_outbox_under_its_meter_and_told(tmp_path):
         (item,) = await street.store.pending()
         assert (item.meter, item.kind) == (street.meter(1).name, "push")
         assert isinstance(apdu.decode(item.payload), DataNotification)
-        assert street.events("alarm")[0]["meter"] == street.meter(1).name
+        (told,) = street.events("alarm")
+        assert told["meter"] == street.meter(1).name
+        assert told["message"] == f"push of {len(item.payload)} bytes, outbox {item.seq}"
         assert listener.accepted == 1
 
 
@@ -62,15 +64,27 @@ async def test_a_plain_push_is_taken_only_where_the_configuration_says_so(tmp_pa
             await listener.received("192.0.2.7:1", 1, 1, frame)
             (item,) = await street.store.pending()
             assert item.meter is None
-            assert street.events("alarm")[0]["meter"] is None
+            (told,) = street.events("alarm")
+            assert told["meter"] is None  # anybody could have made it up
+            assert told["message"].endswith("unprotected, from 192.0.2.7:1")
         else:
             with pytest.raises(DcuError):
                 await listener.received("192.0.2.7:1", 1, 1, frame)
 
 
-async def test_a_meter_that_nobody_knows_is_refused(tmp_path):
+async def test_a_plain_push_is_nobodys_also_where_a_meter_has_no_system_title(tmp_path):
+    async with rig(tmp_path) as street:
+        listener = await pushes(street, plain=True)
+        listener.know(await street.store.add_meters([("untitled", "mem://untitled", "generic", b"")]))
+        await listener.received("192.0.2.7:1", 1, 1, apdu.encode(DataNotification(1, b"", bytes.fromhex("1101"))))
+        (told,) = street.events("alarm")
+        assert told["meter"] is None
+
+
+async def test_a_meter_that_nobody_knows_is_refused_and_fills_no_log(tmp_path, caplog):
     async with rig(tmp_path, meters=2) as street:
         listener = Pushes(street.services, plain=False)
         listener.know((await street.store.meters())[:1])
-        with pytest.raises(DcuError):
+        with pytest.raises(KeysError, match="which no meter here has"):
             await listener.received("192.0.2.7:1", 1, 1, alarm(street.simulated(1), Event.POWER_UP))
+        assert not [entry for entry in caplog.records if entry.levelname == "WARNING"]  # anybody may send such a thing

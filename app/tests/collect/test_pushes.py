@@ -81,6 +81,55 @@ async def test_of_two_copies_at_the_same_moment_one_is_kept(tmp_path):
 
 
 @pytest.mark.looptime
+async def test_a_push_that_was_kept_before_a_restart_reaches_the_store_once_and_then_no_more(tmp_path, monkeypatch):
+    """Who records a push and sends it over and over does not keep the store busy."""
+    async with rig(tmp_path) as street:
+        frame, other = pushed(street.simulated(), 7), pushed(street.simulated(), 8)
+        await (await receiving(street)).received("peer", 1, 1, frame)
+        pushes, looks, accept = await receiving(street), [], street.store.accept_push
+
+        async def counted(name, counter, *rest, **key):
+            looks.append(counter)
+            return await accept(name, counter, *rest, **key)
+
+        monkeypatch.setattr(street.store, "accept_push", counted)
+        for _ in range(3):
+            with pytest.raises(CounterReplayed):
+                await pushes.received("peer", 1, 1, frame)
+        await pushes.received("peer", 1, 1, other)
+        for each in (other, frame):
+            with pytest.raises(CounterReplayed):
+                await pushes.received("peer", 1, 1, each)
+        assert (looks, pushes.refused, pushes.accepted) == ([7, 8], 5, 1)
+
+
+@pytest.mark.looptime
+async def test_a_new_meters_first_counter_may_be_nought(tmp_path):
+    async with rig(tmp_path) as street:
+        pushes = await receiving(street)
+        await pushes.received("peer", 1, 1, pushed(street.simulated(), 0))
+        with pytest.raises(CounterReplayed):
+            await pushes.received("peer", 1, 1, pushed(street.simulated(), 0))
+        assert len(await street.store.pending()) == 1
+
+
+@pytest.mark.looptime
+async def test_a_meter_that_was_exchanged_under_its_name_is_not_heard_by_its_old_title(tmp_path):
+    """Also where the new one was given the keys of the old."""
+    async with rig(tmp_path) as street:
+        pushes, meter = await receiving(street), street.simulated()
+        keys = replace(meter.shipped_keys(), system_title=b"NEWMETER")
+        street.services.keys._keys[meter.serial] = keys
+        pushes.know(
+            await street.store.add_meters([(meter.serial, f"mem://{meter.serial}", "generic", keys.system_title)])
+        )
+        with pytest.raises(KeysError, match="which no meter here has"):
+            await pushes.received("peer", 1, 1, pushed(meter, 7))
+        await pushes.received("peer", 1, 1, pushed(meter, 7, b"NEWMETER"))
+        assert [item.meter for item in await street.store.pending()] == [meter.serial]
+
+
+@pytest.mark.looptime
 @pytest.mark.parametrize("title", [None, b"NEWMETER"], ids=["another key", "another meter under the same name"])
 async def test_with_another_key_counters_begin_anew(tmp_path, title):
     async with rig(tmp_path) as street:
@@ -135,10 +184,17 @@ async def test_a_meters_profile_says_how_its_pushes_are_protected_and_nothing_le
 
 
 @pytest.mark.looptime
-async def test_a_meter_without_the_keys_that_its_profile_needs_has_no_pushes(tmp_path):
+@pytest.mark.parametrize("missing", ["those of its profile", "all"])
+async def test_a_meter_without_its_keys_has_no_pushes_and_the_log_says_why(tmp_path, caplog, missing):
     async with rig(tmp_path) as street:
-        security = Security(framing="static")
+        meter = street.simulated()
+        security = Security(framing="static" if missing != "all" else "service")
         pushes = Pushes(street.services, plain=False, security=lambda name: security)
         pushes.know(await street.store.meters())
+        if missing == "all":
+            del street.services.keys._keys[meter.serial]
         with pytest.raises(KeysError):
-            await pushes.received("peer", 1, 1, pushed(street.simulated(), 7))
+            await pushes.received("peer", 1, 1, pushed(meter, 7))
+        assert (pushes.refused, await street.store.pending()) == (1, [])
+        why = f"no keys of {meter.serial}" if missing == "all" else "general-ciphering with agreed keys needs"
+        assert f"push of {meter.serial}: {why}" in caplog.text

@@ -130,3 +130,21 @@ def test_a_flipped_bit_or_noise_never_passes(at, noise):
             refused.value,
             AuthenticationFailed | CounterReplayed | DecodeError | KeysError | PolicyViolated | TagMismatch,
         )
+
+
+def test_plain_pushes_are_refused_unless_they_are_allowed():
+    with pytest.raises(PolicyViolated, match="a push without protection"):
+        PushReceiver({}.get, {}.__getitem__).receive(apdu.encode(PUSHED))
+
+
+@pytest.mark.parametrize("framing", [Framing.GLOBAL, Framing.DEDICATED, Framing.GENERAL_DEDICATED])
+def test_a_source_has_to_be_named_by_what_it_sends(framing):
+    with pytest.raises(ValueError, match="does not name the sender"):
+        PushSource(KEYS, framing=framing)
+
+
+def test_what_a_push_brought_is_in_no_log():
+    """Deciphered data: a push is shown where something goes wrong with it."""
+    push = receiver().receive(pushed(7))
+    assert push.payload.hex() not in repr(push)
+    assert repr(push.payload) not in repr(push)

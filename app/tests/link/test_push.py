@@ -25,6 +25,7 @@ class Inbox:
 
     def __init__(self):
         self.got = []
+        self.peers = []
         self.hold = None
         self.error = None
 
@@ -32,6 +33,7 @@ class Inbox:
         if self.hold is not None:
             await self.hold.wait()
         self.got.append((source, destination, apdu))
+        self.peers.append(peer)
         if self.error:
             raise self.error
 
@@ -60,6 +62,11 @@ async def send_tcp(port, *parts):
     return stream
 
 
+def ours(end):
+    """Our own address, as the listener has to see it."""
+    return tcp.address(*tcp.name_of(end._transport, "sockname"))
+
+
 @pytest.mark.parametrize(
     "wire",
     [
@@ -73,17 +80,35 @@ async def test_pushes_over_tcp_are_handed_on_however_they_are_framed_and_cut(inb
     port = await listener.listen_tcp(HOST, 0)
     stream = await send_tcp(port, *(wire[at : at + 3] for at in range(0, len(wire), 3)), wire)
     assert await inbox.filled(2) == [(1, 102, b"pushed")] * 2
+    assert inbox.peers == [ours(stream)] * 2
     await stream.close()
     await listener.close()
-    assert listener.tally.apdus == 2
+    assert (listener.tally.apdus, listener.tally.connections) == (2, 1)
 
 
-async def test_pushes_over_udp_are_handed_on(inbox):
+@pytest.mark.parametrize("host", [HOST, "::1"])
+async def test_pushes_over_udp_are_handed_on_and_name_their_sender(inbox, host):
     listener = PushListener(inbox.take)
-    endpoint = await udp.connect(HOST, await listener.listen_udp(HOST, 0))
+    endpoint = await udp.connect(host, await listener.listen_udp(host, 0))
     await endpoint.send(wrapper.encode(1, 102, b"pushed"))
     assert await inbox.filled(1) == [(1, 102, b"pushed")]
+    assert inbox.peers == [ours(endpoint)]
     await endpoint.close()
+    await listener.close()
+
+
+async def test_datagrams_are_dealt_with_one_at_a_time_whichever_port_they_came_to(inbox):
+    inbox.hold = asyncio.Event()
+    listener = PushListener(inbox.take)
+    endpoints = [await udp.connect(HOST, await listener.listen_udp(HOST, 0)) for _ in range(2)]
+    for endpoint in endpoints:
+        await endpoint.send(wrapper.encode(1, 102, b"at once"))
+    await asyncio.sleep(0.05)
+    assert listener.tally.apdus == 1  # handed on; the other waits
+    inbox.hold.set()
+    await inbox.filled(2)
+    for endpoint in endpoints:
+        await endpoint.close()
     await listener.close()
 
 
@@ -130,16 +155,60 @@ async def test_a_bug_behind_the_listener_is_reported_and_stops_neither_tcp_nor_u
 
 
 async def test_connections_beyond_the_limit_are_refused_and_a_place_is_free_again_after_one_ends(inbox):
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, about: reported.append(about))
     listener = PushListener(inbox.take, connections=2)
     port = await listener.listen_tcp(HOST, 0)
     first, _second = [await send_tcp(port) for _ in range(2)]
-    third = await send_tcp(port)
+    third = await send_tcp(port, wrapper.encode(1, 102, b"one too many"))
     assert await ended(third)
-    assert listener.tally.overload == 1
+    assert (listener.tally.overload, listener.tally.connections) == (1, 2)
     await first.close()
     await asyncio.sleep(0.02)
     await send_tcp(port, wrapper.encode(1, 102, b"in"))
+    assert await inbox.filled(1) == [(1, 102, b"in")]
+    assert reported == []
+    await listener.close()
+
+
+async def test_a_sender_that_was_heard_and_says_no_more_loses_its_place(inbox):
+    listener = PushListener(inbox.take, idle=0.1)
+    stream = await send_tcp(await listener.listen_tcp(HOST, 0), wrapper.encode(1, 102, b"pushed"))
     await inbox.filled(1)
+    assert await ended(stream)
+    assert (listener.tally.idle, listener.open) == (1, set())
+    await listener.close()
+
+
+async def test_who_has_hung_up_is_not_waited_for(inbox):
+    """Before it said anything, and while what it said is dealt with."""
+    listener = PushListener(inbox.take, idle=0.1)
+    port = await listener.listen_tcp(HOST, 0)
+    await (await send_tcp(port)).close()
+    inbox.hold = asyncio.Event()
+    stream = await send_tcp(port, wrapper.encode(1, 102, b"pushed"))
+    async with asyncio.timeout(5):
+        while not listener.tally.apdus:
+            await asyncio.sleep(0.005)
+    for sender in tuple(listener.open):
+        sender.abort()
+    await asyncio.sleep(0.01)
+    inbox.hold.set()
+    await asyncio.sleep(0.2)
+    assert (listener.tally.idle, len(inbox.got)) == (0, 1)
+    await stream.close()
+    await listener.close()
+
+
+async def test_a_meter_that_vanished_with_its_connection_is_noticed(inbox):
+    """It never says so: the kernel asks."""
+    listener = PushListener(inbox.take)
+    stream = await send_tcp(await listener.listen_tcp(HOST, 0))
+    await asyncio.sleep(0.02)
+    (sender,) = listener.open
+    connection = sender._transport.get_extra_info("socket")
+    assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    await stream.close()
     await listener.close()
 
 
@@ -184,10 +253,12 @@ async def test_a_push_longer_than_allowed_is_refused_at_its_header(inbox):
     listener = PushListener(inbox.take, max_apdu=100)
     stream = await send_tcp(await listener.listen_tcp(HOST, 0), wrapper.encode(1, 102, bytes(101))[:8])
     assert await ended(stream)
+    assert listener.tally.framing == 1
     endpoint = await udp.connect(HOST, await listener.listen_udp(HOST, 0))
     await endpoint.send(wrapper.encode(1, 102, bytes(101)))
-    await asyncio.sleep(0.02)
-    assert (listener.tally.framing, listener.tally.apdus) == (2, 0)
+    await endpoint.send(wrapper.encode(1, 102, bytes(100)))
+    assert await inbox.filled(1) == [(1, 102, bytes(100))]
+    assert listener.tally.framing == 2
     await endpoint.close()
     await listener.close()
 
@@ -231,14 +302,34 @@ async def test_hostile_noise_is_counted_never_raised(inbox):
 
 
 async def test_closing_cancels_what_is_in_hand_and_leaves_nothing_behind(inbox):
-    inbox.hold = asyncio.Event()
-    listener = PushListener(inbox.take)
+    put_back = []
+
+    async def busy(*push):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.02)  # a transaction that is rolled back
+            put_back.append(push)
+
+    listener = PushListener(busy)
     stream = await send_tcp(await listener.listen_tcp(HOST, 0), wrapper.encode(1, 102, b"in hand"))
     endpoint = await udp.connect(HOST, await listener.listen_udp(HOST, 0))
     await endpoint.send(wrapper.encode(1, 102, b"in hand"))
     await asyncio.sleep(0.02)
     await listener.close()
+    assert len(put_back) == 2
     assert not listener.open
     assert asyncio.all_tasks() == {asyncio.current_task()}
     await stream.close()
     await endpoint.close()
+
+
+async def test_closing_hangs_up_on_who_says_nothing(inbox):
+    listener = PushListener(inbox.take)
+    stream = await send_tcp(await listener.listen_tcp(HOST, 0))
+    async with asyncio.timeout(5):
+        while not listener.open:
+            await asyncio.sleep(0.005)
+    await listener.close()
+    assert not listener.open
+    assert await ended(stream)
