@@ -4,85 +4,36 @@ Framing, numbering, segmentation, addressing and ciphering of the client are not
 windows and never uses them, and acknowledges every frame.
 """
 
-import time
 from contextlib import contextmanager
 
 import pytest
 import serial
-from gurux_dlms import GXReplyData
-from gurux_dlms.enums import AssociationResult, InterfaceType, Security
-from gurux_dlms.enums import Authentication as GXAuthentication
-from gurux_dlms.GXDLMSException import GXDLMSException
-from gurux_dlms.objects import GXDLMSData, GXDLMSProfileGeneric, GXDLMSRegister
-from gurux_dlms.secure import GXDLMSSecureClient
+from gurux_dlms.enums import InterfaceType
+from gurux_dlms.objects import GXDLMSData
 
 from dcu.link.mode_e import encode_acknowledgement
 from neighbourhood.fleet import Addressing
-from neighbourhood.meter import CONCENTRATOR
+from neighbourhood.meter import CONCENTRATOR, PUBLIC
 from neighbourhood.wires import Wiring
 from tests.cli.street import Street
 
-CLIENT_TITLE = b"GRX\x00\x00\x00\x00\x01"
+from .gurux_client import Far, client_of, load_profile, register
 
 
-class Gurux:
+class Gurux(Far):
     """A gurux client at a serial port."""
 
     def __init__(self, port, meter, physical, size=2, *, secured=True):
         self.port = port
         address = {2: 1 << 7 | physical, 4: 1 << 14 | physical}[size]
-        how = GXAuthentication.HIGH_GMAC if secured else GXAuthentication.NONE
-        client = GXDLMSSecureClient(True, 1 if secured else 16, address, how, None, InterfaceType.HDLC)
-        client.serverAddressSize = size
-        if secured:
-            keys = meter.keys(CONCENTRATOR)
-            client.ciphering.security = Security.AUTHENTICATION_ENCRYPTION
-            client.ciphering.systemTitle = CLIENT_TITLE
-            client.ciphering.blockCipherKey = keys.guek.reveal()
-            client.ciphering.authenticationKey = keys.gak.reveal()
-            client.ciphering.invocationCounter = meter.heard.highest + 1
-        self.client = client
+        super().__init__(client_of(meter, CONCENTRATOR if secured else PUBLIC, address, InterfaceType.HDLC))
+        self.client.serverAddressSize = size
 
-    def ask(self, frames):
-        reply = GXReplyData()
-        for frame in [frames] if isinstance(frames, bytes | bytearray) else frames:
-            if isinstance(frame, list):
-                return self.ask(frame)
-            reply.clear()
-            self._exchange(frame, reply)
-            while reply.isMoreData():
-                self._exchange(self.client.receiverReady(reply), reply)
-        return reply
+    def write(self, frame):
+        self.port.write(frame)
 
-    def _exchange(self, frame, reply):
-        self.port.write(bytes(frame))
-        until, heard = time.monotonic() + 5, b""
-        while time.monotonic() < until:
-            heard += self.port.read(self.port.in_waiting or 1)
-            if len(heard) > 2 and len(heard) >= (heard[1] << 8 & 0x700 | heard[2]) + 2:
-                size = (heard[1] << 8 & 0x700 | heard[2]) + 2
-                self.client.getData(heard[:size], reply, GXReplyData())
-                return
-        raise AssertionError(f"no answer to {bytes(frame).hex()}: {heard.hex()}")
-
-    def connect(self):
-        self.client.parseUAResponse(self.ask(self.client.snrmRequest()).data)
-        for left in reversed(range(5)):
-            try:
-                self.client.parseAareResponse(self.ask(self.client.aarqRequest()).data)
-                break
-            except GXDLMSException as refused:
-                # (gurux) It draws any bytes: one challenge in twelve looks like an APDU, and is turned down for now.
-                if refused.result != AssociationResult.TRANSIENT_REJECTED or not left:
-                    raise
-        if self.client.authentication > GXAuthentication.LOW:
-            proof = self.ask(self.client.getApplicationAssociationRequest())
-            self.client.parseApplicationAssociationResponse(proof.data)
-        return self
-
-    def value(self, target, attribute=2):
-        reply = self.ask(self.client.read(target, attribute))
-        return self.client.updateValue(target, attribute, reply.value)
+    def read_some(self):
+        return self.port.read(self.port.in_waiting or 1)
 
     def disconnect(self):
         self.ask(self.client.disconnectRequest())
@@ -113,7 +64,7 @@ def test_gurux_reads_each_meter_of_a_line(line, size):
         for number, meter in enumerate(street.fleet.meters):
             gurux = Gurux(port, meter, 17 + number, size).connect()
             before = meter.registers(meter.now()).active_import
-            assert before <= gurux.value(GXDLMSRegister("1.0.1.8.0.255")) <= meter.registers(meter.now()).active_import
+            assert before <= gurux.value(register()) <= meter.registers(meter.now()).active_import
             gurux.disconnect()
         assert street.fleet.status()["counter_reuse"] == 0
 
@@ -122,7 +73,7 @@ def test_gurux_reads_each_meter_of_a_line(line, size):
 def test_gurux_joins_a_profile_that_comes_in_segments_and_blocks(line):
     with line(1) as (street, port):
         gurux = Gurux(port, street.meter, 17).connect()
-        reply = gurux.ask(gurux.client.readRowsByEntry(GXDLMSProfileGeneric("1.0.99.1.0.255"), 1, 100))
+        reply = gurux.ask(gurux.client.readRowsByEntry(load_profile(), 1, 100))
         assert len(reply.value) == 100
 
 
@@ -146,4 +97,4 @@ def test_gurux_signs_on_in_mode_e_and_reads(line):
         assert port.read_until(b"\n") == encode_acknowledgement(9600, "E")
         port.baudrate = 9600
         gurux = Gurux(port, street.meter, 17).connect()
-        assert gurux.value(GXDLMSRegister("1.0.1.8.0.255")) > 0
+        assert gurux.value(register()) > 0

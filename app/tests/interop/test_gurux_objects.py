@@ -5,10 +5,8 @@ its own typed objects, and is compared with what the meter was made with. Its ow
 """
 
 import pytest
-from gurux_dlms import GXDLMSException, GXReplyData
-from gurux_dlms.enums import Authentication as GXAuthentication
-from gurux_dlms.enums import DataType, InterfaceType
-from gurux_dlms.GXDLMSClient import GXDLMSClient
+from gurux_dlms import GXDLMSException
+from gurux_dlms.enums import DataType
 from gurux_dlms.objects import (
     GXDLMSActionSchedule,
     GXDLMSActivityCalendar,
@@ -26,55 +24,27 @@ from gurux_dlms.objects import (
 )
 
 from dcu.cosem import apdu
-from dcu.cosem.association import Association, Authentication
+from dcu.cosem.association import Association
 from dcu.cosem.association_setup import AssociationSetup, User
 from dcu.link import wrapper
 from dcu.model import Obis
 from neighbourhood.associations import NOTHING, Granted, Managed
-from neighbourhood.fleet import Fleet, Talk
 from neighbourhood.image import ACTIVATING, VERIFYING, firmware
-from neighbourhood.meter import CONCENTRATOR, Habits
+from neighbourhood.meter import CONCENTRATOR
 from neighbourhood.relay import Relay
 from neighbourhood.tokens import token
 from neighbourhood.works import Monitor
 
-NOW = 1_763_640_000  # 2025-11-20T12:00:00Z
+from .gurux_client import House
+
 TEMPORARY = 2
 
 
-class House:
-    """A meter, and a gurux client with an association."""
+USERS = {7: "Anna", 8: "Otto"}
 
-    def __init__(self, users=(), user=-1):
-        self.now = NOW
-        fleet = Fleet(1, 1, lambda: self.now, habits=Habits(authentication=Authentication.NONE))
-        self.meter = fleet.meters[0]
-        if users:
-            self.meter.managed[CONCENTRATOR] = Managed(users=dict(users))
-        self._talk = Talk(fleet, self.meter, lossy=False)
-        self.client = GXDLMSClient(True, CONCENTRATOR, 1, GXAuthentication.NONE, None, InterfaceType.WRAPPER)
-        self.client.userId = user
-        self.client.parseAareResponse(self.ask(self.client.aarqRequest()).data)
 
-    def ask(self, frames):
-        reply = GXReplyData()
-        for frame in [frames] if isinstance(frames, bytes | bytearray) else frames:
-            reply.clear()
-            self._exchange(frame, reply)
-            while reply.isMoreData():
-                self._exchange(self.client.receiverReady(reply), reply)
-        return reply
-
-    def _exchange(self, frame, reply):
-        request = wrapper.decode(bytes(frame))
-        answer = self._talk(request.source, request.destination, request.apdu)
-        assert isinstance(answer, bytes)
-        self.client.getData(wrapper.encode(request.destination, request.source, answer), reply, GXReplyData())
-
-    def read(self, item, *attributes):
-        for number in attributes:
-            self.client.updateValue(item, number, self.ask(self.client.read(item, number)).value)
-        return item
+def with_users(meter):
+    meter.managed[CONCENTRATOR] = Managed(users=dict(USERS))
 
 
 def objects(name):
@@ -166,14 +136,13 @@ def test_gurux_reads_the_relay_and_switches_it():
 
 @objects("association: users")
 def test_gurux_says_which_user_it_is_and_reads_who_they_are():
-    users = {7: "Anna", 8: "Otto"}
-    association = House(users, 7).read(GXDLMSAssociationLogicalName(), 11)
+    association = House(prepare=with_users, user=7).read(GXDLMSAssociationLogicalName(), 11)
     assert association.currentUser == (7, "Anna")
-    association = House(users, 8).read(GXDLMSAssociationLogicalName(), 10)
-    assert association.userList == list(users.items())
+    association = House(prepare=with_users, user=8).read(GXDLMSAssociationLogicalName(), 10)
+    assert association.userList == list(USERS.items())
     for nobody in (-1, 9):
         with pytest.raises(GXDLMSException):
-            House(users, nobody)
+            House(prepare=with_users, user=nobody)
 
 
 @objects("association: users")

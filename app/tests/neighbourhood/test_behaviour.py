@@ -199,7 +199,6 @@ def test_a_meter_pushes_what_its_list_names():
     assert axdr.decode(body) == data.structure(data.u32(truth.registers(7, 1, NOW).active_import))
 
 
-@ours("Object", "association: secret", peer="ours")
 def test_a_script_has_no_services_but_writing_and_executing():
     house = House()
     action = data.structure(data.enum(3), data.u16(70), data.octets(bytes(6)), data.i8(1), data.i8(0))
@@ -207,6 +206,7 @@ def test_a_script_has_no_services_but_writing_and_executing():
         house.set("9,0-0:10.0.106*255,2", data.array([data.structure(data.u16(7), data.array([action]))]))
 
 
+@ours("Object", "association: secret", peer="ours")
 def test_a_secret_is_changed_and_never_read():
     house = House()
     house.set("15,0-0:40.0.0*255,7", data.octets(b"another one"))
