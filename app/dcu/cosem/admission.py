@@ -29,7 +29,7 @@ from dcu.cosem.gbt import OVERHEAD, Transfer
 from dcu.cosem.hls import Challenges, Hls
 from dcu.cosem.security import Framing, Protection
 from dcu.cosem.short_names import ASSOCIATION
-from dcu.cosem.short_translation import Translator
+from dcu.cosem.short_requests import ServerTranslator
 from dcu.credentials import Secret
 from dcu.errors import AuthenticationFailed, DecodeError, PolicyViolated, TagMismatch
 from dcu.suites import SUITES
@@ -62,7 +62,8 @@ class Link:
     long_put: "LongPut | None" = None
     transfer: Transfer | None = None
     stands: "Link | None" = None
-    translator: Translator | None = None  # by short names
+    translator: ServerTranslator | None = None  # by short names
+    agreed: Conformance | None = None  # where conformance also says it in the words of logical names
 
     @property
     def room(self) -> int:
@@ -283,7 +284,7 @@ def _accepted(link: Link) -> bytes:
 def initiate_response(link: Link) -> bytes:
     """The InitiateResponse as AARE and RLRE carry it, under the global key."""
     name = apdu.VAA_NAME_LN if link.terms.names is None else ASSOCIATION
-    agreed = Conformance(link.conformance & link.terms.granted)
+    agreed = link.conformance if link.agreed is None else link.agreed
     plain = apdu.encode(InitiateResponse(agreed, link.terms.max_pdu, vaa_name=name))
     if link.ciphering is None:
         return plain

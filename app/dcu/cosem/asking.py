@@ -319,7 +319,11 @@ class Asking(Conversation):
                 raise ServiceRefused(f"the meter takes {self._room} bytes at a time: no block has room in that")
             block = Block(at + size >= len(raw), number, raw[at : at + size])
             answer = yield from self._request(make(block), check(number))
-            if block.last or not isinstance(answer, SetResponseBlock | ActionResponseNext):
+            if block.last:
+                return answer
+            if not isinstance(answer, SetResponseBlock | ActionResponseNext):
+                if _done(answer):
+                    raise self._malformed(f"{type(answer).__name__} says done before the last block was sent")
                 return answer
             number, at, make = number + 1, at + size, further
 
@@ -355,3 +359,13 @@ class Asking(Conversation):
         joined += raw
         if len(joined) > self.association.max_answer:
             raise self._malformed(f"{what}: the answer has more than {self.association.max_answer} bytes")
+
+
+def _done(answer: Apdu) -> bool:
+    """Whether it says that something was done."""
+    match answer:
+        case SetResponseNormal() | SetResponseLastBlock() | ActionResponseNormal():
+            return not answer.result
+        case SetResponseList() | SetResponseLastBlockList():
+            return DataAccessResult.SUCCESS in answer.results
+    return True

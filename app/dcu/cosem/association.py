@@ -44,6 +44,8 @@ SUPPORTED_SHORT = (  # by short names
     | Conformance.MULTIPLE_REFERENCES
     | Conformance.INFORMATION_REPORT
     | Conformance.PARAMETERIZED_ACCESS
+    | Conformance.BLOCK_TRANSFER_WITH_GET  # with read
+    | Conformance.BLOCK_TRANSFER_WITH_SET  # with write
 )
 
 MIN_PDU = 12  # the least that the standard lets anybody receive

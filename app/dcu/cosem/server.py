@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from dcu.cosem import acse, apdu, gbt, security, serving
+from dcu.cosem import acse, apdu, gbt, security, short_serving
 from dcu.cosem.acse import ApplicationContext, Rlre, Rlrq, UserDiagnostic
 from dcu.cosem.admission import Link, Rejected, admit, initiate_response, new_transfer, rejection, standing
 from dcu.cosem.apdu import (
@@ -34,7 +34,8 @@ from dcu.cosem.association import MAX_PDU, Counter, Floors, MemoryFloors, Refuse
 from dcu.cosem.ciphering import is_protected, require_protection
 from dcu.cosem.handshake import REPLY_TO_HLS, proof, proof_in
 from dcu.cosem.security import Framing, Opened, Protection
-from dcu.cosem.short_translation import Translator, equivalent
+from dcu.cosem.short_requests import Piece, ServerTranslator
+from dcu.cosem.short_translation import equivalent
 from dcu.errors import AssociationRefused, CounterReplayed, DcuError, DecodeError, PolicyViolated, SecurityError
 from dcu.streams import Sent
 
@@ -148,8 +149,8 @@ class ServerSession:
                 raise Rejected(UserDiagnostic.NO_REASON_GIVEN)
             link, answer = admit(request, terms, counter=self._counter, floors=self._floors, random=self._random)
             if terms.names is not None:
-                link.translator = Translator(terms.names)
-                link.conformance = equivalent(link.conformance)
+                link.translator = ServerTranslator(terms.names)
+                link.agreed, link.conformance = link.conformance, equivalent(link.conformance)
         except Rejected as rejected:
             self.refused.add(AssociationRefused(str(rejected)))
             return rejection(rejected, context)
@@ -250,7 +251,7 @@ class ServerSession:
         if not link.proven:
             assert isinstance(request, ActionRequestNormal)
             return self._prove(client_sap, link, request, floor)
-        return serving.answer(self._device, client_sap, link, request)
+        return short_serving.answer(self._device, client_sap, link, request)
 
     def _refuse(self, error: DecodeError | SecurityError) -> bytes | None:
         self.refused.add(error)
@@ -291,7 +292,7 @@ def _opened(link: Link, frame: bytes) -> tuple[Link, bytes, Opened | None, int]:
     return link, plain, opened, floor
 
 
-def _decoded(link: Link, plain: bytes) -> Apdu:
+def _decoded(link: Link, plain: bytes) -> Apdu | Piece:
     return apdu.decode(plain) if link.translator is None else link.translator.request(plain)
 
 

@@ -202,6 +202,8 @@ class _Service:
     def returned(self, invoke: int, outcome: Returned) -> Apdu:
         value = outcome.value
         if isinstance(value, bytes) and len(value) > self.link.room:
+            if self.link.translator:  # by short names it was read, too
+                return _fitting(self.link, GetResponseNormal(invoke, value))
             if self.link.conformance & Conformance.BLOCK_TRANSFER_WITH_ACTION:
                 self.link.long_get = LongGet(memoryview(value), returned=True)
                 return _action_block(self.link, invoke)
@@ -342,7 +344,7 @@ def _fitting(link: Link, whole: GetResponseNormal | GetResponseList) -> Apdu:
     if not link.conformance & Conformance.BLOCK_TRANSFER_WITH_GET:
         return GetResponseNormal(whole.invoke, DataAccessResult.OTHER_REASON)
     if isinstance(whole, GetResponseNormal):
-        raw = raw[1:]  # the choice "data" is said once, by the block
+        raw = b"\x01" + raw if link.translator else raw[1:]  # by logical names the block itself says "data"
     link.long_get = LongGet(memoryview(raw))
     return _get_block(link, whole.invoke)
 

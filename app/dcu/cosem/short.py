@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from dcu.cosem import apdu
+from dcu.cosem.apdu import Apdu
 from dcu.cosem.apdu import short as wire
 from dcu.cosem.apdu.short import InformationReport, Name, WriteRequest
 from dcu.cosem.association import Association, Counter, Negotiated
@@ -16,11 +18,10 @@ from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import Exchange
 from dcu.cosem.selection import Selection
 from dcu.cosem.short_names import CLASS, CURRENT, ShortNames, decode_short_names
-from dcu.cosem.short_translation import Translator, equivalent, unlisted
+from dcu.cosem.short_translation import NULL, ClientTranslator, equivalent, unlisted
 from dcu.errors import DecodeError
 from dcu.model import AttributeRef, MethodRef
 
-_NULL = b"\x00"
 OBJECT_LIST = AttributeRef(CLASS, CURRENT, 2)
 
 
@@ -43,7 +44,7 @@ class ShortSession(ClientSession):
             raise ValueError("the association is by logical names")
         super().__init__(association, counter=counter, receive_floor=receive_floor, random=random)
         self.names = names
-        self._translator = Translator(names or ShortNames())
+        self._translator = ClientTranslator(names or ShortNames())
 
     def associate(self) -> Exchange[Negotiated]:
         negotiated = yield from super().associate()
@@ -80,7 +81,10 @@ class ShortSession(ClientSession):
             name = Name(self._translator.names.method(method))
         except KeyError as error:
             raise unlisted(error) from None
-        return super()._sealed(wire.encode(WriteRequest((name,), (parameter or _NULL,), False)))
+        return super()._sealed(wire.encode(WriteRequest((name,), (parameter or NULL,), False)))
+
+    def _fits(self, request: Apdu) -> bool:
+        return len(self._translator.outgoing(apdu.encode(request))) <= self._room
 
     def _sealed(self, request: bytes) -> bytes:
         return super()._sealed(self._translator.outgoing(request))

@@ -1,14 +1,22 @@
-"""Services by logical names in, read and write by short names on the wire, and back; for a client and for a server.
+"""Services by logical names in, read and write by short names on the wire, and back: the client's side.
 
-Source: IEC 62056-5-3 (DLMS Green Book 9.3.12 to 9.3.16).
+A long value of a SET travels in blocks of a write, a long parameter of an ACTION in blocks of a read. With logical
+names the blocks hold the value alone; here the whole request, so the first one begins with what the value is for.
+Source: IEC 62056-5-3 (DLMS Green Book 9.3.12 to 9.3.16, 9.5).
 """
 
 from dcu.cosem import apdu
 from dcu.cosem.apdu import (
+    ActionRequestBlock,
+    ActionRequestFirstBlock,
+    ActionRequestNext,
     ActionRequestNormal,
+    ActionResponseBlock,
+    ActionResponseNext,
     ActionResponseNormal,
     ActionResult,
     Apdu,
+    Block,
     Conformance,
     DataAccessResult,
     GetRequestList,
@@ -17,26 +25,46 @@ from dcu.cosem.apdu import (
     GetResponseBlock,
     GetResponseList,
     GetResponseNormal,
-    Result,
+    SetRequestBlock,
+    SetRequestFirstBlock,
     SetRequestList,
+    SetRequestListFirstBlock,
     SetRequestNormal,
+    SetResponseBlock,
+    SetResponseLastBlock,
+    SetResponseLastBlockList,
     SetResponseList,
     SetResponseNormal,
 )
 from dcu.cosem.apdu import short as wire
-from dcu.cosem.apdu.short import Name, NextBlock, ReadBlock, ReadRequest, ReadResponse, WriteRequest, WriteResponse
+from dcu.cosem.apdu.short import (
+    Name,
+    NextBlock,
+    ReadBlock,
+    ReadRequest,
+    ReadResponse,
+    RequestBlock,
+    Taken,
+    WriteRequest,
+    WriteResponse,
+)
+from dcu.cosem.apdu.wire import octets
 from dcu.cosem.selection import Selection
-from dcu.cosem.short_names import CURRENT, ShortNames
-from dcu.errors import AccessDenied, DecodeError, MalformedAnswer, ServiceRefused
-from dcu.model import AttributeRef, MethodRef
+from dcu.cosem.short_names import ShortNames
+from dcu.errors import AccessDenied, MalformedAnswer, ServiceRefused
+from dcu.model import AttributeRef
 
-_INVOKE = 0xC1  # what stands for the invoke-id that there is none of
-_NULL = b"\x00"
+NULL = b"\x00"
+ONE_VALUE = b"\x01\x00"  # of a read's results: how many, and that the first is a value
+_OCTET_STRING = b"\x09"
+_MAX_BLOCKS = 0xFFFF
+_CALLS = ActionRequestNormal | ActionRequestFirstBlock | ActionRequestBlock | ActionRequestNext
+_PIECES = SetRequestFirstBlock | SetRequestListFirstBlock | SetRequestBlock
 _EQUIVALENT = {
-    Conformance.READ: Conformance.GET | Conformance.BLOCK_TRANSFER_WITH_GET,
+    Conformance.READ: Conformance.GET | Conformance.BLOCK_TRANSFER_WITH_GET,  # which meters do without agreeing on it
     Conformance.WRITE: Conformance.SET | Conformance.ACTION,
     Conformance.PARAMETERIZED_ACCESS: Conformance.SELECTIVE_ACCESS | Conformance.ACTION,
-    Conformance.MULTIPLE_REFERENCES: Conformance.MULTIPLE_REFERENCES,
+    Conformance.PARAMETERIZED_ACCESS | Conformance.BLOCK_TRANSFER_WITH_GET: Conformance.BLOCK_TRANSFER_WITH_ACTION,
 }
 
 
@@ -44,7 +72,7 @@ def equivalent(agreed: Conformance) -> Conformance:
     """What an association by short names can do, in the words of logical names, and those themselves."""
     found = Conformance(agreed)
     for short, logical in _EQUIVALENT.items():
-        if agreed & short:
+        if agreed & short == short:
             found |= logical
     return found
 
@@ -55,22 +83,21 @@ def unlisted(error: KeyError) -> AccessDenied:
     return AccessDenied(f"{error.args[0]}: not in the meter's object list of short names", reason)
 
 
-class Translator:
-    """One side's requests and answers, one at a time. What came in last decides the form of what goes out."""
+class ClientTranslator:
+    """A client's requests and their answers, one at a time: what comes in is read as the answer to the last request."""
 
     def __init__(self, names: ShortNames) -> None:
         self.names = names
+        self._request: Apdu | None = None  # by logical names
         self._asked: ReadRequest | WriteRequest | None = None
-        self._invoke = _INVOKE
-
-    # --- the client's direction
+        self._invoke = 0
 
     def outgoing(self, raw: bytes) -> bytes:
         """A request by logical names as one by short names. Raises AccessDenied, ServiceRefused."""
-        request = apdu.decode(raw)
-        self._invoke = getattr(request, "invoke", _INVOKE)
+        self._request = apdu.decode(raw)
+        self._invoke = getattr(self._request, "invoke", 0)
         try:
-            self._asked = self._asking(request)
+            self._asked = self._asking(self._request)
         except KeyError as error:
             raise unlisted(error) from None
         return wire.encode(self._asked)
@@ -82,112 +109,112 @@ class Translator:
             return apdu.encode(self._read(answer, self._asked))
         if isinstance(answer, WriteResponse) and isinstance(self._asked, WriteRequest):
             return apdu.encode(self._written(answer, self._asked))
-        raise MalformedAnswer(f"{type(answer).__name__} does not answer what was asked")
+        raise _unfit(answer)
 
     def _asking(self, request: Apdu) -> ReadRequest | WriteRequest:
-        if isinstance(request, GetRequestNormal):
-            return ReadRequest((self._variable(request.attribute, request.selection),))
-        if isinstance(request, GetRequestList):
-            return ReadRequest(tuple(self._variable(*item) for item in request.attributes))
-        if isinstance(request, GetRequestNext):
-            return ReadRequest((NextBlock(request.block),))
-        if isinstance(request, SetRequestNormal):
-            return WriteRequest((self._variable(request.attribute, request.selection),), (request.value,))
-        if isinstance(request, SetRequestList):
-            return WriteRequest(tuple(self._variable(*item) for item in request.attributes), request.values)
-        if isinstance(request, ActionRequestNormal):
-            return ReadRequest((Name(self.names.method(request.method), 0, request.parameter or _NULL),))
-        raise ServiceRefused(f"{type(request).__name__} is not possible with short names: write less at a time")
+        match request:
+            case GetRequestNormal():
+                return ReadRequest((self._variable(request.attribute, request.selection),))
+            case GetRequestList():
+                return ReadRequest(self._variables(request.attributes))
+            case GetRequestNext(block=number) | ActionRequestNext(number=number):
+                return ReadRequest((NextBlock(number),))
+            case SetRequestNormal():
+                return WriteRequest((self._variable(request.attribute, request.selection),), (request.value,))
+            case SetRequestList():
+                return WriteRequest(self._variables(request.attributes), request.values)
+            case ActionRequestNormal():
+                return ReadRequest((Name(self.names.method(request.method), 0, request.parameter or NULL),))
+        return self._piece(request)
+
+    def _piece(self, request: Apdu) -> ReadRequest | WriteRequest:
+        match request:
+            case SetRequestFirstBlock():
+                variable = self._variable(request.attribute, request.selection)
+                return _write_piece(request.block, wire.encode_variables((variable,)) + b"\x01")
+            case SetRequestListFirstBlock():
+                return _write_piece(request.block, wire.encode_variables(self._variables(request.attributes)))
+            case SetRequestBlock():
+                return _write_piece(request.block)
+            case ActionRequestFirstBlock():
+                called = Name(self.names.method(request.method), 0, NULL)  # in whose place the parameter comes
+                return _read_piece(request.block, wire.encode_variables((called,)).removesuffix(NULL))
+            case ActionRequestBlock():
+                return _read_piece(request.block)
+        raise ServiceRefused(f"{type(request).__name__} is not possible with short names")
 
     def _variable(self, attribute: AttributeRef, selection: Selection | None) -> Name:
         name = self.names.attribute(attribute)
         return Name(name) if selection is None else Name(name, selection.selector, selection.parameter)
 
+    def _variables(self, items: tuple[tuple[AttributeRef, Selection | None], ...]) -> tuple[Name, ...]:
+        return tuple(self._variable(*item) for item in items)
+
     def _read(self, answer: ReadResponse, asked: ReadRequest) -> Apdu:
-        if len(answer.results) == 1 and isinstance(block := answer.results[0], ReadBlock):
-            return GetResponseBlock(self._invoke, block.last, block.number, block.raw)
-        results = tuple(result for result in answer.results if not isinstance(result, ReadBlock))
+        called = isinstance(self._request, _CALLS)
+        match answer.results:
+            case (ReadBlock() as block,):
+                raw = block.raw if isinstance(self._request, GetRequestList) else _one_value(block)
+                if called:
+                    return ActionResponseBlock(self._invoke, Block(block.last, block.number, raw))
+                return GetResponseBlock(self._invoke, block.last, block.number, raw)
+            case (Taken(number),) if called:
+                return ActionResponseNext(self._invoke, number)
+        results = tuple(result for result in answer.results if isinstance(result, bytes | DataAccessResult))
         if len(results) != len(asked.variables):
             raise MalformedAnswer(f"{len(answer.results)} results for {len(asked.variables)} variables")
-        variable, only = asked.variables[0], results[0]
-        if isinstance(variable, NextBlock):
-            assert isinstance(only, bytes | DataAccessResult)
+        if isinstance(self._request, GetRequestList):
+            return GetResponseList(self._invoke, results)
+        only = results[0]
+        if not called:
             return GetResponseNormal(self._invoke, only)
-        if variable.selector == 0:
-            if isinstance(only, DataAccessResult):
-                return ActionResponseNormal(self._invoke, ActionResult(only))
-            return ActionResponseNormal(self._invoke, ActionResult.SUCCESS, None if only == _NULL else only)
-        return GetResponseNormal(self._invoke, only) if len(results) == 1 else GetResponseList(self._invoke, results)
+        if isinstance(only, DataAccessResult):
+            return ActionResponseNormal(self._invoke, ActionResult(only))
+        return ActionResponseNormal(self._invoke, ActionResult.SUCCESS, None if only == NULL else only)
 
     def _written(self, answer: WriteResponse, asked: WriteRequest) -> Apdu:
-        if len(answer.results) != len(asked.variables):
-            raise MalformedAnswer(f"{len(answer.results)} results for {len(asked.variables)} variables")
-        if len(answer.results) == 1:
-            return SetResponseNormal(self._invoke, answer.results[0])
-        return SetResponseList(self._invoke, answer.results)
+        piece = self._request.block if isinstance(self._request, _PIECES) else None
+        match answer.results:
+            case (Taken(number),) if piece:
+                return SetResponseBlock(self._invoke, number)
+        results = tuple(result for result in answer.results if isinstance(result, DataAccessResult))
+        if len(results) != len(answer.results):
+            raise _unfit(answer)
+        if piece:
+            if len(results) == 1:
+                return SetResponseLastBlock(self._invoke, results[0], piece.number)
+            return SetResponseLastBlockList(self._invoke, results, piece.number)
+        if len(results) != len(asked.variables):
+            raise MalformedAnswer(f"{len(results)} results for {len(asked.variables)} variables")
+        if isinstance(self._request, SetRequestList):
+            return SetResponseList(self._invoke, results)
+        return SetResponseNormal(self._invoke, results[0])
 
-    # --- the server's direction
 
-    def request(self, plain: bytes) -> Apdu:
-        """A request by short names as one by logical names. Raises DecodeError; a name that is none becomes one that
-        nothing has, so that its sender is told that."""
-        asked = wire.decode(plain)
-        if not isinstance(asked, ReadRequest | WriteRequest) or not asked.variables:
-            raise DecodeError(f"{type(asked).__name__} where a request is due, or one that asks for nothing")
-        self._asked = asked
-        invoke = _INVOKE if not isinstance(asked, WriteRequest) or asked.confirmed else _INVOKE & ~0x40
-        first = asked.variables[0]
-        if isinstance(first, NextBlock):
-            return GetRequestNext(invoke, first.number)
-        items = [(self._named(variable), variable) for variable in asked.variables if isinstance(variable, Name)]
-        if len(items) != len(asked.variables):
-            raise DecodeError("a block together with other variables")
-        method = items[0][0]
-        if isinstance(method, MethodRef):
-            if len(items) > 1:
-                raise DecodeError("a method together with other variables")
-            parameter = asked.values[0] if isinstance(asked, WriteRequest) else items[0][1].parameter
-            return ActionRequestNormal(invoke, method, parameter or None)
-        attributes = tuple(
-            (ref, None if variable.selector is None else Selection(variable.selector, variable.parameter))
-            for ref, variable in items
-            if isinstance(ref, AttributeRef)
-        )
-        if len(attributes) != len(items):
-            raise DecodeError("methods and attributes in one request")
-        if isinstance(asked, WriteRequest):
-            if len(items) == 1:
-                return SetRequestNormal(invoke, *attributes[0], asked.values[0])
-            return SetRequestList(invoke, attributes, asked.values)
-        return GetRequestNormal(invoke, *attributes[0]) if len(items) == 1 else GetRequestList(invoke, attributes)
+def _write_piece(block: Block, head: bytes = b"") -> WriteRequest:
+    value = _OCTET_STRING + octets(head + block.raw)
+    return WriteRequest((RequestBlock(block.last, _numbered(block)),), (value,))
 
-    def _named(self, variable: Name) -> AttributeRef | MethodRef:
-        try:
-            return self.names.resolve(variable.name)
-        except KeyError:
-            return AttributeRef(0, CURRENT, 0)
 
-    def response(self, answer: Apdu) -> bytes:
-        """What the application's side answered, as its asker expects it."""
-        results: tuple[Result | ReadBlock, ...]
-        if isinstance(answer, GetResponseBlock):
-            block = answer.result
-            if isinstance(block, DataAccessResult):
-                return wire.encode(ReadResponse((block,)))
-            return wire.encode(ReadResponse((ReadBlock(answer.last, answer.block & 0xFFFF, block),)))
-        if isinstance(answer, GetResponseNormal):
-            results = (answer.result,)
-        elif isinstance(answer, GetResponseList):
-            results = answer.results
-        elif isinstance(answer, SetResponseNormal):
-            return wire.encode(WriteResponse((answer.result,)))
-        elif isinstance(answer, SetResponseList):
-            return wire.encode(WriteResponse(answer.results))
-        elif isinstance(answer, ActionResponseNormal):
-            if isinstance(self._asked, WriteRequest):
-                return wire.encode(WriteResponse((DataAccessResult(answer.result),)))
-            failed = answer.result != ActionResult.SUCCESS
-            results = (DataAccessResult(answer.result) if failed else answer.value or _NULL,)
-        else:
-            return apdu.encode(answer)
-        return wire.encode(ReadResponse(results))
+def _read_piece(block: Block, head: bytes = b"") -> ReadRequest:
+    return ReadRequest((RequestBlock(block.last, _numbered(block), head + block.raw),))
+
+
+def _numbered(block: Block) -> int:
+    if block.number > _MAX_BLOCKS:
+        raise ServiceRefused(f"more than {_MAX_BLOCKS} blocks are not possible with short names: write less at a time")
+    return block.number
+
+
+def _one_value(block: ReadBlock) -> bytes:
+    """What the block holds of the one value that was asked for.
+
+    Some stacks (Gurux) leave out what stands before it. Both can be told: 01 00 would be an empty array, which needs no
+    blocks.
+    """
+    headed = block.number == 1 and block.raw.startswith(ONE_VALUE) and block.raw != ONE_VALUE
+    return block.raw.removeprefix(ONE_VALUE) if headed else block.raw
+
+
+def _unfit(answer: wire.Short) -> MalformedAnswer:
+    return MalformedAnswer(f"{type(answer).__name__} does not answer what was asked")

@@ -81,10 +81,10 @@ class ListMeter(SmallMeter):
 
 
 class ShortPair:
-    def __init__(self, context, *, max_pdu=0xFFFF, names=None):
+    def __init__(self, context, *, max_pdu=0xFFFF, takes=0xFFFF, names=None):
         authentication, policy, dedicated, held, meters = context_of(context)
         self.meter = ListMeter()
-        terms = ServerAssociation(authentication, meters, None, policy, names=NAMES)
+        terms = ServerAssociation(authentication, meters, None, policy, max_pdu=takes, names=NAMES)
         self.server = ServerSession(self.meter, {CLIENT: terms}, counter=count(5000, 10).__next__)
         settings = Association(
             CLIENT, 1, authentication, held, CLIENT_TITLE, policy, dedicated, max_pdu=max_pdu, short=True

@@ -16,7 +16,7 @@ from dcu.errors import ConfigError, DcuError, DecodeError, SecurityError
 from dcu.link import hdlc, segments, wrapper
 from dcu.model import AttributeRef, Obis
 
-from . import deeds, links, networks, protection, seeds, sessions, street, targets_written
+from . import deeds, links, networks, protection, seeds, sessions, short_names, street, targets_written
 from .engine import Target
 from .streams import cut
 
@@ -346,6 +346,7 @@ TARGETS = (
     *networks.TARGETS,
     *COSEM,
     *SESSIONS,
+    *short_names.TARGETS,
     *targets_written.TARGETS,
     *street.TARGETS,
 )

@@ -96,6 +96,19 @@ def test_gurux_takes_no_blocks_by_short_names(context):
     assert gurux.answers[-1].hex().startswith("0c01020000")  # the first of several
 
 
+@claim("Service", "SET in blocks, SN", defect="it takes more than there is of the value, and sends no block")
+@short
+def test_gurux_cuts_nothing_by_short_names(context):
+    """(gurux) It falls over itself before anything is sent."""
+    gurux = made(context, max_pdu=120).associate()
+    limit = listed(gurux).findBySN(LIMIT_NAME)
+    limit.value = bytes(200)
+    limit.setDataType(2, DataType.OCTET_STRING)
+    with pytest.raises(ValueError, match="position"):
+        gurux.client.write(limit, 2)
+    assert gurux.meter.done == []
+
+
 @claim(
     "Service", "event-notification, information-report, SN", defect="it takes a report's pairs for objects with a key"
 )

@@ -52,6 +52,7 @@ from tests.cosem.small_meter import (
     MISSING,
     PROFILE,
     SCALER,
+    SMALL,
     WHOLE,
     SmallMeter,
     association,
@@ -70,7 +71,10 @@ SETUP = Setup(Address(CLIENT), Address(1, 17, 2), Parameters(128, 128, 7, 7))
 TERMS = Terms(Parameters(128, 128, 7, 7))
 OK = DataAccessResult.SUCCESS
 EVENT = "event-notification, information-report"
-SHORT = ("GET", "GET in blocks", "GET with list", "SET", "ACTION", "unconfirmed SET", EVENT)
+SHORT = (
+    *("GET", "GET in blocks", "GET with list", "SET", "SET in blocks", "ACTION", "ACTION in blocks"),
+    *("unconfirmed SET", EVENT),
+)
 
 
 def conforms(row, services):
@@ -165,10 +169,17 @@ async def simple(side):
     assert await run(client.get(CONNECTED)) == axdr.encode(data.boolean(False))
 
 
-async def long(side, room):
+async def in_blocks(side, room):
     run, client = side.run, side.client
     await run(client.set(LIMIT, text(5 * room)))
     assert await run(client.get(LIMIT)) == text(5 * room)
+    side.meter.action = returned
+    assert await run(client.action(DISCONNECT, text(4 * room))) == text(4 * room)
+
+
+async def long(side, room):
+    run, client = side.run, side.client
+    await in_blocks(side, room)
     results = await run(client.set_list([(LIMIT, text(room)), (ENERGY, text(room)), (LIMIT, text(9))]))
     assert results == (OK, DataAccessResult.READ_WRITE_DENIED, OK)
     assert await run(client.access([AccessGet(ENERGY), AccessSet(LIMIT, text(5)), AccessGet(MISSING)])) == (
@@ -176,8 +187,6 @@ async def long(side, room):
         Accessed(OK),
         Accessed(DataAccessResult.OBJECT_UNDEFINED),
     )
-    side.meter.action = returned
-    assert await run(client.action(DISCONNECT, text(4 * room))) == text(4 * room)
     assert await run(client.action_list([(DISCONNECT, text(room)), (DISCONNECT, text(2))])) == (
         Returned(ActionResult.SUCCESS, text(room)),
         Returned(ActionResult.SUCCESS, text(2)),
@@ -223,16 +232,17 @@ async def test_every_service_works(context, link):
 @pytest.mark.parametrize("context", SHORT_CONTEXTS)
 async def test_every_service_of_short_names_works(context, link):
     authentication, policy, dedicated, held, meters = context_of(context)
-    side = Side(ListMeter(), ServerAssociation(authentication, meters, None, policy, names=NAMES))
+    side = Side(ListMeter(), ServerAssociation(authentication, meters, None, policy, max_pdu=SMALL, names=NAMES))
     async with carried(link, side.answer) as side.channel:
         await side.associate(
             ShortSession,
-            Association(CLIENT, 1, authentication, held, CLIENT_TITLE, policy, dedicated, max_pdu=160, short=True),
+            Association(CLIENT, 1, authentication, held, CLIENT_TITLE, policy, dedicated, max_pdu=SMALL, short=True),
         )
         await simple(side)
         report = InformationReport(b"", (Name(0x0208),), (text(3),))
         side.event = report
         assert await side.run(side.client.get(ENERGY)) == ENERGY_NOW
         assert len(side.client.notifications) == 1
+        await in_blocks(side, SMALL)
         await side.run(side.client.release())
     assert side.client.refused.total == side.server.refused.total == 0

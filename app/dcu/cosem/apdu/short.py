@@ -1,7 +1,9 @@
 """The services of short-name referencing: read, write, unconfirmed write, information report; in A-XDR.
 
 A variable is ``02 name``, ``04 name selector parameter`` (parameterised access: a selection, or a method with what it
-takes) or ``05 number`` (the next block of a long answer). Blocks of a write (06, 07) are not used here.
+takes), ``05 number`` (the next block of a long answer), ``06 last number piece`` (a block of a long read) or ``07 last
+number`` (of a long write, whose one value is the piece, an octet-string). What the pieces add up to is what would
+follow the tag of the whole APDU, in requests and in answers.
 Source: IEC 62056-5-3 (DLMS Green Book 9.3.13 to 9.3.16, 9.5).
 """
 
@@ -16,7 +18,8 @@ from dcu.errors import DecodeError
 
 READ, WRITE, READ_RESPONSE, WRITE_RESPONSE, UNCONFIRMED_WRITE, REPORT = 0x05, 0x06, 0x0C, 0x0D, 0x16, 0x18
 MAX_VARIABLES = 256  # of one request that are looked at
-_NAME, _PARAMETERISED, _BLOCK = 2, 4, 5
+_NAME, _PARAMETERISED, _BLOCK, _READ_PIECE, _WRITE_PIECE = 2, 4, 5, 6, 7
+_ANSWER_PIECE, _READ_TAKEN, _WRITE_TAKEN = 2, 3, 2
 T = TypeVar("T")
 
 
@@ -37,6 +40,15 @@ class NextBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestBlock:
+    """One block of a long request. raw: None in a write, which has it among its values."""
+
+    last: bool
+    number: int
+    raw: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ReadBlock:
     """One block of a long answer."""
 
@@ -45,8 +57,16 @@ class ReadBlock:
     raw: bytes = field(repr=False)
 
 
-Variable = Name | NextBlock
-ReadResult = bytes | DataAccessResult | ReadBlock
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Block `number` of a long request has arrived: send the next."""
+
+    number: int
+
+
+Variable = Name | NextBlock | RequestBlock
+ReadResult = bytes | DataAccessResult | ReadBlock | Taken
+WriteResult = DataAccessResult | Taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +88,7 @@ class WriteRequest:
 
 @dataclass(frozen=True, slots=True)
 class WriteResponse:
-    results: tuple[DataAccessResult, ...]
+    results: tuple[WriteResult, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +107,23 @@ def encode(apdu: Short) -> bytes:
     """Raises ValueError where a field cannot be sent."""
     try:
         if isinstance(apdu, ReadRequest):
-            return bytes((READ,)) + _sequence(apdu.variables, _variable)
+            return bytes((READ,)) + encode_variables(apdu.variables)
         if isinstance(apdu, ReadResponse):
             return bytes((READ_RESPONSE,)) + _sequence(apdu.results, _result)
         if isinstance(apdu, WriteResponse):
             return bytes((WRITE_RESPONSE,)) + _sequence(apdu.results, _written)
-        written = _sequence(apdu.variables, _variable) + _sequence(apdu.values, wire.value)
+        written = encode_variables(apdu.variables) + _sequence(apdu.values, wire.value)
         if isinstance(apdu, WriteRequest):
             return bytes((WRITE if apdu.confirmed else UNCONFIRMED_WRITE,)) + written
         moment = b"\x01" + wire.octets(apdu.date_time) if apdu.date_time else b"\x00"
         return bytes((REPORT,)) + moment + written
     except OverflowError as error:
         raise ValueError(f"{type(apdu).__name__}: a field is out of range: {error}") from None
+
+
+def encode_variables(variables: tuple[Variable, ...]) -> bytes:
+    """What a request begins with behind its tag."""
+    return _sequence(variables, _variable)
 
 
 def decode(raw: bytes) -> Short:
@@ -133,6 +158,11 @@ def _sequence(items: tuple[T, ...], one: Callable[[T], bytes]) -> bytes:
 def _variable(variable: Variable) -> bytes:
     if isinstance(variable, NextBlock):
         return bytes((_BLOCK,)) + variable.number.to_bytes(2, "big")
+    if isinstance(variable, RequestBlock):
+        block = bytes((variable.last,)) + variable.number.to_bytes(2, "big")
+        if variable.raw is None:
+            return bytes((_WRITE_PIECE,)) + block
+        return bytes((_READ_PIECE,)) + block + wire.octets(variable.raw)
     name = variable.name.to_bytes(2, "big")
     if variable.selector is None:
         return bytes((_NAME,)) + name
@@ -141,11 +171,15 @@ def _variable(variable: Variable) -> bytes:
 
 def _result(result: ReadResult) -> bytes:
     if isinstance(result, ReadBlock):
-        return bytes((2, result.last)) + result.number.to_bytes(2, "big") + wire.octets(result.raw)
+        return bytes((_ANSWER_PIECE, result.last)) + result.number.to_bytes(2, "big") + wire.octets(result.raw)
+    if isinstance(result, Taken):
+        return bytes((_READ_TAKEN,)) + result.number.to_bytes(2, "big")
     return bytes((1, result.value)) if isinstance(result, DataAccessResult) else b"\x00" + wire.value(result)
 
 
-def _written(result: DataAccessResult) -> bytes:
+def _written(result: WriteResult) -> bytes:
+    if isinstance(result, Taken):
+        return bytes((_WRITE_TAKEN,)) + result.number.to_bytes(2, "big")
     return b"\x00" if result == DataAccessResult.SUCCESS else bytes((1, result))
 
 
@@ -164,6 +198,10 @@ def _read_variable(reader: Reader) -> Variable:
         return Name(reader.u16(), reader.u8(), reader.value())
     if choice == _BLOCK:
         return NextBlock(reader.u16())
+    if choice == _READ_PIECE:
+        return RequestBlock(bool(reader.u8()), reader.u16(), reader.octets())
+    if choice == _WRITE_PIECE:
+        return RequestBlock(bool(reader.u8()), reader.u16())
     raise DecodeError(f"variable access {choice} is not supported", reader.at - 1)
 
 
@@ -173,13 +211,19 @@ def _read_result(reader: Reader) -> ReadResult:
         return reader.value()
     if choice == 1:
         return DataAccessResult(reader.u8())
-    if choice == 2:
+    if choice == _ANSWER_PIECE:
         return ReadBlock(bool(reader.u8()), reader.u16(), reader.octets())
+    if choice == _READ_TAKEN:
+        return Taken(reader.u16())
     raise DecodeError(f"{choice} is no choice of a read result", reader.at - 1)
 
 
-def _read_written(reader: Reader) -> DataAccessResult:
+def _read_written(reader: Reader) -> WriteResult:
     choice = reader.u8()
-    if choice > 1:
-        raise DecodeError(f"{choice} is no choice of a write result", reader.at - 1)
-    return DataAccessResult(reader.u8()) if choice else DataAccessResult.SUCCESS
+    if choice == 0:
+        return DataAccessResult.SUCCESS
+    if choice == 1:
+        return DataAccessResult(reader.u8())
+    if choice == _WRITE_TAKEN:
+        return Taken(reader.u16())
+    raise DecodeError(f"{choice} is no choice of a write result", reader.at - 1)

@@ -1,0 +1,153 @@
+"""Services by short names as a server sees them: read and write on the wire, by logical names inside.
+
+Source: IEC 62056-5-3 (DLMS Green Book 9.3.12 to 9.3.16, 9.5).
+"""
+
+from dataclasses import dataclass, field
+
+from dcu.cosem import apdu, axdr
+from dcu.cosem.apdu import (
+    ActionRequestNormal,
+    ActionResponseNext,
+    ActionResponseNormal,
+    ActionResult,
+    Apdu,
+    DataAccessResult,
+    GetRequestList,
+    GetRequestNext,
+    GetRequestNormal,
+    GetResponseBlock,
+    GetResponseList,
+    GetResponseNormal,
+    SetRequestList,
+    SetRequestNormal,
+    SetResponseBlock,
+    SetResponseLastBlock,
+    SetResponseList,
+    SetResponseNormal,
+)
+from dcu.cosem.apdu import short as wire
+from dcu.cosem.apdu.short import (
+    Name,
+    NextBlock,
+    ReadBlock,
+    ReadRequest,
+    ReadResponse,
+    ReadResult,
+    RequestBlock,
+    Taken,
+    WriteRequest,
+    WriteResponse,
+)
+from dcu.cosem.axdr import Tag
+from dcu.cosem.selection import Selection
+from dcu.cosem.short_names import CURRENT, ShortNames
+from dcu.errors import DecodeError
+from dcu.model import AttributeRef, MethodRef
+
+INVOKE = 0xC1  # what stands for the invoke-id that there is none of
+_CONFIRMED = 0x40  # of it
+_NULL = b"\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One block of a long request. service: the tag of what it is a part of; raw: None where a write has no piece."""
+
+    service: int
+    last: bool
+    number: int
+    raw: bytes | None = field(repr=False)
+
+
+class ServerTranslator:
+    """A client's requests and their answers, one at a time: the form of the request decides that of the answer."""
+
+    def __init__(self, names: ShortNames) -> None:
+        self.names = names
+        self._asked: ReadRequest | WriteRequest | None = None
+
+    def request(self, plain: bytes) -> Apdu | Piece:
+        """A request by short names as one by logical names. Raises DecodeError; a name that is none becomes one that
+        nothing has, so that its sender is told that."""
+        asked = wire.decode(plain)
+        if not isinstance(asked, ReadRequest | WriteRequest) or not asked.variables:
+            raise DecodeError(f"{type(asked).__name__} where a request is due, or one that asks for nothing")
+        self._asked = asked
+        names = tuple(variable for variable in asked.variables if isinstance(variable, Name))
+        if len(names) != len(asked.variables):
+            return _block(asked)
+        found = [(self._named(name), name) for name in names]
+        invoke = INVOKE if isinstance(asked, ReadRequest) or asked.confirmed else INVOKE & ~_CONFIRMED
+        method = found[0][0]
+        if isinstance(method, MethodRef):
+            if len(found) > 1:
+                raise DecodeError("a method together with other variables")
+            parameter = asked.values[0] if isinstance(asked, WriteRequest) else names[0].parameter
+            return ActionRequestNormal(invoke, method, parameter or None)
+        attributes = tuple(
+            (ref, None if variable.selector is None else Selection(variable.selector, variable.parameter))
+            for ref, variable in found
+            if isinstance(ref, AttributeRef)
+        )
+        if len(attributes) != len(found):
+            raise DecodeError("methods and attributes in one request")
+        if isinstance(asked, WriteRequest):
+            if len(found) == 1:
+                return SetRequestNormal(invoke, *attributes[0], asked.values[0])
+            return SetRequestList(invoke, attributes, asked.values)
+        return GetRequestNormal(invoke, *attributes[0]) if len(found) == 1 else GetRequestList(invoke, attributes)
+
+    def _named(self, variable: Name) -> AttributeRef | MethodRef:
+        try:
+            return self.names.resolve(variable.name)
+        except KeyError:
+            return AttributeRef(0, CURRENT, 0)
+
+    def response(self, answer: Apdu) -> bytes:
+        """What the application's side answered, as its asker expects it."""
+        results: tuple[ReadResult, ...]
+        match answer:
+            case SetResponseNormal() | SetResponseLastBlock():
+                return wire.encode(WriteResponse((answer.result,)))
+            case SetResponseList():
+                return wire.encode(WriteResponse(answer.results))
+            case SetResponseBlock():
+                return wire.encode(WriteResponse((Taken(answer.number),)))
+            case ActionResponseNormal() if isinstance(self._asked, WriteRequest):
+                return wire.encode(WriteResponse((DataAccessResult(answer.result),)))
+            case GetResponseBlock() | GetResponseNormal() if isinstance(self._asked, WriteRequest):
+                return wire.encode(WriteResponse((DataAccessResult.SUCCESS,)))  # a method ran; a write returns nothing
+            case ActionResponseNormal():
+                failed = answer.result != ActionResult.SUCCESS
+                results = (DataAccessResult(answer.result) if failed else answer.value or _NULL,)
+            case ActionResponseNext():
+                results = (Taken(answer.number),)
+            case GetResponseBlock(result=DataAccessResult() as problem):
+                results = (problem,)
+            case GetResponseBlock(result=bytes() as raw):
+                results = (ReadBlock(answer.last, answer.block & 0xFFFF, raw),)
+            case GetResponseNormal():
+                results = (answer.result,)
+            case GetResponseList():
+                results = answer.results
+            case _:
+                return apdu.encode(answer)
+        return wire.encode(ReadResponse(results))
+
+
+def _block(asked: ReadRequest | WriteRequest) -> Apdu | Piece:
+    """What asks for a block, or is one. Raises DecodeError where it is not alone, or belongs to the other service."""
+    match asked:
+        case ReadRequest(variables=(NextBlock(number),)):
+            return GetRequestNext(INVOKE, number)
+        case ReadRequest(variables=(RequestBlock(last, number, bytes() as raw),)):
+            return Piece(wire.READ, last, number, raw)
+        case WriteRequest(variables=(RequestBlock(last, number, None),), values=(value,), confirmed=True):
+            return Piece(wire.WRITE, last, number, _octets(value))
+    raise DecodeError("a block together with other variables, or in a service that has none")
+
+
+def _octets(value: bytes) -> bytes | None:
+    data = axdr.decode(value)
+    return data.value if data.tag is Tag.OCTET_STRING and isinstance(data.value, bytes) else None

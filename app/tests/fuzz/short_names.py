@@ -1,0 +1,145 @@
+"""Sessions by short names as fuzz targets: a server amid long requests, a client that sends and reads them."""
+
+from dcu.cosem import axdr
+from dcu.cosem.apdu import DataAccessResult, service_name, short
+from dcu.cosem.apdu.short import (
+    Name,
+    NextBlock,
+    ReadBlock,
+    ReadRequest,
+    ReadResponse,
+    RequestBlock,
+    Taken,
+    WriteRequest,
+    WriteResponse,
+)
+from dcu.cosem.association import Association, ServerAssociation
+from dcu.cosem.exchange import drive
+from dcu.cosem.server import ServerSession
+from dcu.cosem.short import ShortSession
+from dcu.cosem.short_names import ShortNames, ShortObject
+from dcu.errors import DcuError
+from dcu.model import AttributeRef, MethodRef, Obis
+
+from .engine import Target
+from .kept import Prepared
+from .sessions import Counting, Device, challenge
+
+SAP = 1
+SMALL = 60
+VALUE = AttributeRef(1, Obis.parse("0-0:94.91.0*255"), 2)
+METHOD = MethodRef(70, Obis.parse("0-0:96.3.10*255"), 1)
+NAMES = ShortNames(ShortObject(base, ref.class_id, 0, ref.obis) for base, ref in ((0x0200, VALUE), (0x0400, METHOD)))
+LONG = axdr.encode(axdr.octets(bytes(150)))
+WRITTEN = WriteRequest((Name(0x0208), Name(0x0208)), (b"\x11\x05", axdr.encode(axdr.octets(b"abc"))))
+CALLED = ReadRequest((Name(0x0420, 0, b"\x0f\x00"),))
+
+
+def sides():
+    terms = ServerAssociation(max_pdu=SMALL, names=NAMES)
+    server = ServerSession(Device(), {SAP: terms}, counter=Counting(), random=challenge(0x5E))
+    settings = Association(SAP, 1, max_pdu=SMALL, short=True)
+    client = ShortSession(settings, counter=Counting(), random=challenge(0xC1), names=NAMES)
+    drive(client.associate(), lambda request: server.receive(SAP, request))
+    return server, client
+
+
+def write_block(last, number, raw):
+    return short.encode(WriteRequest((RequestBlock(last, number),), (axdr.encode(axdr.octets(raw)),)))
+
+
+def read_block(last, number, raw):
+    return short.encode(ReadRequest((RequestBlock(last, number, raw),)))
+
+
+class Server(Prepared):
+    """It gets anything: at rest, in the middle of a long write, of a long read and of a long answer; and as what the
+    blocks of either add up to."""
+
+    def prepare(self):
+        begun = (
+            (),
+            (write_block(False, 1, short.encode(WRITTEN)[1:6]),),
+            (read_block(False, 1, short.encode(CALLED)[1:4]),),
+            (short.encode(ReadRequest((Name(0x0218),))),),  # attribute 4 is long
+        )
+        self.servers = [sides()[0] for _ in begun]
+        for server, frames in zip(self.servers, begun, strict=True):
+            for frame in frames:
+                server.receive(SAP, frame)
+        return self.servers
+
+    def take(self, frame):
+        answers = [server.receive(SAP, frame) for server in self.servers]
+        at_rest = self.servers[0]
+        answers += [at_rest.receive(SAP, block(True, 1, frame[1:41])) for block in (write_block, read_block)]
+        for server in self.servers:
+            assert "while answering" not in str(server.refused.last), server.refused.last
+        return tuple(map(_told, answers))
+
+
+class Client(Prepared):
+    """A meter that answers anything to whatever is asked, long and short."""
+
+    def prepare(self):
+        self.sessions = [sides()[1] for _ in range(5)]
+        return self.sessions
+
+    def take(self, frame):
+        asked = (
+            self.sessions[0].get(VALUE),
+            self.sessions[1].get_list([(VALUE, None), (VALUE, None)]),
+            self.sessions[2].set(VALUE, LONG),
+            self.sessions[3].set_list([(VALUE, LONG), (VALUE, LONG)]),
+            self.sessions[4].action(METHOD, LONG),
+        )
+        return tuple(_outcome(exchange, frame) for exchange in asked)
+
+
+def _told(answer):
+    """What the answer says. A read or write response can be read, or the server is wrong."""
+    if answer is None or answer[0] not in (short.READ_RESPONSE, short.WRITE_RESPONSE):
+        return answer and service_name(answer[0])
+    told = short.decode(answer)
+    kinds = (str(each) if isinstance(each, DataAccessResult) else type(each).__name__ for each in told.results[:2])
+    return " ".join((type(told).__name__, *kinds))
+
+
+def _outcome(exchange, frame):
+    try:
+        return type(drive(exchange, lambda request: frame)).__name__
+    except DcuError as error:
+        return type(error).__name__
+
+
+_REQUESTS = tuple(
+    short.encode(request)
+    for request in (
+        WRITTEN,
+        CALLED,
+        ReadRequest((Name(0x0218),)),
+        ReadRequest((NextBlock(1),)),
+        ReadRequest((Name(0x0208, 2, b"\x11\x01"), Name(0x0210))),
+    )
+)
+_BLOCKS = (
+    write_block(False, 2, short.encode(WRITTEN)[6:9]),
+    write_block(True, 2, short.encode(WRITTEN)[6:]),
+    read_block(False, 2, short.encode(CALLED)[4:6]),
+    read_block(True, 2, short.encode(CALLED)[4:]),
+)
+_ANSWERS = tuple(
+    short.encode(answer)
+    for answer in (
+        ReadResponse((b"\x11\x05",)),
+        ReadResponse((b"\x11\x05", b"\x00")),
+        ReadResponse((ReadBlock(True, 1, b"\x01\x00\x11\x05"),)),
+        ReadResponse((ReadBlock(True, 1, b"\x02\x00\x11\x05\x01\x04"),)),
+        ReadResponse((Taken(1),)),
+        WriteResponse((Taken(1),)),
+    )
+)
+TARGETS = (
+    Target("short-server", Server(), (*_REQUESTS, *_BLOCKS), allowed=(), seconds=0.1),
+    Target("short-client", Client(), _ANSWERS, allowed=(), seconds=0.1),
+)
