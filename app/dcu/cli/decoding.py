@@ -9,7 +9,7 @@ import contextlib
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from dcu.cli import unsealing
+from dcu.cli import decoding_short, unsealing
 from dcu.cli.capture import Captured
 from dcu.cli.repair import salvage
 from dcu.cosem import acse, apdu, axdr, gbt, general, pushed, security
@@ -24,6 +24,8 @@ from dcu.cosem.apdu import (
     InitiateRequest,
     service_name,
 )
+from dcu.cosem.apdu.short import Short, Taken
+from dcu.cosem.apdu.short import encode as encode_short
 from dcu.cosem.ciphering import is_protected
 from dcu.cosem.gbt import Received
 from dcu.cosem.security import Cipher, Ciphered, Framing, Opened, Protection
@@ -31,11 +33,11 @@ from dcu.credentials import Secret
 from dcu.errors import DecodeError, KeysError
 from dcu.keys.keysfile import KeysFile
 
-Plain = Apdu | Acse
+Plain = Apdu | Acse | Short
 
 MAX_VALUE = 16 << 20  # bytes of a value in blocks; a year of quarter-hours in ten columns takes half of it
-VALUES = frozenset(("body", "value", "result", "results", "parameter"))  # fields that hold encoded values
-_CLIENT_TAGS = (0x01, 0xC0, 0xC1, 0xC3)
+VALUES = frozenset(("body", "value", "values", "result", "results", "parameter"))  # fields that hold encoded values
+_CLIENT_TAGS = (0x01, 0x05, 0x06, 0x16, 0xC0, 0xC1, 0xC3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class _Exchange:
     blocks: int = 0
     joined: bytearray = field(default_factory=bytearray)
     received: Received | None = None  # general blocks, of whoever sends them: never both at a time
+    short: decoding_short.Blocks = field(default_factory=lambda: decoding_short.Blocks(MAX_VALUE))
 
 
 def is_whole(raw: bytes) -> bool:
@@ -80,6 +83,8 @@ def is_whole(raw: bytes) -> bool:
             general.parse(raw)
         elif 0x60 <= raw[0] <= 0x63:
             acse.decode(raw)
+        elif raw[0] in decoding_short.TAGS:
+            decoding_short.decode(raw)
         else:
             _with_values(apdu.decode(raw), damaged=False)
     except DecodeError:
@@ -115,6 +120,8 @@ class Decoder:
         found: Decoded | None
         if 0x60 <= plain[0] <= 0x63:
             found = self._acse(captured, plain, exchange)
+        elif plain[0] in decoding_short.TAGS:
+            found = _by_short_names(captured, plain, exchange)
         else:
             found = self._xdlms(captured, plain, exchange)
         return found and replace(found, opened=opened, notes=notes + found.notes)
@@ -126,6 +133,7 @@ class Decoder:
                 raise DecodeError(
                     f"the general-block-transfer breaks off: {exchange.received.arrived} blocks are there without a gap"
                 )
+            exchange.short.finish()
             if exchange.blocks:
                 raise DecodeError(f"the get-response ends after {exchange.blocks} blocks, the last one is missing")
 
@@ -232,6 +240,15 @@ class Decoder:
         if secret:
             notes = (*notes, "its dedicated key is not shown")
         return Decoded(captured, found, None, apdu.encode(found), notes=notes)
+
+
+def _by_short_names(captured: Captured, plain: bytes, exchange: _Exchange) -> Decoded | None:
+    found = exchange.short.take(decoding_short.decode(plain))
+    if found is None:
+        return None
+    if any(isinstance(result, Taken) for result in getattr(found, "results", ())):
+        return Decoded(captured, found, notes=("a block of the request has arrived",))  # no word of the worker's
+    return Decoded(captured, found, raw=encode_short(found))
 
 
 def _whole(raw: bytes, exchange: _Exchange) -> bytes | None:

@@ -8,6 +8,8 @@ from enum import IntEnum, IntFlag
 
 from dcu.cli.decoding import VALUES, Decoded, Plain
 from dcu.cosem import apdu, axdr, catalogue
+from dcu.cosem.apdu.short import Name, NextBlock, Taken
+from dcu.cosem.apdu.wire import DATE_TIME_SIZE
 from dcu.cosem.axdr import BitString, CompactArray, Data, Tag
 from dcu.cosem.datetimes import CosemDate, CosemDateTime, CosemTime, TimeZoneRule
 from dcu.cosem.security import Framing
@@ -70,16 +72,14 @@ class Shown:
 
     def _field(self, name: str, value: object) -> object:
         match value:
-            case bytes() if name in VALUES:
-                return self.value(axdr.decode(value))
-            case bytes() if name == "date_time":
-                return self.date_time(value) if value else None
             case bytes():
-                return value.hex().upper() if name in _TITLES else value.hex()
+                return self._octets(name, value)
             case AttributeRef() | MethodRef():
                 return {"reference": str(value), "name": catalogue.name(value.obis)}
             case Selection():
                 return {"selector": value.selector, "parameter": self.value(axdr.decode(value.parameter))}
+            case Name() | NextBlock() | Taken():
+                return self._by_short_name(value)
             case tuple():
                 return [self._field(name, item) for item in value]
             case IntFlag():
@@ -90,6 +90,23 @@ class Shown:
                 return "not shown"
             case _:
                 return f"{value:08x}" if name == "long_invoke" else value
+
+    def _octets(self, name: str, raw: bytes) -> object:
+        if name in VALUES:
+            return self.value(axdr.decode(raw))
+        if name != "date_time":
+            return raw.hex().upper() if name in _TITLES else raw.hex()
+        if len(raw) not in (0, DATE_TIME_SIZE):
+            return raw.decode("ascii", "replace")  # a GeneralizedTime, by short names
+        return self.date_time(raw) if raw else None
+
+    def _by_short_name(self, part: Name | NextBlock | Taken) -> Json:
+        if not isinstance(part, Name):
+            return {"block_after" if isinstance(part, NextBlock) else "block_taken": part.number}
+        shown: Json = {"short_name": f"{part.name:04X}"}
+        if part.selector is None:
+            return shown
+        return shown | {"selector": part.selector, "parameter": self.value(axdr.decode(part.parameter))}
 
     def value(self, data: Data) -> Json:
         """A COSEM value and what it may mean."""

@@ -83,11 +83,12 @@ def test_what_came_before_an_error_is_shown(decode):
     assert "begins no known APDU" in err
 
 
-def test_a_service_that_we_do_not_read_yet_is_shown_as_the_worker_reads_it(decode):
-    code, out, _ = decode("05" + "01" + "02" + "fa00")  # short name referencing
+def test_a_service_in_a_form_that_nobody_knows_is_shown_as_it_came(decode):
+    code, out, _ = decode(wrapper.encode(1, 16, bytes.fromhex("c004c100")).hex(), "--json")
     assert code == 0
-    assert "unchecked" in out
-    assert "<ReadRequest" in out
+    [found] = json.loads(out)
+    assert found["apdu"] == {"service": "get-request", "raw": "c004c100"}
+    assert "variant 4 is not supported" in found["notes"][0]
 
 
 def test_a_zone_that_is_none_is_a_mistake_of_the_command_line(decode):

@@ -1,5 +1,7 @@
 """Sessions by short names as fuzz targets: a server amid long requests, a client that sends and reads them."""
 
+from dcu.cli import decoding_short
+from dcu.cli.decoding_short import Blocks
 from dcu.cosem import axdr
 from dcu.cosem.apdu import DataAccessResult, service_name, short
 from dcu.cosem.apdu.short import (
@@ -96,6 +98,21 @@ class Client(Prepared):
         return tuple(_outcome(exchange, frame) for exchange in asked)
 
 
+def measured(frame):
+    return bytes((len(frame),)) + frame
+
+
+def captured(data):
+    """Frames as `dcu decode` takes them, each behind its length."""
+    blocks, shown, rest = Blocks(1000), [], data
+    while rest:
+        frame, rest = rest[1 : 1 + rest[0]], rest[1 + rest[0] :]
+        found = blocks.take(decoding_short.decode(frame))
+        shown.append(type(found).__name__)
+    blocks.finish()
+    return tuple(shown)
+
+
 def _told(answer):
     """What the answer says. A read or write response can be read, or the server is wrong."""
     if answer is None or answer[0] not in (short.READ_RESPONSE, short.WRITE_RESPONSE):
@@ -139,7 +156,18 @@ _ANSWERS = tuple(
         WriteResponse((Taken(1),)),
     )
 )
+_FIRST = write_block(False, 1, short.encode(WRITTEN)[1:6])
+_PIECES = [
+    short.encode(ReadResponse((ReadBlock(number == 2, number, raw),)))
+    for number, raw in enumerate((b"\x01\x00\x09", b"\x01A"), 1)
+]
+_CAPTURED = (
+    *map(measured, (*_REQUESTS, *_ANSWERS)),
+    b"".join(map(measured, (_FIRST, _ANSWERS[-1], _BLOCKS[1], b"\x0d\x01\x00"))),
+    b"".join(map(measured, (_PIECES[0], _REQUESTS[3], _PIECES[1]))),
+)
 TARGETS = (
+    Target("short-capture", captured, _CAPTURED, ("dcu.cli.decoding_short.decode",)),
     Target("short-server", Server(), (*_REQUESTS, *_BLOCKS), allowed=(), seconds=0.1),
     Target("short-client", Client(), _ANSWERS, allowed=(), seconds=0.1),
 )

@@ -34,6 +34,7 @@ _PASTED = (
     b"\n".join(frame.hex().encode() for frame in (*sessions.REQUESTS, *sessions.ANSWERS)),
     b"\n\n".join((sessions.PUSH.hex().encode(), sessions.NOTIFICATION.hex().encode())),
     *(capture.hex().encode() for capture in seeds.CAPTURED),
+    b"060107000001010903010202\n0d01020001\n0601070100020109060801021105",
 )
 _TOML_TOKENS = (
     b"[[",
