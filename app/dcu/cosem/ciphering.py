@@ -204,8 +204,14 @@ class Ciphering:
             raise PolicyViolated("the signature is of another transaction than what it signs")
         return replace(opened, transaction=signed.header.transaction)
 
-    def require_framing(self, framing: Framing) -> None:
-        """Where general protection was configured, nothing less. Raises PolicyViolated."""
+    def require_framing(self, framing: Framing, *, proof: bool = False) -> None:
+        """Where general protection was configured, nothing less. Raises PolicyViolated.
+
+        proof: of HLS, which peers send under its own tag before they turn to general-glo-ciphering (Gurux): it is the
+        same key and the same protection.
+        """
+        if proof and framing is Framing.GLOBAL and self._preferred is Framing.GENERAL_GLOBAL:
+            return
         if self._preferred is not Framing.GLOBAL and framing is not self.framing:
             raise PolicyViolated(f"a frame in {framing.name} ciphering, {self.framing.name} is required")
 

@@ -281,7 +281,7 @@ def _opened(link: Link, frame: bytes) -> tuple[Link, bytes, Opened | None, int]:
     floor = ciphering.floor if ciphering else -1
     if ciphering and is_protected(frame):
         opened = ciphering.look_service(frame, required)
-        ciphering.require_framing(opened.framing)
+        ciphering.require_framing(opened.framing, proof=not link.proven)
         plain = opened.apdu
     else:
         require_protection(required, Protection.NONE, "the request")

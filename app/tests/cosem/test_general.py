@@ -23,6 +23,7 @@ from dcu.errors import (
     MalformedAnswer,
     PolicyViolated,
     SecurityError,
+    ServiceRefused,
     TagMismatch,
 )
 from dcu.suites import SUITES
@@ -258,6 +259,25 @@ def test_less_than_what_is_configured_is_refused_by_both_sides(context):
                 pair.run(pair.client.get(ENERGY))
 
 
+@contexts
+def test_a_proof_comes_under_its_own_tag_where_general_glo_ciphering_is_configured_and_nothing_else_does(context):
+    """As Gurux's clients send it: the same key, the same protection."""
+    framing = GENERAL_CONTEXTS[context][2]
+    pair = Pair(context)
+    pair.client._ciphering._preferred = Framing.GLOBAL
+    if framing in KEYED:
+        with pytest.raises(ServiceRefused):
+            pair.associated()
+        assert not pair.server.associated(CLIENT)
+        return
+    pair.associated()
+    if framing is Framing.GENERAL_GLOBAL:
+        with pytest.raises(ServiceRefused):
+            pair.run(pair.client.set(LIMIT, axdr.encode(data.u32(7))))
+        assert "GENERAL_GLOBAL is required" in str(pair.server.refused.last)
+        assert pair.meter.done == []
+
+
 COMPRESSED = [
     "gmac, global key",
     "gmac, dedicated key",
@@ -357,7 +377,7 @@ def test_settings_that_cannot_hold_are_refused(changes, said):
 def test_canary_without_the_framing_check_a_client_takes_an_answer_under_another_key(monkeypatch):
     pair = Pair("suite 1, one_pass").associated()
     monkeypatch.setattr("dcu.cosem.conversation.Conversation._framing", lambda self, plain: Framing.GENERAL_GLOBAL)
-    monkeypatch.setattr("dcu.cosem.ciphering.Ciphering.require_framing", lambda self, framing: None)
+    monkeypatch.setattr("dcu.cosem.ciphering.Ciphering.require_framing", lambda self, framing, proof: None)
     link = pair.server._links[CLIENT]
     link.ciphering._preferred = Framing.GENERAL_GLOBAL
     assert pair.run(pair.client.get(ENERGY)) == ENERGY_NOW
