@@ -5,55 +5,19 @@ own, it says so: "(gurux)".
 """
 
 import hashlib
-from contextlib import asynccontextmanager
-from itertools import count
 
 import pytest
 
-from dcu.collect import associations
-from dcu.collect.dialogue import converse
 from dcu.collect.jobs.image import Image, Phase, Transfer, Where, ordered
 from dcu.cosem import axdr, catalogue, described, objects, schedules
-from dcu.cosem.association import Association
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.cosem.image import CURRENT
 from dcu.errors import JobError
-from dcu.link import tcp
-from dcu.link.channel import StreamChannel
 from dcu.model import AttributeRef
-from tests.cosem.small_meter import CLIENT, CLIENT_TITLE, context_of
-from tests.interop.test_gurux_java import jars
-from tests.interop.test_gurux_java_server import meter
 
-__all__ = ["jars"]
+from .gurux_java import meter
+
 CONTEXT = "gmac, global key"
-
-
-class Do:
-    """Exchanges in one association."""
-
-    ciphered = True
-
-    def __init__(self, session, channel):
-        self.session = session
-        self._channel = channel
-
-    async def __call__(self, make):
-        return await converse(make(self.session), self._channel, timeout=20)
-
-
-@asynccontextmanager
-async def associated(port):
-    authentication, policy, dedicated, held, _ = context_of(CONTEXT)
-    terms = Association(CLIENT, 1, authentication, held, CLIENT_TITLE, policy, dedicated)
-    channel = StreamChannel(await tcp.connect("127.0.0.1", port), client=CLIENT, server=1)
-    do = Do(associations.session(terms, count(1).__next__, lossy=False), channel)
-    try:
-        await do(lambda session: session.associate())
-        yield do
-        await do(lambda session: session.release())
-    finally:
-        await channel.close()
 
 
 def confirms(row):
@@ -69,23 +33,23 @@ async def carried(do, order, path, kept):
 
 
 @confirms("image transfer")
-async def test_an_image_goes_into_a_gurux_java_meter(jars, tmp_path):
+async def test_an_image_goes_into_a_gurux_java_meter(gurux_meter, tmp_path):
     raw, path, kept = hashlib.shake_128(b"image").digest(7_777), tmp_path / "image", []
     path.write_bytes(raw)
-    async with meter(jars, CONTEXT) as made, associated(made.port) as do:
+    async with meter(gurux_meter, CONTEXT) as do:
         order = await carried(do, ordered(raw, identifier=b"image", activate=True), path, kept)
         assert order.phase is Phase.ACTIVE
     assert [each.phase for each in kept][-4:] == [Phase.VERIFYING, Phase.ACTIVATING, Phase.ACTIVATING, Phase.ACTIVE]
-    assert hashlib.sha256(raw).hexdigest().upper() in made.said.upper(), (made.said, made.wrong)
+    assert hashlib.sha256(raw).hexdigest() in gurux_meter.say("state")
 
 
-async def test_what_it_would_activate_is_not_what_was_ordered_and_nothing_is_activated(jars, tmp_path):
+async def test_what_it_would_activate_is_not_what_was_ordered_and_nothing_is_activated(gurux_meter, tmp_path):
     raw, path = b"\1" * 1_000, tmp_path / "image"
     path.write_bytes(raw)
-    async with meter(jars, CONTEXT) as made, associated(made.port) as do:
+    async with meter(gurux_meter, CONTEXT) as do:
         with pytest.raises(JobError, match="the meter would activate"):
             await carried(do, ordered(raw, identifier=b"image", expected=b"another", activate=True), path, [])
-    assert "ACTIVATION" not in made.said
+    assert "ACTIVATION" not in gurux_meter.say("state")
 
 
 TABLES = {
@@ -117,8 +81,8 @@ TABLE_ROWS = {
 
 @pytest.mark.conforms("Object", lambda table: TABLE_ROWS[table], peer="Gurux Java server", link="wrapper")
 @pytest.mark.parametrize("table", TABLES)
-async def test_a_table_that_we_fill_comes_back_from_gurux_java(jars, table):
-    async with meter(jars, CONTEXT) as made, associated(made.port) as do:
+async def test_a_table_that_we_fill_comes_back_from_gurux_java(gurux_meter, table):
+    async with meter(gurux_meter, CONTEXT) as do:
         for written, value in TABLES[table]:
             ref = AttributeRef.parse(written)
             raw = described.encoded(value, catalogue.interface_class(ref.class_id).attribute(ref.attribute))

@@ -2,16 +2,15 @@ package interop;
 
 import gurux.dlms.GXDLMSConnectionEventArgs;
 import gurux.dlms.GXServerReply;
+import gurux.dlms.GXSimpleEntry;
 import gurux.dlms.ValueEventArgs;
 import gurux.dlms.enums.AccessMode;
 import gurux.dlms.enums.Authentication;
+import gurux.dlms.enums.Conformance;
 import gurux.dlms.enums.DataType;
-import gurux.dlms.enums.InterfaceType;
 import gurux.dlms.enums.MethodAccessMode;
 import gurux.dlms.enums.ObjectType;
-import gurux.dlms.enums.Security;
 import gurux.dlms.enums.SourceDiagnostic;
-import gurux.dlms.internal.GXCommon;
 import gurux.dlms.objects.GXDLMSActionSchedule;
 import gurux.dlms.objects.GXDLMSActivityCalendar;
 import gurux.dlms.objects.GXDLMSAssociationLogicalName;
@@ -26,105 +25,111 @@ import gurux.dlms.objects.GXDLMSRegister;
 import gurux.dlms.objects.GXDLMSScriptTable;
 import gurux.dlms.objects.GXDLMSSpecialDaysTable;
 import gurux.dlms.objects.enums.ImageTransferStatus;
-import gurux.dlms.objects.enums.SecuritySuite;
+import gurux.dlms.secure.GXDLMSSecureNotify;
 import gurux.dlms.secure.GXDLMSSecureServer2;
 import java.io.ByteArrayOutputStream;
 import java.io.DataInputStream;
+import java.io.EOFException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
-import java.security.KeyFactory;
-import java.security.KeyPair;
 import java.security.MessageDigest;
 import java.security.SecureRandom;
-import java.security.spec.PKCS8EncodedKeySpec;
-import java.security.spec.X509EncodedKeySpec;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map.Entry;
 
 /**
- * A meter behind the wrapper: a register, a limit that can be written, a relay, a text that needs blocks, an image
- * transfer, and the tables by which meters act.
+ * Meters behind the wrapper or HDLC, over TCP: a register, a limit and a note that can be written, a relay, a text that
+ * needs blocks, an image transfer, and the tables by which meters act. It does what it is told ({@link Told}).
  *
- * <p>Arguments: authentication, ln|sn, ciphered|plain, suite, its title, the client's, GUEK, GAK, and with ECDSA its
- * private signing key (PKCS #8) and the client's public one (X.509); all keys hexadecimal. Serves one connection, then
- * says what the limit and the relay are, and the digest of the blocks of an image that came, in the order in which they
- * came.
+ * <p>{@code serve} makes a meter, for one connection, and tells its port: authentication=, client= (its system title), and
+ * as in {@link Given}; sn, hdlc, and pdu= and window= (of general block transfer) where they are given. {@code push} and
+ * {@code event} send a note in between; {@code state} waits for the end, and tells what the meter holds then.
  */
 public final class GuruxMeter extends GXDLMSSecureServer2 {
     static final byte[] PASSWORD = "12345678".getBytes();
+    static final byte[] LETTERS = new byte[3000];
+
+    static {
+        for (int at = 0; at < LETTERS.length; at++) {
+            LETTERS[at] = (byte) (at % 251);
+        }
+    }
+
     private final Authentication expected;
     private final GXDLMSData limit = new GXDLMSData("0.0.94.91.0.255");
+    private final GXDLMSData note = new GXDLMSData("0.0.94.91.1.255");
     private final GXDLMSDisconnectControl relay = new GXDLMSDisconnectControl("0.0.96.3.10.255");
     private final GXDLMSImageTransfer image = new GXDLMSImageTransfer("0.0.44.0.0.255");
     private final ByteArrayOutputStream firmware = new ByteArrayOutputStream();
+    private final ServerSocket door = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
+    private final Thread serving = new Thread(this::serve);
+    private volatile Socket client;
 
-    private GuruxMeter(GXDLMSAssociationLogicalName association, Authentication expected) {
-        super(association, InterfaceType.WRAPPER);
-        this.expected = expected;
+    private GuruxMeter(GXDLMSAssociationLogicalName association, Given given) throws Exception {
+        super(association, given.link());
+        expected = Authentication.valueOf(given.text("authentication"));
+        equip(given);
     }
 
-    private GuruxMeter(GXDLMSAssociationShortName association, Authentication expected) {
-        super(association, InterfaceType.WRAPPER);
-        this.expected = expected;
+    private GuruxMeter(GXDLMSAssociationShortName association, Given given) throws Exception {
+        super(association, given.link());
+        expected = Authentication.valueOf(given.text("authentication"));
+        equip(given);
     }
 
-    public static void main(String[] given) throws Exception {
-        Authentication authentication = Authentication.valueOf(given[0]);
-        GuruxMeter meter;
-        if (given[1].equals("ln")) {
-            var association = new GXDLMSAssociationLogicalName();
-            association.setClientSAP(1);
-            association.setSecret(PASSWORD);
-            association.getAuthenticationMechanismName().setMechanismId(authentication);
-            meter = new GuruxMeter(association, authentication);
-        } else {
+    public static void main(String[] none) throws Exception {
+        GuruxMeter[] here = {null};
+        Told.by((verb, words) -> {
+            if (verb.equals("serve")) {
+                here[0] = made(new Given(words));
+                here[0].serving.start();
+                return here[0].door.getLocalPort();
+            }
+            return switch (verb) {
+                case "push", "event" -> here[0].tell(verb);
+                case "state" -> here[0].state();
+                default -> throw new IllegalArgumentException(verb);
+            };
+        });
+    }
+
+    private static GuruxMeter made(Given given) throws Exception {
+        if (given.has("sn")) {
             var association = new GXDLMSAssociationShortName();
             association.setSecret(PASSWORD);
-            meter = new GuruxMeter(association, authentication);
+            return new GuruxMeter(association, given);
         }
-        meter.equip(given);
-        try (ServerSocket door = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            System.out.println("PORT " + door.getLocalPort());
-            System.out.flush();
-            try (Socket client = door.accept()) {
-                meter.serve(client);
-            }
-        }
-        System.out.println("LIMIT " + meter.limit.getValue() + " RELAY " + meter.relay.getOutputState());
-        byte[] digest = MessageDigest.getInstance("SHA-256").digest(meter.firmware.toByteArray());
-        System.out.println("IMAGE " + meter.image.getImageTransferStatus() + " " + GXCommon.toHex(digest, false));
+        var association = new GXDLMSAssociationLogicalName();
+        association.setClientSAP(1);
+        association.setSecret(PASSWORD);
+        association.getAuthenticationMechanismName().setMechanismId(Authentication.valueOf(given.text("authentication")));
+        return new GuruxMeter(association, given);
     }
 
-    private void equip(String[] given) throws Exception {
-        var ciphering = getCiphering();
-        ciphering.setSecurity(given[2].equals("ciphered") ? Security.AUTHENTICATION_ENCRYPTION : Security.NONE);
-        ciphering.setSecuritySuite(SecuritySuite.values()[Integer.parseInt(given[3])]);
-        ciphering.setSystemTitle(GXCommon.hexToBytes(given[4]));
-        setClientSystemTitle(GXCommon.hexToBytes(given[5]));
-        ciphering.setBlockCipherKey(GXCommon.hexToBytes(given[6]));
-        ciphering.setAuthenticationKey(GXCommon.hexToBytes(given[7]));
-        if (given.length > 8) {
-            KeyFactory curves = KeyFactory.getInstance("EC");
-            ciphering.setSigningKeyPair(new KeyPair(
-                    curves.generatePublic(new X509EncodedKeySpec(GXCommon.hexToBytes(given[9]))),
-                    curves.generatePrivate(new PKCS8EncodedKeySpec(GXCommon.hexToBytes(given[8])))));
+    private void equip(Given given) throws Exception {
+        given.cipher(getCiphering());
+        setClientSystemTitle(given.bytes("client"));
+        if (expected == Authentication.HIGH_ECDSA) {
             byte[] challenge = new byte[32];
             new SecureRandom().nextBytes(challenge);
             setStoCChallenge(challenge);
         }
-        setMaxReceivePDUSize(512);
+        setMaxReceivePDUSize(given.number("pdu", 512));
+        if (given.has("window")) {
+            getConformance().add(Conformance.GENERAL_BLOCK_TRANSFER);
+            setWindowSize(given.number("window", 1));
+        }
         GXDLMSRegister register = new GXDLMSRegister("1.0.1.8.0.255");
         register.setValue(123456789L);
         register.setDataType(2, DataType.UINT32);
         limit.setValue(1000L);
         limit.setDataType(2, DataType.UINT32);
+        note.setValue(new byte[0]);
+        note.setDataType(2, DataType.OCTET_STRING);
         GXDLMSData text = new GXDLMSData("0.0.96.1.1.255");
-        byte[] letters = new byte[3000];
-        for (int at = 0; at < letters.length; at++) {
-            letters[at] = (byte) (at % 251);
-        }
-        text.setValue(letters);
+        text.setValue(LETTERS);
         text.setDataType(2, DataType.OCTET_STRING);
         relay.setOutputState(true);
         image.setImageBlockSize(200);
@@ -132,6 +137,7 @@ public final class GuruxMeter extends GXDLMSSecureServer2 {
         for (GXDLMSObject each : new GXDLMSObject[] {
             register,
             limit,
+            note,
             text,
             relay,
             image,
@@ -146,22 +152,54 @@ public final class GuruxMeter extends GXDLMSSecureServer2 {
         initialize();
     }
 
-    private void serve(Socket socket) throws Exception {
-        DataInputStream input = new DataInputStream(socket.getInputStream());
-        while (true) {
-            byte[] head = input.readNBytes(8);
-            if (head.length < 8) {
-                return;
+    private void serve() {
+        try (door;
+                Socket accepted = door.accept()) {
+            client = accepted;
+            DataInputStream input = new DataInputStream(accepted.getInputStream());
+            while (true) {
+                GXServerReply reply = new GXServerReply(Given.frame(getInterfaceType(), input));
+                do {
+                    handleRequest(reply);
+                    if (reply.getReply() != null) {
+                        accepted.getOutputStream().write(reply.getReply());
+                    }
+                    reply.setData(null);
+                } while (reply.isStreaming());
             }
-            int size = (head[6] & 0xFF) << 8 | head[7] & 0xFF;
-            byte[] whole = Arrays.copyOf(head, 8 + size);
-            input.readFully(whole, 8, size);
-            GXServerReply reply = new GXServerReply(whole);
-            handleRequest(reply);
-            if (reply.getReply() != null) {
-                socket.getOutputStream().write(reply.getReply());
-            }
+        } catch (EOFException gone) {
+            return;
+        } catch (Exception wrong) {
+            wrong.printStackTrace();
         }
+    }
+
+    private Object state() throws Exception {
+        serving.join(5_000);
+        byte[] digest = MessageDigest.getInstance("SHA-256").digest(firmware.toByteArray());
+        return "LIMIT " + Given.text(limit.getValue()) + " NOTE " + Given.text(note.getValue()) + " RELAY "
+                + relay.getOutputState() + " IMAGE " + image.getImageTransferStatus() + " " + Given.text(digest);
+    }
+
+    /** The note, in a data-notification or an event-notification, to the client that is there. */
+    private Object tell(String how) throws Exception {
+        var notifier = new GXDLMSSecureNotify(getUseLogicalNameReferencing(), 1, 1, getInterfaceType());
+        var ours = notifier.getCiphering();
+        ours.setSecurity(getCiphering().getSecurity());
+        ours.setSecuritySuite(getCiphering().getSecuritySuite());
+        ours.setSystemTitle(getCiphering().getSystemTitle());
+        ours.setBlockCipherKey(getCiphering().getBlockCipherKey());
+        ours.setAuthenticationKey(getCiphering().getAuthenticationKey());
+        ours.setInvocationCounter(getCiphering().getInvocationCounter());
+        List<Entry<GXDLMSObject, Integer>> told = List.of(new GXSimpleEntry<>(note, 2));
+        byte[][] frames = how.equals("event")
+                ? notifier.generateReport(null, told)
+                : notifier.generateDataNotificationMessages(null, told);
+        getCiphering().setInvocationCounter(ours.getInvocationCounter());
+        for (byte[] frame : frames) {
+            client.getOutputStream().write(frame);
+        }
+        return frames.length;
     }
 
     @Override
@@ -201,6 +239,9 @@ public final class GuruxMeter extends GXDLMSSecureServer2 {
             if (call.getTarget() == relay) {
                 relay.setOutputState(call.getIndex() == 2);
                 call.setHandled(true);
+                if (call.getParameters() instanceof byte[] octets) {
+                    call.setValue(call.getIndex() == 2 ? LETTERS : octets); // returned: a long answer, or this one
+                }
             } else if (call.getTarget() == image && call.getIndex() < 3) {
                 took(call.getIndex(), (List<?>) call.getParameters());
             }

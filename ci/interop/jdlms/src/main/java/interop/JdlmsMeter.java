@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A meter made of jDLMS: what an independent stack answers to our client. Keys are published test vectors.
 //
-// Usage: JdlmsMeter PORT HDLC-PORT    prints "READY PORT TITLE", ends when its standard input does.
-// Clients: 16 none, 17 LLS "12345678", 18 HLS 5 GMAC authenticated + encrypted, 19 HLS 5 authenticated only.
+// Told (see Told) "serve PORT HDLC-PORT SN-PORT", it listens and says its system title.
+// Clients: 16 none, 17 LLS "12345678", 18 HLS 5 GMAC authenticated + encrypted, 19 HLS 5 authenticated only, 20 as 18 with keys of
+// 256 bits.
 package interop;
 
 import java.util.ArrayList;
@@ -13,6 +14,7 @@ import org.openmuc.jdlms.CosemAttribute;
 import org.openmuc.jdlms.CosemClass;
 import org.openmuc.jdlms.CosemInterfaceObject;
 import org.openmuc.jdlms.CosemMethod;
+import org.openmuc.jdlms.CosemSnInterfaceObject;
 import org.openmuc.jdlms.DlmsServer;
 import org.openmuc.jdlms.IllegalMethodAccessException;
 import org.openmuc.jdlms.LogicalDevice;
@@ -22,37 +24,44 @@ import org.openmuc.jdlms.SecuritySuite.SecurityPolicy;
 import org.openmuc.jdlms.SelectiveAccessDescription;
 import org.openmuc.jdlms.datatypes.DataObject;
 import org.openmuc.jdlms.datatypes.DataObject.Type;
+import org.openmuc.jdlms.settings.client.ReferencingMethod;
 import org.openmuc.jdlms.sessionlayer.server.ServerSessionLayerFactories;
 
 public final class JdlmsMeter {
 
     static final byte[] GUEK = hex("000102030405060708090A0B0C0D0E0F");
     static final byte[] GAK = hex("D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF");
+    static final byte[] LONG_GUEK = hex("000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F");
+    static final byte[] LONG_GAK = hex("D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDFE0E1E2E3E4E5E6E7E8E9EAEBECEDEEEF");
     static final int ROWS = 720;
     static final long START = 1767225600L; // 2026-01-01T00:00:00Z
 
     @CosemClass(id = 1)
-    public static class Data extends CosemInterfaceObject {
-        @CosemAttribute(id = 2, accessMode = AttributeAccessMode.READ_AND_WRITE)
+    public static class Data extends CosemSnInterfaceObject {
+        @CosemAttribute(id = 2, accessMode = AttributeAccessMode.READ_AND_WRITE, snOffset = 0x08)
         private DataObject value;
 
-        Data(String obis, DataObject value) {
-            super(obis);
+        Data(int shortName, String obis, DataObject value) {
+            super(shortName, obis);
             this.value = value;
         }
     }
 
     @CosemClass(id = 3)
-    public static class Register extends CosemInterfaceObject {
-        @CosemAttribute(id = 2, type = Type.DOUBLE_LONG_UNSIGNED, accessMode = AttributeAccessMode.READ_ONLY)
+    public static class Register extends CosemSnInterfaceObject {
+        @CosemAttribute(
+                id = 2,
+                type = Type.DOUBLE_LONG_UNSIGNED,
+                accessMode = AttributeAccessMode.READ_ONLY,
+                snOffset = 0x08)
         private DataObject value;
 
-        @CosemAttribute(id = 3, type = Type.STRUCTURE, accessMode = AttributeAccessMode.READ_ONLY)
+        @CosemAttribute(id = 3, type = Type.STRUCTURE, accessMode = AttributeAccessMode.READ_ONLY, snOffset = 0x10)
         private DataObject scalerUnit =
                 DataObject.newStructureData(DataObject.newInteger8Data((byte) 0), DataObject.newEnumerateData(30));
 
-        Register(String obis, long value) {
-            super(obis);
+        Register(int shortName, String obis, long value) {
+            super(shortName, obis);
             this.value = DataObject.newUInteger32Data(value);
         }
     }
@@ -126,6 +135,24 @@ public final class JdlmsMeter {
         }
     }
 
+    /** What its one method is given, it returns a hundred times over. */
+    @CosemClass(id = 9)
+    public static class Echo extends CosemInterfaceObject {
+        Echo() {
+            super("0.0.10.0.100.255");
+        }
+
+        @CosemMethod(id = 1, consumes = Type.OCTET_STRING)
+        public DataObject execute(DataObject given) throws IllegalMethodAccessException {
+            byte[] once = given.getValue();
+            byte[] often = new byte[100 * once.length];
+            for (int at = 0; at < often.length; at++) {
+                often[at] = once[at % once.length];
+            }
+            return DataObject.newOctetStringData(often);
+        }
+    }
+
     static DataObject column(int classId, byte[] obis) {
         return DataObject.newStructureData(
                 DataObject.newUInteger16Data(classId),
@@ -153,12 +180,12 @@ public final class JdlmsMeter {
         return deviation == -32768 ? local : local + 60L * deviation;
     }
 
-    static SecuritySuite hls(SecurityPolicy policy) {
+    static SecuritySuite hls(SecurityPolicy policy, EncryptionMechanism mechanism, byte[] guek, byte[] gak) {
         return SecuritySuite.builder()
                 .setAuthenticationMechanism(AuthenticationMechanism.HLS5_GMAC)
-                .setEncryptionMechanism(EncryptionMechanism.AES_GCM_128)
-                .setGlobalUnicastEncryptionKey(GUEK)
-                .setAuthenticationKey(GAK)
+                .setEncryptionMechanism(mechanism)
+                .setGlobalUnicastEncryptionKey(guek)
+                .setAuthenticationKey(gak)
                 .setSecurityPolicy(policy)
                 .build();
     }
@@ -175,36 +202,38 @@ public final class JdlmsMeter {
         device.addRestriction(17, SecuritySuite.builder()
                 .setAuthenticationMechanism(AuthenticationMechanism.LOW)
                 .setPassword("12345678".getBytes(java.nio.charset.StandardCharsets.US_ASCII)).build());
-        device.addRestriction(18, hls(SecurityPolicy.AUTHENTICATED_AND_ENCRYPTED));
-        device.addRestriction(19, hls(SecurityPolicy.AUTHENTICATED));
+        EncryptionMechanism aes = EncryptionMechanism.AES_GCM_128;
+        device.addRestriction(18, hls(SecurityPolicy.AUTHENTICATED_AND_ENCRYPTED, aes, GUEK, GAK));
+        device.addRestriction(19, hls(SecurityPolicy.AUTHENTICATED, aes, GUEK, GAK));
+        device.addRestriction(20, hls(
+                SecurityPolicy.AUTHENTICATED_AND_ENCRYPTED, EncryptionMechanism.AES_GCM_256, LONG_GUEK, LONG_GAK));
         device.setMasterKey(GUEK);
         device.registerCosemObject(
-                new Data("0.0.96.1.0.255", DataObject.newOctetStringData("40799390".getBytes())),
-                new Register("1.0.1.8.0.255", 123456L),
+                new Data(0x0100, "0.0.96.1.0.255", DataObject.newOctetStringData("40799390".getBytes())),
+                new Register(0x0200, "1.0.1.8.0.255", 123456L),
+                new Data(0x0300, "0.0.94.91.0.255", DataObject.newUInteger32Data(1000L)),
+                new Data(0x0400, "0.0.94.91.1.255", DataObject.newOctetStringData(new byte[0])),
                 new Profile(),
+                new Echo(),
                 new Relay());
         return device;
     }
 
-    public static void main(String[] args) throws Exception {
-        int port = Integer.parseInt(args[0]);
-        LogicalDevice device = device();
-        DlmsServer server = DlmsServer.tcpServerBuilder(port)
-                .registerLogicalDevice(device)
-                .build();
-        DlmsServer hdlc = DlmsServer.tcpServerBuilder(Integer.parseInt(args[1]))
-                .setSessionLayerFactory(ServerSessionLayerFactories.newHdlcSessionLayerFactory())
-                .registerLogicalDevice(device())
-                .build();
-        StringBuilder title = new StringBuilder();
-        for (byte b : device.getSystemTitle()) {
-            title.append(String.format("%02x", b));
-        }
-        System.out.println("READY " + port + " " + title);
-        while (System.in.read() >= 0) { // the test closes our input to end us
-        }
-        server.close();
-        hdlc.close();
-        System.exit(0);
+    public static void main(String[] none) throws Exception {
+        Told.by((verb, words) -> {
+            LogicalDevice device = device();
+            DlmsServer.tcpServerBuilder(Integer.parseInt(words.get(0)))
+                    .registerLogicalDevice(device)
+                    .build();
+            DlmsServer.tcpServerBuilder(Integer.parseInt(words.get(1)))
+                    .setSessionLayerFactory(ServerSessionLayerFactories.newHdlcSessionLayerFactory())
+                    .registerLogicalDevice(device())
+                    .build();
+            DlmsServer.tcpServerBuilder(Integer.parseInt(words.get(2)))
+                    .setReferencingMethod(ReferencingMethod.SHORT)
+                    .registerLogicalDevice(device())
+                    .build();
+            return java.util.HexFormat.of().formatHex(device.getSystemTitle());
+        });
     }
 }
