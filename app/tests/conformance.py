@@ -27,6 +27,7 @@ PEERS = (
     "published vector",
     "gurux-dlms client",
     "gurux-dlms notifier",
+    "gurux-dlms server",
     "Gurux Java server",
     "Gurux Java client",
     "jDLMS server",

@@ -88,6 +88,12 @@ def test_a_wrong_signing_key_is_an_authentication_that_failed(dcu, street):
     peer="ours",
     link=lambda carrier: "HDLC" if carrier == "hdlc" else f"wrapper over {carrier.upper()}",
 )
+@pytest.mark.conforms(
+    "Link",
+    lambda carrier: None if carrier == "hdlc" else "wrapper",
+    peer="ours",
+    link=lambda carrier: carrier.upper(),
+)
 @pytest.mark.parametrize("carrier", ["tcp", "udp", "hdlc"])
 @pytest.mark.parametrize("auth", ["none", "low", "high", "md5", "sha1", "sha256", "gmac", "dedicated"])
 def test_a_meter_is_read_with_every_authentication_over_every_link(dcu, street, auth, carrier):

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from gurux_dlms import GXReplyData
+from gurux_dlms import GXDLMSAccessItem, GXReplyData
 from gurux_dlms.ecdsa import GXPrivateKey, GXPublicKey
 from gurux_dlms.enums import AssociationResult, DataType, InterfaceType, Security
 from gurux_dlms.enums import Authentication as GXAuthentication
@@ -27,7 +27,7 @@ from dcu.cosem.server import ServerSession
 from dcu.link import wrapper
 from neighbourhood.fleet import Fleet, Talk
 from neighbourhood.meter import CONCENTRATOR, Habits
-from tests.cosem.small_meter import CLIENT, CLIENT_TITLE, PROFILE, SmallMeter, context_of
+from tests.cosem.small_meter import CLIENT, CLIENT_TITLE, PROFILE, SmallMeter, context_of, protection_row
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RULE = TimeZoneRule(UTC)
@@ -93,6 +93,12 @@ def rows_of(reply):
     return [(CosemDateTime.parse(bytes(clock)).utc(RULE), value) for clock, value in reply.value]
 
 
+def general_row(context):
+    """The row of a context's keys in general ciphering."""
+    kind, _, suite = protection_row(context).partition("-")
+    return f"general-{kind}-ciphering{suite}"
+
+
 def secured(client, keys, title):
     """Give `client` the keys that its services are ciphered with."""
     ciphering = client.ciphering
@@ -154,32 +160,25 @@ class Asking:
         return item
 
 
-class Gurux(Asking):
+def accessed(gurux, *asked):
+    """Ask all in one ACCESS; return their errors."""
+    items = [GXDLMSAccessItem(*each, 2) for each in asked]
+    reply = gurux.ask(gurux.client.accessRequest(None, items))
+    gurux.client.parseAccessResponse(items, reply.data)
+    return [item.error for item in items]
+
+
+def session(meter, terms):
+    return ServerSession(meter, {CLIENT: terms}, counter=count(5000).__next__)
+
+
+class Served(Asking):
     """A gurux client and our server, joined by calls. `answers` keeps the APDUs that came back."""
 
-    def __init__(self, context, *, room=0xFFFF, protected_release=True, names=None, **terms):
-        """room: what gurux takes; terms: of our server, beside those of the context."""
-        authentication, policy, dedicated, held, meters = context_of(context)
-        self.meter = ProfileMeter()
-        maker = aes_ecb if authentication is Authentication.HIGH else None
-        agreed = ServerAssociation(
-            authentication, meters, CLIENT_TITLE, policy, manufacturer=maker, names=names, **terms
-        )
-        self.server = ServerSession(self.meter, {CLIENT: agreed}, counter=count(5000).__next__)
-        how, security = (SETTINGS | SIGNING | P_384 | LOW)[context]
-        password = held.password.reveal() if authentication.secret else None
-        client = GXDLMSSecureClient(names is None, CLIENT, 1, how, password, InterfaceType.WRAPPER)
-        super().__init__(secured(client, held, CLIENT_TITLE))
-        client.ciphering.security = security
-        client.ciphering.dedicatedKey = bytes(range(len(held.guek))) if dedicated else None
-        if how == GXAuthentication.HIGH_ECDSA:
-            client.ciphering.signingKeyPair = (
-                GXPublicKey.fromRawBytes(held.signing.peer),
-                GXPrivateKey.fromRawBytes(held.signing.private.reveal()),
-            )
-        client.maxReceivePDUSize = room
-        client.useProtectedRelease = protected_release and bool(policy.response)
-        self.answers = []
+    def __init__(self, client, terms):
+        super().__init__(client)
+        self.meter, self.answers = ProfileMeter(), []
+        self.server = session(self.meter, terms)
 
     def carry(self, frame):
         request = wrapper.decode(frame)
@@ -188,6 +187,40 @@ class Gurux(Asking):
         for part in (answer,) if isinstance(answer, bytes) else answer:
             self.answers.append(part)
             yield wrapper.encode(request.destination, request.source, part)
+
+
+def terms_in(context, **more):
+    """Our server's, for one of the small meter's contexts."""
+    authentication, policy, _, _, held = context_of(context)
+    maker = aes_ecb if authentication is Authentication.HIGH else None
+    return ServerAssociation(authentication, held, CLIENT_TITLE, policy, manufacturer=maker, **more)
+
+
+def client_in(context, *, room=0xFFFF, short=False, address=1, interface=InterfaceType.WRAPPER):
+    """A gurux client set for one of the small meter's contexts; room: bytes that it takes."""
+    authentication, policy, dedicated, held, _ = context_of(context)
+    how, security = (SETTINGS | SIGNING | P_384 | LOW)[context]
+    password = held.password.reveal() if authentication.secret else None
+    client = GXDLMSSecureClient(not short, CLIENT, address, how, password, interface)
+    secured(client, held, CLIENT_TITLE).ciphering.security = security
+    client.ciphering.dedicatedKey = bytes(range(len(held.guek))) if dedicated else None
+    if how == GXAuthentication.HIGH_ECDSA:
+        client.ciphering.signingKeyPair = (
+            GXPublicKey.fromRawBytes(held.signing.peer),
+            GXPrivateKey.fromRawBytes(held.signing.private.reveal()),
+        )
+    client.maxReceivePDUSize = room
+    client.useProtectedRelease = bool(policy.response)
+    return client
+
+
+class Gurux(Served):
+    """A gurux client in one of the small meter's contexts."""
+
+    def __init__(self, context, *, room=0xFFFF, names=None, **terms):
+        """terms: of our server, beside those of the context."""
+        client = client_in(context, room=room, short=names is not None)
+        super().__init__(client, terms_in(context, names=names, **terms))
 
     def associate(self):
         super().associate()

@@ -116,7 +116,8 @@ def test_gurux_releases_the_association(context):
 
 def test_a_release_without_protection_is_refused_where_the_context_asks_for_it():
     """(gurux) Unless `useProtectedRelease` is set, it sends RLRQ bare in a ciphered association."""
-    gurux = Gurux("gmac, global key", protected_release=False).associate()
+    gurux = Gurux("gmac, global key").associate()
+    gurux.client.useProtectedRelease = False
     with pytest.raises(GXDLMSExceptionResponse):
         gurux.ask(gurux.client.releaseRequest())
     assert gurux.server.associated(CLIENT)

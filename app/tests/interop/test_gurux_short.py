@@ -109,9 +109,7 @@ def test_gurux_cuts_nothing_by_short_names(context):
     assert gurux.meter.done == []
 
 
-@claim(
-    "Service", "event-notification, information-report, SN", defect="it takes a report's pairs for objects with a key"
-)
+@claim("Service", "event-notification, information-report, SN", defect="its parseReport trips over its own pairs")
 @short
 def test_gurux_does_not_take_a_report_apart(context):
     gurux = made(context).associate()
