@@ -59,10 +59,15 @@ def claim(section, row, **more):
 
 
 @claim("Protection", general_row)
+@pytest.mark.parametrize(
+    "terms", [{"conformance": GENERAL_PROTECTION}, {"framing": Framing.GENERAL_GLOBAL}], ids=["may", "must"]
+)
 @pytest.mark.parametrize("context", CIPHERED)
-def test_gurux_reads_writes_and_calls_in_general_ciphering(context):
-    gurux = Gurux(context, room=400, conformance=GENERAL_PROTECTION).associate()
+def test_gurux_reads_writes_and_calls_in_general_ciphering(context, terms):
+    """(gurux) Its proof of HLS comes under its own tag, in glo-, though general ciphering was agreed on."""
+    gurux = Gurux(context, room=400, **terms).associate()
     opening = len(gurux.answers)
+    assert gurux.answers[-1][0] == 0xCF
     assert gurux.value(register()) == 123_456_789
     assert gurux.ask(gurux.client.write(limit(2500), 2)).error == 0
     assert gurux.ask(relay().remoteDisconnect(gurux.client)).error == 0
@@ -78,18 +83,6 @@ def test_a_meter_that_takes_nothing_but_general_ciphering_takes_gurux_with_a_pas
     gurux = Gurux("low, ciphered", framing=Framing.GENERAL_GLOBAL).associate()
     assert gurux.value(register()) == 123_456_789
     assert [answer[0] for answer in gurux.answers] == [0x61, GLOBAL]
-
-
-@claim("Protection", general_row, defect="its proof of HLS 5 comes in glo- all the same")
-@pytest.mark.parametrize("context", CIPHERED)
-def test_guruxs_proof_is_in_glo_where_general_ciphering_was_agreed(context):
-    """(gurux) A meter that is set to general ciphering alone does not take it. (Its tests above are with one that
-    takes either.)"""
-    gurux = Gurux(context, framing=Framing.GENERAL_GLOBAL)
-    with pytest.raises(GXDLMSExceptionResponse, match="Operation not possible"):
-        gurux.associate()
-    assert "a frame in GLOBAL ciphering" in str(gurux.server.refused.last)
-    assert not gurux.server.associated(CLIENT)
 
 
 # --- what it cannot open
