@@ -97,15 +97,19 @@ def test_gurux_takes_no_blocks_by_short_names(context):
 
 
 @claim("Service", "SET in blocks, SN", defect="it takes more than there is of the value, and sends no block")
+@claim("Service", "ACTION in blocks, SN", defect="it takes more than there is of the parameter, and sends no block")
 @short
 def test_gurux_cuts_nothing_by_short_names(context):
     """(gurux) It falls over itself before anything is sent."""
     gurux = made(context, max_pdu=120).associate()
-    limit = listed(gurux).findBySN(LIMIT_NAME)
+    objects = listed(gurux)
+    limit, relay = objects.findBySN(LIMIT_NAME), objects.findBySN(RELAY_NAME)
     limit.value = bytes(200)
     limit.setDataType(2, DataType.OCTET_STRING)
     with pytest.raises(ValueError, match="position"):
         gurux.client.write(limit, 2)
+    with pytest.raises(ValueError, match="position"):
+        gurux.client.method(relay, 1, bytes(200), DataType.OCTET_STRING)
     assert gurux.meter.done == []
 
 
@@ -125,16 +129,27 @@ def test_gurux_does_not_take_a_report_apart(context):
     assert [(str(each.logicalName), number) for each, number in taken] == [("1.0.1.8.0.255", 2), ("0.0.94.91.0.255", 2)]
 
 
-@claim(
-    "Referencing",
-    "SN, LLS, glo-, suite 0",
-    defect="it trips over its own request by short names once it is ciphered",
-)
-def test_gurux_cannot_cipher_what_it_asks_by_short_names():
-    """(gurux) An assertion of its own, before anything is sent."""
-    gurux = made("low, ciphered").associate()
+CIPHERED = [
+    "low, ciphered",
+    *(f"{kind}, global key" for kind in ("md5", "sha1", "sha256", "gmac")),
+    "gmac, dedicated key",
+    "gmac, suite 2, dedicated key",
+]
+
+
+def opened_and_listed(gurux):
+    return listed(gurux.associate())
+
+
+@claim("Referencing", referencing, defect="it trips over its own request by short names once it is ciphered")
+@pytest.mark.parametrize("context", CIPHERED)
+def test_gurux_cannot_cipher_what_it_asks_by_short_names(context):
+    """(gurux) An assertion of its own, before anything is sent: of its proof of HLS, or else of its first request."""
+    gurux = made(context)
     with pytest.raises(AssertionError):
-        gurux.client.getObjectsRequest()
+        opened_and_listed(gurux)
+    assert {answer[0] for answer in gurux.answers} == {0x61}
+    assert gurux.server.refused.total == gurux.turned_down
 
 
 @claim(
