@@ -94,12 +94,15 @@ def test_its_client_sends_general_glo_ciphering_whatever_key_it_was_told_to_agre
 @pytest.mark.parametrize("context", OTHERS)
 def test_its_client_signs_nothing_else(gurux_client, context):
     """(gurux) General-signing holds glo- or ded-, never general protection; and a signature on P-384 is cut."""
-    with client(gurux_client, context, SIGNS, kind=Authentication.LOW) as peer:
-        with pytest.raises(No, match="Service not allowed"):
-            peer.say("get", dotted(ENERGY))
-        assert peer.door.heard[-1][0] == 0xDF
-        why = "64 bytes, security suite 2 has 96" if "suite 2" in context else "is required"
-        assert why in str(peer.door.server.refused.last)
+    why = "64 bytes, security suite 2 has 96" if "suite 2" in context else "is required"
+    for left in attempts():
+        with client(gurux_client, context, SIGNS, kind=Authentication.LOW) as peer:
+            with pytest.raises(No, match="Service not allowed"):
+                peer.say("get", dotted(ENERGY))
+            assert peer.door.heard[-1][0] == 0xDF
+            if why in str(peer.door.server.refused.last):
+                return
+            assert left
 
 
 # --- its server

@@ -6,7 +6,9 @@ Where a test meets a defect of its own, it says so: "(gurux)".
 import pytest
 
 from dcu.cosem import axdr, data
-from dcu.errors import AccessDenied, CounterReplayed, LinkTimeout, ServiceRefused
+from dcu.cosem.apdu import Conformance, DataAccessResult
+from dcu.cosem.apdu.short import InformationReport, Name
+from dcu.errors import AccessDenied, CounterReplayed, LinkTimeout, MalformedAnswer, ServiceRefused
 from tests.cosem.small_meter import (
     DISCONNECT,
     ENERGY,
@@ -19,9 +21,12 @@ from tests.cosem.small_meter import (
 )
 from tests.cosem.test_short import NAMES
 
+from .door import NOTE
 from .gurux_java import TEXT, client, dotted, meter, visitor
 from .java import No
 
+SMALL = 200  # bytes that either side takes
+SEVEN = axdr.encode(data.u32(7))
 OPEN = ("none", "low")
 PROVEN = (  # by HLS
     "md5, plain services",
@@ -45,19 +50,72 @@ def refers(peer, defect=""):
     return pytest.mark.conforms("Referencing", row, peer=f"Gurux Java {peer}", link="wrapper", defect=defect)
 
 
+def serves(row, peer, defect=""):
+    return pytest.mark.conforms("Service", f"{row}, SN", peer=f"Gurux Java {peer}", link="wrapper", defect=defect)
+
+
 # --- its client
 
 
 @refers("client")
+@serves("GET", "client")
+@serves("GET with list", "client")
+@serves("SET", "client")
+@serves("ACTION", "client")
 @pytest.mark.parametrize("context", OPEN)
 def test_gurux_java_reads_writes_and_calls(gurux_client, context):
     with client(gurux_client, context, names=NAMES) as peer:
         assert peer.say("get", dotted(ENERGY)) == "123456789"
+        assert peer.say("gets", dotted(ENERGY), dotted(LIMIT)) == "[123456789,1000]"
         assert peer.say("get", dotted(PROFILE)).count("[") == 1 + 40
         peer.say("set", dotted(LIMIT), "u32:2500")
         peer.say("act", dotted(DISCONNECT), "i8:0")
         zero = axdr.encode(data.i8(0))
         assert peer.door.meter.done == [(LIMIT, axdr.encode(data.u32(2500))), (DISCONNECT, zero)]
+
+
+@serves("GET in blocks", "client", "it fetches them all, and takes the value for none")
+def test_gurux_java_makes_nothing_of_the_blocks_that_it_reads(gurux_client):
+    """(gurux) It expects the value alone in them; they hold the answer as it would be whole, from the number of results
+    on (jDLMS, too, reads it so)."""
+    with client(gurux_client, "none", "pdu=200", names=NAMES) as peer:
+        heard = len(peer.door.heard)
+        assert peer.say("get", dotted(PROFILE)) == "none"
+        assert len(peer.door.heard) == heard + 3
+        assert peer.door.server.refused.total == 0
+
+
+@serves("SET with list", "client", "it says that it writes by 4, and then that it writes so many names")
+def test_what_gurux_java_writes_in_a_list_is_not_to_be_read(gurux_client):
+    """(gurux) A kind of access (4: parameterised) stands before the names, where there is none."""
+    with client(gurux_client, "none", names=NAMES) as peer:
+        with pytest.raises(No, match="Service not supported"):
+            peer.say("sets", dotted(LIMIT), "u32:7")
+        assert peer.door.heard[-1][:6].hex() == "060104020208"
+        assert peer.door.meter.done == []
+
+
+@serves("unconfirmed SET", "client", "it asks for an answer all the same")
+def test_gurux_java_writes_nothing_unconfirmed(gurux_client):
+    """(gurux) A write-request, where an unconfirmed-write-request is due."""
+    with client(gurux_client, "none", names=NAMES) as peer:
+        peer.say("unconfirmed", dotted(LIMIT), "u32:9")
+        peer.say("get", dotted(LIMIT))
+        assert peer.door.meter.done == [(LIMIT, axdr.encode(data.u32(9)))]
+        heard = {apdu[0] for apdu in peer.door.heard}
+        assert 0x06 in heard
+        assert 0x16 not in heard
+
+
+@serves("event-notification, information-report", "client")
+@pytest.mark.parametrize("first", [True, False], ids=["before an answer", "by itself"])
+def test_gurux_java_hears_a_report(gurux_client, first):
+    with client(gurux_client, "none", names=NAMES) as peer:
+        name = Name(NAMES.attribute(LIMIT))
+        peer.door.tell(InformationReport(b"", (name,), (axdr.encode(data.u32(77)),)))
+        if first:
+            assert peer.say("get", dotted(LIMIT)) == "1000"
+        assert peer.say("hear") == "0.0.94.91.0.255 2 77"
 
 
 @refers("client", "it ciphers two requests by short names under one invocation counter")
@@ -88,9 +146,12 @@ def test_gurux_java_writes_its_proof_where_it_has_to_be_read(gurux_client, conte
 
 
 @refers("server")
+@serves("GET", "server")
+@serves("GET in blocks", "server")
+@serves("SET", "server")
 @pytest.mark.parametrize("context", OPEN)
 async def test_a_gurux_java_meter_is_read_and_written(gurux_meter, context):
-    async with meter(gurux_meter, context, short=True) as visit:
+    async with meter(gurux_meter, context, short=True, max_pdu=SMALL) as visit:
         assert await visit(lambda session: session.get(ENERGY)) == ENERGY_NOW
         text = axdr.decode(await visit(lambda session: session.get(TEXT))).value
         assert text == bytes(at % 251 for at in range(3000))
@@ -100,6 +161,55 @@ async def test_a_gurux_java_meter_is_read_and_written(gurux_meter, context):
     assert "LIMIT 2500 NOTE  RELAY true" in gurux_meter.say("state")
 
 
+@serves("GET with list", "server")
+@serves("SET with list", "server")
+async def test_lists_are_read_and_written(gurux_meter):
+    async with meter(gurux_meter, "none", short=True) as visit:
+        results = await visit(
+            lambda session: session.set_list([(LIMIT, SEVEN), (NOTE, axdr.encode(data.octets(b"7")))])
+        )
+        assert results == (DataAccessResult.SUCCESS,) * 2
+        assert await visit(lambda session: session.get_list([(ENERGY, None), (LIMIT, None)])) == (ENERGY_NOW, SEVEN)
+    assert "LIMIT 7 NOTE 37 " in gurux_meter.say("state")
+
+
+@serves("GET with list", "server", "in blocks, it leaves out how many there are, and whether the first is a value")
+async def test_a_list_in_blocks_is_not_to_be_read(gurux_meter):
+    """(gurux) From the second value on it says that it is one."""
+    with pytest.raises(MalformedAnswer, match="results for 2 attributes"):
+        async with meter(gurux_meter, "none", short=True, max_pdu=SMALL) as visit:
+            await visit(lambda session: session.get_list([(ENERGY, None), (TEXT, None)]))
+
+
+@serves("SET in blocks", "server", "it does not have it, and says so")
+async def test_it_takes_no_blocks(gurux_meter):
+    async with meter(gurux_meter, "none", f"pdu={SMALL}", short=True) as visit:
+        assert not visit.session.negotiated.conformance & Conformance.BLOCK_TRANSFER_WITH_SET
+        with pytest.raises(ServiceRefused, match="and no blocks"):
+            await visit(lambda session: session.set(NOTE, axdr.encode(data.octets(bytes(500)))))
+
+
+@serves("unconfirmed SET", "server", "it does nothing, and answers with nonsense")
+async def test_what_is_written_unconfirmed_is_answered_with_nonsense(gurux_meter):
+    """(gurux) An error of its own, without a tag."""
+    async with meter(gurux_meter, "none", short=True) as visit:
+        await visit.channel.send(visit.session.unconfirmed([(LIMIT, SEVEN)]))
+        assert (await visit.channel.receive()).hex() == "00010109"
+    assert "LIMIT 1000 " in gurux_meter.say("state")
+
+
+@serves("event-notification, information-report", "server")
+async def test_its_report_is_heard_before_an_answer(gurux_meter):
+    async with meter(gurux_meter, "none", short=True) as visit:
+        await visit(lambda session: session.set(NOTE, axdr.encode(data.octets(b"told"))))
+        assert gurux_meter.say("event") == "1"
+        assert await visit(lambda session: session.get(ENERGY)) == ENERGY_NOW
+        (told,) = visit.session.notifications
+    name = Name(visit.session.names.attribute(NOTE))
+    assert told.notification == InformationReport(b"", (name,), (axdr.encode(data.octets(b"told")),))
+
+
+@serves("ACTION", "server", "it denies every method")
 async def test_gurux_java_calls_no_method(gurux_meter):
     """(gurux) It answers each with read-write-denied, whatever its program grants."""
     with pytest.raises(AccessDenied, match="read-write-denied"):

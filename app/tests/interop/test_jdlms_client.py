@@ -10,6 +10,7 @@ import pytest
 from dcu.collect.dialogue import converse
 from dcu.cosem import acse, apdu, axdr, data
 from dcu.cosem.apdu import AccessGet, Conformance
+from dcu.cosem.apdu.short import InformationReport, Name
 from dcu.cosem.security import Framing
 from dcu.cosem.short import ShortSession
 from dcu.errors import LinkClosed, MalformedAnswer, PolicyViolated, ServiceRefused
@@ -65,13 +66,39 @@ def short_row(context):
     return f"SN, {association_row(context)}, {protection_row(context)}"
 
 
+def served(row, defect=""):
+    return pytest.mark.conforms("Service", f"{row}, SN", peer="jDLMS client", link="wrapper", defect=defect)
+
+
 @pytest.mark.conforms("Referencing", short_row, peer="jDLMS client", link="wrapper")
-@pytest.mark.conforms("Service", "parameterised access, SN", peer="jDLMS client", link="wrapper")
+@served("GET")
+@served("GET in blocks")
+@served("GET with list")
+@served("SET")
+@served("ACTION")
+@served("parameterised access")
 @contexts
 def test_jdlms_visits_our_meter_by_short_names(jdlms_client, context):
     """Its proof of HLS, and every call of a method, is a read with the parameter as its selection."""
-    with visitor(jdlms_client, context, NAMES) as door:
+    with visitor(jdlms_client, context, NAMES, takes=200) as door:
         reads_writes_and_calls(jdlms_client, door)
+
+
+@served("SET with list")
+@contexts
+def test_jdlms_writes_a_list_by_short_names(jdlms_client, context):
+    with visitor(jdlms_client, context, NAMES) as door:
+        assert jdlms_client.say("set", dotted(LIMIT), "u32:7", dotted(LIMIT), "u32:8") == "[SUCCESS, SUCCESS]"
+        assert door.meter.done == [(LIMIT, axdr.encode(data.u32(7))), (LIMIT, axdr.encode(data.u32(8)))]
+
+
+@served("event-notification, information-report", "it leaves them unheard")
+def test_jdlms_hears_no_report(jdlms_client):
+    """(jDLMS) It is decoded and dropped."""
+    with visitor(jdlms_client, "none", NAMES) as door:
+        door.tell(InformationReport(b"", (Name(NAMES.attribute(LIMIT)),), (axdr.encode(data.u32(77)),)))
+        assert jdlms_client.say("get", dotted(LIMIT)) == "1000"
+    assert "report" not in jdlms_client.say("offers").lower()
 
 
 @pytest.mark.conforms(
