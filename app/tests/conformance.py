@@ -57,8 +57,9 @@ Made by `make conformance` from what tests proved in that run; not written by ha
 server; the other columns are stacks and vectors that share no code with ours (gurux-dlms 1.0.203, Python; Gurux Java
 and jDLMS: `make interop`). A cell names the links of the tests that passed; `✗` says what the peer cannot do, seen in a
 test; an empty cell was not tried. Services has a row for each association, ours on both sides, and a column for each
-service; by short names GET, SET and ACTION are read and write, and have neither ACCESS nor general blocks. "Every link"
-is HDLC on a serial line, over TCP and over UDP, and the wrapper over TCP and over UDP.
+service; by short names GET, SET and ACTION are read and write, have neither ACCESS nor general blocks, and go over the
+wrapper over UDP only where both sides authenticate: else nothing tells a late answer from the one that is due. "Every
+link" is HDLC on a serial line, over TCP and over UDP, and the wrapper over TCP and over UDP.
 """
 
 

@@ -75,7 +75,7 @@ class Direct:
 
     async def get(self, attribute: AttributeRef, selection: Selection | None = None) -> bytes:
         """The encoded value."""
-        return await self._repeated(lambda: self._session.get(attribute, selection))
+        return await self._repeated(lambda: self._session.get(attribute, selection), self._reopened)
 
     async def value(self, attribute: AttributeRef) -> object:
         raw = await self.get(attribute)
@@ -131,12 +131,20 @@ class Direct:
         finally:
             await self._channel.close()
 
-    async def _repeated(self, exchange: Callable[[], Exchange[T]]) -> T:
+    async def _reopened(self) -> None:
+        """A request that was given up has ended a session by short names."""
+        if not self._session.associated:
+            await self.associate()
+
+    async def _repeated(
+        self, exchange: Callable[[], Exchange[T]], before: Callable[[], Awaitable[None]] | None = None
+    ) -> T:
         for _ in range(ATTEMPTS - 1 if self._channel.lossy else 0):
             try:
                 return await self._converse(exchange())
             except LinkTimeout:
-                continue
+                if before:
+                    await before()
         return await self._converse(exchange())
 
     async def _converse(self, exchange: Exchange[T]) -> T:
@@ -240,7 +248,10 @@ async def _dialled(where: Target, association: Association, counter: Callable[[]
     heard = association.policy.response.authentic and not association.broadcast
     floors = FloorFile(keys) if keys and heard else None
     floor = floors.read() if floors else -1
-    session = associations.session(association, counter, lossy=where.carrier.lossy, floor=floor)
+    asked_for_counter = association is not where.association
+    session = associations.session(
+        association, counter, lossy=where.carrier.lossy, floor=floor, unproven=asked_for_counter
+    )
     channel = await where.carrier.open(client, server, where.timeout)
     presumed = where.pre_established and association is where.association
     direct = Direct(where.named(association), session, channel, where.timeout, floors, pre_established=presumed)

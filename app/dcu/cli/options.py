@@ -86,7 +86,7 @@ _OPTIONS = (
         help="How we authenticate; gmac (HLS 5) and ecdsa (HLS 7) also cipher. [default: the family's, else none]",
     ),
     click.option("--ciphered", is_flag=True, help="Cipher whatever --auth is: authenticated and encrypted."),
-    click.option("--sn", "short", is_flag=True, help="Short-name referencing; over TCP, HDLC or a serial line."),
+    click.option("--sn", "short", is_flag=True, help="Short-name referencing; over UDP where it is ciphered."),
     click.option("--general-blocks", is_flag=True, help="Offer general-block-transfer: long answers come in windows."),
     click.option("--dedicated", is_flag=True, help="Cipher with a fresh key, made for this association."),
     click.option(

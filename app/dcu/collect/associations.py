@@ -87,21 +87,26 @@ def session(
     lossy: bool,
     names: ShortNames | None = None,
     floor: int = -1,
+    unproven: bool = False,
 ) -> ClientSession:
     """A client's session. names: the meter's short names, where they are known and it goes by them.
 
-    floor: the meter's counter as earlier associations have seen it; it counts where `fresh_by_floor`.
+    floor: the meter's counter as earlier associations have seen it; it counts where `fresh_by_floor`. unproven: what is
+    read is believed no further than if anybody had said it.
 
-    Raises ConfigError: short names carry nothing that tells a late answer from the one that is due.
+    Raises ConfigError: short names alone carry nothing that tells a late answer from the one that is due.
     """
     floor = floor if fresh_by_floor(settings) else -1
     if not settings.short:
         return ClientSession(settings, counter=counter, lossy=lossy, receive_floor=floor)
-    if lossy:
-        raise ConfigError("short names over UDP: a late answer would pass for another: use TCP, HDLC or a serial line")
+    if lossy and not (unproven or settings.policy.authentic):
+        raise ConfigError(
+            "short names over UDP: a late answer would pass for another: use TCP, HDLC or a serial line, or a policy "
+            "that authenticates requests and responses"
+        )
     from dcu.cosem.short import ShortSession  # memory: few meters go by short names
 
-    return ShortSession(settings, counter=counter, names=names, receive_floor=floor)
+    return ShortSession(settings, counter=counter, names=names, receive_floor=floor, lossy=lossy, unproven=unproven)
 
 
 def _short(profile: MeterProfile) -> bool:

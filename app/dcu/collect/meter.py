@@ -350,7 +350,8 @@ class Meter:
         """Read the meter's counter object through the public client, which needs no counter itself."""
         channel = await self._dial(self.profile.addresses.public)
         try:
-            session = associations.session(associations.public(self.profile), _never, lossy=channel.lossy)
+            settings = associations.public(self.profile)
+            session = associations.session(settings, _never, lossy=channel.lossy, unproven=True)
             await self._converse(session, session.associate(), channel, turn, public=True)
             await turn.again()
             asked = session.get(associations.counter_object(self.profile))

@@ -236,9 +236,7 @@ def _check(terms: "Association | ServerAssociation") -> None:
     general.check_keys(keys, terms.framing, signed=terms.signed)
     if terms.framing in (Framing.DEDICATED, Framing.GENERAL_DEDICATED):
         raise ValueError("the dedicated key takes the place of the global one by itself: say GLOBAL or GENERAL_GLOBAL")
-    if (terms.framing is not Framing.GLOBAL or terms.signed) and not (
-        terms.policy.request.authentic and terms.policy.response.authentic
-    ):
+    if (terms.framing is not Framing.GLOBAL or terms.signed) and not terms.policy.authentic:
         raise ValueError("general protection needs a policy that authenticates both ways: it does not count by itself")
     if terms.broadcast and not (keys and keys.broadcast and terms.policy.request.authentic):
         raise ValueError("a broadcast needs the broadcast key, and a policy that authenticates requests")

@@ -65,6 +65,8 @@ class Told(NamedTuple):
 class Conversation:
     """The state of one client session, and how it talks. `ClientSession` gives it its services."""
 
+    _numbered = True  # an answer names its request
+
     def __init__(self, association: Association, *, counter: Counter, receive_floor: int, lossy: bool) -> None:
         self.association = association
         self.associated = False
@@ -76,7 +78,7 @@ class Conversation:
         self._place: Place | None = None  # its own, where it came in pieces
         self._invoke = 0
         self._awaited: set[int] = set()  # invoke-ids with which an answer may still come
-        self._ordered = association.policy.request.authentic and association.policy.response.authentic
+        self._ordered = association.policy.authentic
         self._ended: DcuError | None = None
         self._ciphering: Ciphering | None = None
         if association.keys and association.secured:
@@ -142,6 +144,8 @@ class Conversation:
         except ServiceRefused:  # it names no invoke-id
             if not (self._lossy or self.association.policy.response):
                 self._awaited.discard(invoke)
+            elif not self._numbered:
+                self._over(LinkClosed("an error that anybody may have made up came before the answer"))
             raise
         else:
             self._answered(invoke)
@@ -217,8 +221,8 @@ class Conversation:
                     if accepted is not None:
                         return accepted
                 received = yield from self._listen(transfer, None)
-        except GeneratorExit:
-            if not self._lossy:
+        except (GeneratorExit, Unanswered):
+            if not (self._lossy and self._numbered):
                 self._over(LinkClosed("a request was given up before its answer came"))
             raise
         finally:

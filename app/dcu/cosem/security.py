@@ -65,6 +65,11 @@ class Policy:
     request: Protection
     response: Protection
 
+    @property
+    def authentic(self) -> bool:
+        """Whether it asks for a tag both ways."""
+        return self.request.authentic and self.response.authentic
+
 
 class Framing(IntEnum):
     """How a ciphered APDU names its service and its key."""

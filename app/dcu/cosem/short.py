@@ -1,6 +1,6 @@
 """A client's association by short names. Its caller asks by class, OBIS code and attribute, as with logical names. What
-short names lack is the invoke-id, so an answer cannot be told from a late one to another request: a client therefore
-speaks over streams only, and one that gave up waiting ends its session.
+short names lack is the invoke-id, so an answer cannot be told from a late one to another request: who gives up waiting
+ends the session. Datagrams may also come twice or late: there the counter has to tell, of what both sides authenticate.
 
 Source: IEC 62056-5-3 (DLMS Green Book 9.3.12 to 9.3.16, 9.4.6.4 to 9.4.6.6).
 """
@@ -28,8 +28,12 @@ OBJECT_LIST = AttributeRef(CLASS, CURRENT, 2)
 class ShortSession(ClientSession):
     """A client's association by short names. names: the meter's, where they are known; else they are read first.
 
+    unproven: it may be lossy though nothing is authenticated, and a late answer may be taken for another.
+
     The meter's information-reports are among the `notifications`, as they came.
     """
+
+    _numbered = False
 
     def __init__(
         self,
@@ -37,12 +41,16 @@ class ShortSession(ClientSession):
         *,
         counter: Counter,
         receive_floor: int = -1,
+        lossy: bool = False,
+        unproven: bool = False,
         names: ShortNames | None = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         if not association.short:
             raise ValueError("the association is by logical names")
-        super().__init__(association, counter=counter, receive_floor=receive_floor, random=random)
+        if lossy and not (unproven or association.policy.authentic):
+            raise ValueError("short names over a lossy channel need requests and answers that are authenticated")
+        super().__init__(association, counter=counter, receive_floor=receive_floor, lossy=lossy, random=random)
         self.names = names
         self._translator = ClientTranslator(names or ShortNames())
 

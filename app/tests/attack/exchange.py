@@ -95,7 +95,7 @@ class Line:
     ) -> None:
         """context: one of small_meter's, instead of HLS 5 in suite 0; client_context: another for the client.
 
-        Behind SHORT it is by short names, which go over streams only.
+        Behind SHORT it is by short names.
         """
         client_context = client_context or context
         short, client_short = context.startswith(SHORT), client_context.startswith(SHORT)
@@ -123,7 +123,7 @@ class Line:
             settings = replace(association(client_context), short=client_short)
         counter = count(start).__next__
         self.client = (
-            ShortSession(settings, counter=counter, random=random, names=NAMES)
+            ShortSession(settings, counter=counter, random=random, names=NAMES, lossy=lossy, unproven=True)
             if client_short
             else ClientSession(settings, counter=counter, lossy=lossy, random=random)
         )

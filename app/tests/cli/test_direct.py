@@ -50,8 +50,12 @@ def test_a_meter_is_read_by_short_names(dcu, street, auth):
     assert here.fleet.status()["refused"] == {}
 
 
-def test_short_names_are_not_spoken_over_datagrams(dcu, street):
-    done = dcu("read", *street(short=True).options("udp"), "--sn", ENERGY)
+def test_short_names_are_spoken_over_datagrams_where_both_sides_authenticate(dcu, street):
+    here = street(short=True)
+    assert dcu("read", *here.options("udp"), "--sn", ENERGY, "--json").json[0]["unit"] == "Wh"
+    done = dcu(
+        "read", *street(authentication=Authentication.LOW, short=True).options("udp", auth="low"), "--sn", ENERGY
+    )
     assert done.code == 3
     assert "short names over UDP: a late answer would pass for another" in done.err
 

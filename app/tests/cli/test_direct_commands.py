@@ -134,6 +134,16 @@ def test_a_get_is_repeated_whichever_way_it_was_lost(dcu, street, lost):
     assert here.fleet.status()["counter_reuse"] == 0
 
 
+def test_by_short_names_what_was_lost_is_asked_again_in_an_association_of_its_own(dcu, street):
+    here = street(short=True)
+    answers = 0x2C  # read-response: our proof, the object list, the value
+    path = here.lossy(once(answers, 3))
+    done = dcu("read", *here.options("udp"), *through(path), "--sn", "1,0-0:42.0.0*255,2")
+    assert done.code == 0
+    assert path.sent.count(0x60) == 3  # the public client's, ours, and ours again
+    assert here.fleet.status()["counter_reuse"] == 0
+
+
 def test_an_association_is_tried_again_and_a_lost_farewell_costs_nothing(dcu, street):
     here = street()
     path = here.lossy(once(ACTED))  # the meter's proof

@@ -16,6 +16,7 @@ from dcu.errors import ConfigError, CounterReplayed, LinkTimeout
 from dcu.model import AttributeRef, MethodRef, Priority
 from neighbourhood.meter import MANAGEMENT, Habits
 from tests.collect.rig import ANSWER, DAY, GLO_GET, HOUR, LOSE_ANSWER, LOSE_REQUEST, family, rig
+from tests.collect.test_effects import first
 from tests.collect.test_profile import expected, polled, stored
 
 pytestmark = pytest.mark.looptime
@@ -24,6 +25,7 @@ ENERGY = AttributeRef.parse("3,1-0:1.8.0*255,2")
 LOAD = AttributeRef.parse("7,1-0:99.1.0*255,2")
 SAPS = AttributeRef.parse("17,0-0:41.0.0*255,2")
 SHORT = family(session={"referencing": "sn"})
+GLO_READ = 0x25
 GENERAL = family(session={"general_blocks": True})
 
 
@@ -79,10 +81,27 @@ async def test_an_information_report_reaches_the_outbox_once(tmp_path):
         assert (kept.meter, kept.kind, kept.payload) == (street.meter().name, "push", report)
 
 
-async def test_short_names_over_a_channel_that_loses_are_refused_and_say_why(tmp_path):
-    async with rig(tmp_path, delay=0.01, lossy=True, habits=Habits(short=True), profile=SHORT) as street:
+async def test_short_names_over_a_channel_that_loses_and_nobody_authenticates_are_refused_and_say_why(tmp_path):
+    plain = family(
+        session={"referencing": "sn"}, security={"authentication": "low", "request": "none", "response": "none"}
+    )
+    async with rig(tmp_path, delay=0.01, lossy=True, habits=Habits(short=True), profile=plain) as street:
         with pytest.raises(ConfigError, match="use TCP, HDLC or a serial line"):
             await read(street.meter())
+
+
+async def test_what_is_lost_by_short_names_costs_an_association_and_no_more(tmp_path):
+    """Ciphered: counters tell answers apart, and a request that was given up ends what it was asked in."""
+    async with rig(tmp_path, delay=0.01, lossy=True, habits=Habits(short=True), profile=SHORT) as street:
+        known = await read(street.meter())
+        street.weather = first(GLO_READ, LOSE_ANSWER)
+        with pytest.raises(LinkTimeout):
+            await read(street.meter())
+        assert not street.meter().associated
+        assert await read(street.meter()) >= known
+        await polled(street)
+        end = street.second() // HOUR * HOUR + HOUR
+        assert await stored(street, 0, end - DAY, end) == expected(street, 0, end - DAY, end)
 
 
 # --- general blocks

@@ -81,15 +81,15 @@ class ListMeter(SmallMeter):
 
 
 class ShortPair:
-    def __init__(self, context, *, max_pdu=0xFFFF, takes=0xFFFF, names=None):
+    def __init__(self, context, *, max_pdu=0xFFFF, takes=0xFFFF, names=None, lossy=False, unproven=False):
         authentication, policy, dedicated, held, meters = context_of(context)
         self.meter = ListMeter()
         terms = ServerAssociation(authentication, meters, None, policy, max_pdu=takes, names=NAMES)
-        self.server = ServerSession(self.meter, {CLIENT: terms}, counter=count(5000, 10).__next__)
+        self.server = ServerSession(self.meter, {CLIENT: terms}, counter=count(5000, 10).__next__, lossy=lossy)
         settings = Association(
             CLIENT, 1, authentication, held, CLIENT_TITLE, policy, dedicated, max_pdu=max_pdu, short=True
         )
-        self.client = ShortSession(settings, counter=count(1).__next__, names=names)
+        self.client = ShortSession(settings, counter=count(1).__next__, names=names, lossy=lossy, unproven=unproven)
         self.sent, self.answered = [], []
 
     def answer(self, frame):
