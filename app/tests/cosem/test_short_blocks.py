@@ -1,7 +1,7 @@
 """Blocks by short names: long values, long parameters of methods, long answers; and everything that can go wrong."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcu.cosem import apdu, association, axdr, data, serving
@@ -181,6 +181,7 @@ CALL = body(ReadRequest((Name(DISCONNECT_NAME, 0, text(50)),)))
 
 
 @given(st.integers(1, 70))
+@settings(deadline=None)  # a busy machine
 def test_a_request_is_put_together_however_it_was_cut(size):
     pair = ShortPair("none").associated()
     *taken, done = [pair.answer(write_block(*piece)) for piece in pieces(WRITE, size)]
