@@ -58,7 +58,7 @@ async def open_serial(port: Port) -> "SerialStream":
     try:
         if _is_plain(where):
             return SerialStream(port, _open_plain(where), None)
-        line = serial.Serial(**_settings(port), timeout=0, write_timeout=0, exclusive=True, inter_byte_timeout=0)
+        line = serial.Serial(**_settings(port), exclusive=True, inter_byte_timeout=0)
         line.port = where
         if port.rs485:
             high = port.rs485 == "rts"
@@ -66,7 +66,6 @@ async def open_serial(port: Port) -> "SerialStream":
         line.open()
     except (serial.SerialException, ValueError, OSError, termios.error) as error:
         raise LinkError(f"{where}: {_why(error, port)}") from None
-    line.reset_input_buffer()
     return SerialStream(port, line.fileno(), line)
 
 
@@ -83,6 +82,7 @@ class SerialStream:
         self._closed = False
         self._reading = False
         self._readable: asyncio.Future[None] | None = None
+        self._taking: asyncio.Event | None = None  # a writer waits until the driver takes bytes again
         self._watch()
 
     async def read(self, limit: int = 65536) -> bytes:
@@ -178,17 +178,24 @@ class SerialStream:
             self._reading = False
 
     async def _writable(self) -> None:
-        ready = asyncio.Event()
-        self._loop.add_writer(self._descriptor, ready.set)
+        self._taking = asyncio.Event()
+        self._loop.add_writer(self._descriptor, self._taking.set)
         try:
-            await ready.wait()
+            await self._taking.wait()
         finally:
-            self._loop.remove_writer(self._descriptor)
+            self._unwait()
 
     def _end(self, why: str) -> None:
         self._ended = self._ended or why
         self._unwatch()
         self._wake()
+        self._unwait()
+
+    def _unwait(self) -> None:
+        if self._taking is not None:
+            self._loop.remove_writer(self._descriptor)
+            self._taking.set()
+            self._taking = None
 
     def _wake(self) -> None:
         if self._readable is not None and not self._readable.done():

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import termios
+import time
 
 import pytest
 
@@ -45,6 +46,34 @@ async def test_a_read_that_was_cancelled_loses_nothing(line):
     await stream.close()
 
 
+async def test_what_the_line_brought_before_it_was_opened_is_nobodys(line):
+    line.write(b"the end of somebody else's answer")
+    stream = await open_serial(Port(line.path))
+    line.write(b"ours")
+    assert await stream.read() == b"ours"
+    await stream.close()
+
+
+async def test_a_line_has_one_reader(line):
+    stream = await open_serial(Port(line.path))
+    reading = asyncio.create_task(stream.read())
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="two readers"):
+        async with asyncio.timeout(1):
+            await stream.read()
+    line.write(b"for the first")
+    assert await reading == b"for the first"
+    await stream.close()
+
+
+async def test_a_wake_up_without_a_byte_is_no_hang_up(line):
+    stream = await open_serial(Port(line.path))
+    stream._arrive()  # the kernel said so, and another took it, or it was damaged
+    line.write(b"still there")
+    assert await stream.read() == b"still there"
+    await stream.close()
+
+
 async def test_what_nobody_takes_is_not_hoarded(line):
     stream = await open_serial(Port(line.path))
     sent = 0
@@ -55,6 +84,10 @@ async def test_what_nobody_takes_is_not_hoarded(line):
             await asyncio.sleep(0.001)
     assert len(stream._buffer) <= (1 << 16) + 4096
     got = 0
+    for _ in range(20):  # nor where it is taken by the byte
+        got += len(await stream.read(1))
+        await asyncio.sleep(0.001)
+    assert len(stream._buffer) <= (1 << 16) + 4096
     while got < sent:
         got += len(await stream.read())
     assert got == sent
@@ -71,6 +104,7 @@ async def test_a_writer_waits_for_a_line_that_does_not_take_its_bytes(line):
         got += len(line.read())
         await asyncio.sleep(0)
     await writing
+    assert not asyncio.get_running_loop().remove_writer(stream._descriptor)  # which would wake the loop for nothing
     await stream.close()
 
 
@@ -110,6 +144,88 @@ async def test_an_adapter_that_is_pulled_out_ends_the_stream_with_a_reason(line)
     await stream.close()
 
 
+@pytest.mark.parametrize("deed", ["write", "drain", "change"])
+async def test_who_notices_first_that_the_adapter_is_gone_says_so(line, deed):
+    stream = await open_serial(Port(line.path))
+    line.unplug()
+    deeds = {"write": (b"anybody?",), "drain": (), "change": (19200, "8N1")}
+    with pytest.raises(LinkClosed, match="is the adapter plugged in"):
+        async with asyncio.timeout(2):
+            await getattr(stream, deed)(*deeds[deed])
+    with pytest.raises(LinkClosed, match="is the adapter plugged in"):
+        await stream.read()
+    await stream.close()
+
+
+async def test_a_read_that_fails_ends_the_stream_with_a_reason():
+    """As of an adapter that is gone; a pseudo-terminal's own end fails so when its terminal is closed."""
+    master, terminal = os.openpty()
+    os.set_blocking(master, False)
+    stream = SerialStream(Port("vport"), master, None)
+    reading = asyncio.create_task(stream.read())
+    await asyncio.sleep(0)
+    os.close(terminal)
+    with pytest.raises(LinkClosed, match=r"vport: the line is gone \(Input/output error\): is the adapter plugged in"):
+        async with asyncio.timeout(2):
+            await reading
+    await stream.close()
+
+
+async def test_a_line_that_breaks_while_it_is_drained_has_ended(line, monkeypatch):
+    stream = await open_serial(Port(line.path))
+
+    def broken(descriptor):
+        raise termios.error(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(termios, "tcdrain", broken)
+    with pytest.raises(LinkClosed, match=r"Input/output error.*: is the adapter plugged in"):
+        await stream.drain()
+    with pytest.raises(LinkClosed, match="is the adapter plugged in"):
+        await stream.write(b"anybody?")
+    await stream.close()
+
+
+async def test_a_line_that_is_closed_tells_who_reads_and_who_writes(line):
+    stream = await open_serial(Port(line.path))
+    reading, writing = asyncio.create_task(stream.read()), asyncio.create_task(stream.write(bytes(200_000)))
+    await asyncio.sleep(0.02)
+    await stream.close()
+    for each in (reading, writing):
+        with pytest.raises(LinkClosed, match="the line is closed"):
+            async with asyncio.timeout(2):
+                await each
+    with pytest.raises(LinkClosed, match="the line is closed"):
+        await stream.write(b"anybody?")
+
+
+async def test_what_had_come_before_the_end_is_still_to_be_had(line):
+    stream = await open_serial(Port(line.path))
+    line.write(b"last words")
+    await asyncio.sleep(0.02)
+    await stream.close()
+    assert await stream.read(4) == b"last"
+    assert await stream.read() == b" words"
+    with pytest.raises(LinkClosed, match="the line is closed"):
+        await stream.read()
+
+
+async def test_closing_drops_what_the_line_does_not_take_and_leaves_nothing_open(line):
+    """A driver waits half a minute for a stuck line, if it is left to."""
+    held = sorted(os.listdir("/proc/self/fd"))
+    stream = await open_serial(Port(line.path))
+    writing = asyncio.create_task(stream.write(bytes(200_000)))
+    await asyncio.sleep(0.02)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    await stream.close()
+    await stream.close()
+    left = 0
+    while data := line.read():
+        left += len(data)
+    assert left <= 4096, left
+    assert sorted(os.listdir("/proc/self/fd")) == held
+
+
 async def test_a_writer_that_waits_is_told_of_the_loss(line):
     stream = await open_serial(Port(line.path))
     writing = asyncio.create_task(stream.write(bytes(200_000)))
@@ -129,6 +245,37 @@ async def test_the_speed_is_set_and_changed(line, baud):
     speeds = termios.tcgetattr(stream._descriptor)[4:6]
     assert speeds == [getattr(termios, f"B{baud}")] * 2
     assert (stream.port.baud, stream.port.format) == (baud, "8N1")
+    await stream.close()
+
+
+async def test_the_speed_is_changed_when_what_was_written_is_out(line, monkeypatch):
+    """An acknowledgement that the meter hears half at another speed is none."""
+    stream, done = await open_serial(Port(line.path, 300, "7E1")), []
+    drain, attributes = termios.tcdrain, termios.tcsetattr
+
+    def slow(descriptor):
+        drain(descriptor)
+        time.sleep(0.05)
+        done.append("out")
+
+    monkeypatch.setattr(termios, "tcdrain", slow)
+    monkeypatch.setattr(termios, "tcsetattr", lambda *how: (done.append("set"), attributes(*how)))
+    await stream.write(b"\x06252\r\n")
+    await stream.change(9600, "8N1")
+    assert done == ["out", "set"]
+    await stream.close()
+
+
+async def test_a_speed_that_the_port_does_not_take_is_told_and_the_old_one_stays(line, monkeypatch):
+    stream = await open_serial(Port(line.path, 300, "7E1"))
+
+    def refused(*_):
+        raise termios.error(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(termios, "tcsetattr", refused)
+    with pytest.raises(LinkError, match="the port cannot be set so"):
+        await stream.change(9600, "8N1")
+    assert stream.port == Port(line.path, 300, "7E1")
     await stream.close()
 
 
@@ -194,6 +341,29 @@ async def test_a_port_without_settings_is_used_as_it_is(tmp_path):
     await stream.drain()
     await stream.change(300, "7E1")
     theirs.close()
-    with pytest.raises(LinkClosed):
+    with pytest.raises(LinkClosed, match="nobody is at the other end any more"):
         await stream.read()
+    await stream.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(stream._descriptor)
+    other = os.dup2(1, stream._descriptor)
+    await stream.close()
+    os.close(other)  # it was not closed for whoever has it now
+
+
+async def test_a_virtio_port_is_opened_as_it_is_and_has_one_owner(line, monkeypatch):
+    """A pseudo-terminal of which the kernel says that it is a virtio port."""
+    real = os.path.realpath
+    monkeypatch.setattr(
+        os.path, "realpath", lambda path: "/sys/class/virtio-ports" if "/sys/dev/char" in path else real(path)
+    )
+    before = termios.tcgetattr(line._near)
+    stream = await open_serial(Port(line.path, 115200, "8E1"))
+    assert termios.tcgetattr(line._near) == before
+    held = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(LinkError, match="another program has locked it"):
+        await open_serial(Port(line.path))
+    assert sorted(os.listdir("/proc/self/fd")) == held
+    line.write(b"in")
+    assert await stream.read() == b"in"
     await stream.close()
