@@ -34,7 +34,7 @@ from dcu.cosem.association import MAX_PDU, Counter, Floors, MemoryFloors, Refuse
 from dcu.cosem.ciphering import is_protected, require_protection
 from dcu.cosem.handshake import REPLY_TO_HLS, proof, proof_in
 from dcu.cosem.security import Framing, Opened, Protection
-from dcu.cosem.short_requests import Piece, ServerTranslator
+from dcu.cosem.short_requests import Piece, ServerTranslator, Several
 from dcu.cosem.short_translation import equivalent
 from dcu.errors import AssociationRefused, CounterReplayed, DcuError, DecodeError, PolicyViolated, SecurityError
 from dcu.streams import Sent
@@ -292,7 +292,7 @@ def _opened(link: Link, frame: bytes) -> tuple[Link, bytes, Opened | None, int]:
     return link, plain, opened, floor
 
 
-def _decoded(link: Link, plain: bytes) -> Apdu | Piece:
+def _decoded(link: Link, plain: bytes) -> Apdu | Piece | Several:
     return apdu.decode(plain) if link.translator is None else link.translator.request(plain)
 
 

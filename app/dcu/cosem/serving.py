@@ -84,11 +84,11 @@ def answer(device: Application, client_sap: int, link: Link, request: Apdu) -> A
         link.long_get = None
     if not isinstance(request, SetRequestBlock | ActionRequestBlock):
         link.long_put = None
-    return entry[1](_Service(device, client_sap, link), request)
+    return entry[1](Service(device, client_sap, link), request)
 
 
 @dataclass(frozen=True, slots=True)
-class _Service:
+class Service:
     """The application as one client's association reaches it."""
 
     device: Application
@@ -126,7 +126,7 @@ class _Service:
 
     def get(self, request: GetRequestNormal) -> Apdu:
         result = self.value(request.attribute, request.selection)
-        return _fitting(self.link, GetResponseNormal(request.invoke, result))
+        return fitting(self.link, GetResponseNormal(request.invoke, result))
 
     def get_list(self, request: GetRequestList) -> Apdu:
         """A value or a refusal for each attribute; other-reason for those that go beyond the bounds of one answer."""
@@ -137,7 +137,7 @@ class _Service:
         ]
         beyond = len(request.attributes) - len(results)
         results += (DataAccessResult.OTHER_REASON,) * beyond
-        return _fitting(self.link, GetResponseList(request.invoke, tuple(results)))
+        return fitting(self.link, GetResponseList(request.invoke, tuple(results)))
 
     def get_next(self, request: GetRequestNext) -> Apdu:
         link, problem = self.link, DataAccessResult.NO_LONG_GET_IN_PROGRESS
@@ -203,7 +203,7 @@ class _Service:
         value = outcome.value
         if isinstance(value, bytes) and len(value) > self.link.room:
             if self.link.translator:  # by short names it was read, too
-                return _fitting(self.link, GetResponseNormal(invoke, value))
+                return fitting(self.link, GetResponseNormal(invoke, value))
             if self.link.conformance & Conformance.BLOCK_TRANSFER_WITH_ACTION:
                 self.link.long_get = LongGet(memoryview(value), returned=True)
                 return _action_block(self.link, invoke)
@@ -273,26 +273,30 @@ class _Service:
     # --- ACCESS
 
     def access(self, request: AccessRequest) -> Apdu | None:
-        """Everything in order; after an error nothing more, where the request says so."""
-        room = _Room()
-        outcomes: list[Accessed] = []
-        going = True
-        for at, item in enumerate(request.items):
-            outcome = self.accessed(item, room) if going and at < LIST_ITEMS else _refused(item, int(_OTHER))
-            going = going and not (request.long_invoke & BREAK_ON_ERROR and outcome.result)
-            outcomes.append(outcome)
+        outcomes = self.all_accessed(request.items, stop=bool(request.long_invoke & BREAK_ON_ERROR))
         if not request.long_invoke & LONG_CONFIRMED:
             return None
         shown = request.items if request.long_invoke & SELF_DESCRIPTIVE else ()
         kinds = tuple(access_apdu.kind(item) for item in request.items)
-        response = AccessResponse(request.long_invoke, b"", tuple(outcomes), kinds, shown)
+        response = AccessResponse(request.long_invoke, b"", outcomes, kinds, shown)
         if len(apdu.encode(response)) <= self.link.room:
             return response
         return replace(response, outcomes=tuple(map(_valueless, outcomes)), shown=())
 
+    def all_accessed(self, items: Sequence[Access], *, stop: bool = False) -> tuple[Accessed, ...]:
+        """Everything in order. stop: nothing more after an error."""
+        room = _Room()
+        outcomes: list[Accessed] = []
+        going = True
+        for at, item in enumerate(items):
+            outcome = self.accessed(item, room) if going and at < LIST_ITEMS else _refused(item, int(_OTHER))
+            going = going and not (stop and outcome.result)
+            outcomes.append(outcome)
+        return tuple(outcomes)
+
     def accessed(self, item: Access, room: "_Room") -> Accessed:
         if isinstance(item, AccessGet):
-            result = room.fit(self.value(item.attribute, item.selection))
+            result = room.fit(self.value(item.attribute, item.selection)) if room.left else _OTHER
             if isinstance(result, DataAccessResult):
                 return Accessed(result)
             return Accessed(DataAccessResult.SUCCESS, result)
@@ -336,7 +340,7 @@ def _refused(item: Access, reason: int) -> Accessed:
     return Accessed(ActionResult(reason) if isinstance(item, AccessAction) else DataAccessResult(reason))
 
 
-def _fitting(link: Link, whole: GetResponseNormal | GetResponseList) -> Apdu:
+def fitting(link: Link, whole: GetResponseNormal | GetResponseList) -> Apdu:
     """Return `whole`, or its first block where it is too long for the client."""
     raw = apdu.encode(whole)[3:]  # behind tag, variant, invoke
     if len(raw) <= link.room:
@@ -390,20 +394,20 @@ _SET_BLOCKS = Conformance.SET | Conformance.BLOCK_TRANSFER_WITH_SET
 _ACTION_BLOCKS = Conformance.ACTION | Conformance.BLOCK_TRANSFER_WITH_ACTION
 
 # What each request needs to have been agreed on, and who answers it
-_SERVICES: Mapping[type, tuple[Conformance, Callable[[_Service, Any], Apdu | None]]] = {
-    GetRequestNormal: (Conformance.GET, _Service.get),
-    GetRequestNext: (Conformance.BLOCK_TRANSFER_WITH_GET, _Service.get_next),
-    GetRequestList: (_LISTS, _Service.get_list),
-    SetRequestNormal: (Conformance.SET, _Service.set),
-    SetRequestList: (Conformance.SET | _LISTS, _Service.set_list),
-    SetRequestFirstBlock: (_SET_BLOCKS, _Service.set_first),
-    SetRequestListFirstBlock: (_SET_BLOCKS | _LISTS, _Service.set_list_first),
-    SetRequestBlock: (_SET_BLOCKS, _Service.set_block),
-    ActionRequestNormal: (Conformance.ACTION, _Service.action),
-    ActionRequestNext: (_ACTION_BLOCKS, _Service.action_next),
-    ActionRequestList: (Conformance.ACTION | _LISTS, _Service.action_list),
-    ActionRequestFirstBlock: (_ACTION_BLOCKS, _Service.action_first),
-    ActionRequestListFirstBlock: (_ACTION_BLOCKS | _LISTS, _Service.action_list_first),
-    ActionRequestBlock: (_ACTION_BLOCKS, _Service.action_block),
-    AccessRequest: (Conformance.ACCESS, _Service.access),
+_SERVICES: Mapping[type, tuple[Conformance, Callable[[Service, Any], Apdu | None]]] = {
+    GetRequestNormal: (Conformance.GET, Service.get),
+    GetRequestNext: (Conformance.BLOCK_TRANSFER_WITH_GET, Service.get_next),
+    GetRequestList: (_LISTS, Service.get_list),
+    SetRequestNormal: (Conformance.SET, Service.set),
+    SetRequestList: (Conformance.SET | _LISTS, Service.set_list),
+    SetRequestFirstBlock: (_SET_BLOCKS, Service.set_first),
+    SetRequestListFirstBlock: (_SET_BLOCKS | _LISTS, Service.set_list_first),
+    SetRequestBlock: (_SET_BLOCKS, Service.set_block),
+    ActionRequestNormal: (Conformance.ACTION, Service.action),
+    ActionRequestNext: (_ACTION_BLOCKS, Service.action_next),
+    ActionRequestList: (Conformance.ACTION | _LISTS, Service.action_list),
+    ActionRequestFirstBlock: (_ACTION_BLOCKS, Service.action_first),
+    ActionRequestListFirstBlock: (_ACTION_BLOCKS | _LISTS, Service.action_list_first),
+    ActionRequestBlock: (_ACTION_BLOCKS, Service.action_block),
+    AccessRequest: (Conformance.ACCESS, Service.access),
 }

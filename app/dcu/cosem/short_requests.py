@@ -7,19 +7,21 @@ from dataclasses import dataclass, field
 
 from dcu.cosem import apdu, axdr
 from dcu.cosem.apdu import (
+    Access,
+    AccessAction,
+    AccessGet,
+    AccessSet,
     ActionRequestNormal,
     ActionResponseNext,
     ActionResponseNormal,
     ActionResult,
     Apdu,
     DataAccessResult,
-    GetRequestList,
     GetRequestNext,
     GetRequestNormal,
     GetResponseBlock,
     GetResponseList,
     GetResponseNormal,
-    SetRequestList,
     SetRequestNormal,
     SetResponseBlock,
     SetResponseLastBlock,
@@ -60,6 +62,15 @@ class Piece:
     raw: bytes | None = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Several:
+    """A list: variables that are read or written, methods that are called, as they come. invoke: whether confirmed."""
+
+    invoke: int
+    items: tuple[Access, ...]
+    written: bool
+
+
 class ServerTranslator:
     """A client's requests and their answers, one at a time: the form of the request decides that of the answer."""
 
@@ -67,7 +78,7 @@ class ServerTranslator:
         self.names = names
         self._asked: ReadRequest | WriteRequest | None = None
 
-    def request(self, plain: bytes) -> Apdu | Piece:
+    def request(self, plain: bytes) -> Apdu | Piece | Several:
         """A request by short names as one by logical names. Raises DecodeError; a name that is none becomes one that
         nothing has, so that its sender is told that."""
         asked = wire.decode(plain)
@@ -77,32 +88,30 @@ class ServerTranslator:
         names = tuple(variable for variable in asked.variables if isinstance(variable, Name))
         if len(names) != len(asked.variables):
             return _block(asked)
-        found = [(self._named(name), name) for name in names]
         invoke = INVOKE if isinstance(asked, ReadRequest) or asked.confirmed else INVOKE & ~_CONFIRMED
-        method = found[0][0]
-        if isinstance(method, MethodRef):
-            if len(found) > 1:
-                raise DecodeError("a method together with other variables")
-            parameter = asked.values[0] if isinstance(asked, WriteRequest) else names[0].parameter
-            return ActionRequestNormal(invoke, method, parameter or None)
-        attributes = tuple(
-            (ref, None if variable.selector is None else Selection(variable.selector, variable.parameter))
-            for ref, variable in found
-            if isinstance(ref, AttributeRef)
-        )
-        if len(attributes) != len(found):
-            raise DecodeError("methods and attributes in one request")
         if isinstance(asked, WriteRequest):
-            if len(found) == 1:
-                return SetRequestNormal(invoke, *attributes[0], asked.values[0])
-            return SetRequestList(invoke, attributes, asked.values)
-        return GetRequestNormal(invoke, *attributes[0]) if len(found) == 1 else GetRequestList(invoke, attributes)
+            items = tuple(self._item(name, value) for name, value in zip(names, asked.values, strict=True))
+        else:
+            items = tuple(map(self._item, names))
+        match items:
+            case (AccessAction(method, parameter),):
+                return ActionRequestNormal(invoke, method, parameter)
+            case (AccessGet(attribute, selection),):
+                return GetRequestNormal(invoke, attribute, selection)
+            case (AccessSet(attribute, value, selection),):
+                return SetRequestNormal(invoke, attribute, selection, value)
+        return Several(invoke, items, isinstance(asked, WriteRequest))
 
-    def _named(self, variable: Name) -> AttributeRef | MethodRef:
+    def _item(self, variable: Name, value: bytes | None = None) -> Access:
+        """value: what is written."""
         try:
-            return self.names.resolve(variable.name)
+            ref = self.names.resolve(variable.name)
         except KeyError:
-            return AttributeRef(0, CURRENT, 0)
+            ref = AttributeRef(0, CURRENT, 0)
+        if isinstance(ref, MethodRef):
+            return AccessAction(ref, value or variable.parameter or _NULL)
+        selection = None if variable.selector is None else Selection(variable.selector, variable.parameter)
+        return AccessGet(ref, selection) if value is None else AccessSet(ref, value, selection)
 
     def response(self, answer: Apdu) -> bytes:
         """What the application's side answered, as its asker expects it."""

@@ -25,6 +25,7 @@ from tests.cosem.small_meter import (
     GENERAL_CONTEXTS,
     LIMIT,
     PROFILE,
+    RECONNECT,
     association_row,
     protection_of,
     protection_row,
@@ -90,6 +91,18 @@ def test_jdlms_writes_a_list_by_short_names(jdlms_client, context):
     with visitor(jdlms_client, context, NAMES) as door:
         assert jdlms_client.say("set", dotted(LIMIT), "u32:7", dotted(LIMIT), "u32:8") == "[SUCCESS, SUCCESS]"
         assert door.meter.done == [(LIMIT, axdr.encode(data.u32(7))), (LIMIT, axdr.encode(data.u32(8)))]
+
+
+@served("ACTION with list")
+@contexts
+def test_jdlms_calls_methods_of_a_list_by_short_names(jdlms_client, context):
+    """In one read, each with its parameter."""
+    with visitor(jdlms_client, context, NAMES) as door:
+        before = len(door.heard)
+        assert jdlms_client.say("act", dotted(DISCONNECT), "i8:0", dotted(RECONNECT), "i8:0") == "SUCCESS=0 SUCCESS=0"
+        zero = axdr.encode(data.i8(0))
+        assert door.meter.done == [(DISCONNECT, zero), (RECONNECT, zero)]
+        assert len(door.heard) == before + 1
 
 
 @served("event-notification, information-report", "it leaves them unheard")
