@@ -81,21 +81,23 @@ class Server(Prepared):
 
 
 class Client(Prepared):
-    """A meter that answers anything to whatever is asked, long and short."""
+    """A meter that answers anything; the input's first byte says to which question, long or short."""
 
     def prepare(self):
-        self.sessions = [sides()[1] for _ in range(5)]
-        return self.sessions
+        self.session = sides()[1]
+        return (self.session,)
 
     def take(self, frame):
-        asked = (
-            self.sessions[0].get(VALUE),
-            self.sessions[1].get_list([(VALUE, None), (VALUE, None)]),
-            self.sessions[2].set(VALUE, LONG),
-            self.sessions[3].set_list([(VALUE, LONG), (VALUE, LONG)]),
-            self.sessions[4].action(METHOD, LONG),
-        )
-        return tuple(_outcome(exchange, frame) for exchange in asked)
+        client = self.session
+        question = frame[0] % 5 if frame else 0
+        ask = (
+            lambda: client.get(VALUE),
+            lambda: client.get_list([(VALUE, None), (VALUE, None)]),
+            lambda: client.set(VALUE, LONG),
+            lambda: client.set_list([(VALUE, LONG), (VALUE, LONG)]),
+            lambda: client.action(METHOD, LONG),
+        )[question]
+        return question, _outcome(ask(), frame[1:])
 
 
 def measured(frame):
@@ -156,6 +158,7 @@ _ANSWERS = tuple(
         WriteResponse((Taken(1),)),
     )
 )
+_ASKED = tuple(bytes((question,)) + answer for question in range(5) for answer in _ANSWERS)
 _FIRST = write_block(False, 1, short.encode(WRITTEN)[1:6])
 _PIECES = [
     short.encode(ReadResponse((ReadBlock(number == 2, number, raw),)))
@@ -169,5 +172,5 @@ _CAPTURED = (
 TARGETS = (
     Target("short-capture", captured, _CAPTURED, ("dcu.cli.decoding_short.decode",)),
     Target("short-server", Server(), (*_REQUESTS, *_BLOCKS), allowed=(), seconds=0.1),
-    Target("short-client", Client(), _ANSWERS, allowed=(), seconds=0.1),
+    Target("short-client", Client(), _ASKED, allowed=(), seconds=0.1),
 )
