@@ -19,7 +19,6 @@ from dcu.cosem.apdu.short import (
     WriteRequest,
     WriteResponse,
 )
-from dcu.cosem.axdr import Tag
 from dcu.errors import DecodeError
 
 TAGS = frozenset(
@@ -88,10 +87,10 @@ def _piece(found: Short) -> Piece | None:
         case ReadRequest(variables=(RequestBlock(last, number, bytes() as raw),)):
             return short.READ, last, number, raw
         case WriteRequest(variables=(RequestBlock(last, number, None),), values=(value,)):
-            data = axdr.decode(value)
-            if data.tag is not Tag.OCTET_STRING or not isinstance(data.value, bytes):
+            held = short.piece(value)
+            if held is None:
                 raise DecodeError("a block of a write-request is an octet-string")
-            return short.WRITE, last, number, data.value
+            return short.WRITE, last, number, held
         case ReadResponse(results=(ReadBlock(last, number, raw),)):
             return short.READ_RESPONSE, last, number, raw
     return None

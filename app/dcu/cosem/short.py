@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from dcu.cosem import apdu
-from dcu.cosem.apdu import Apdu
-from dcu.cosem.apdu import short as wire
+from dcu.cosem.apdu import Apdu, short
 from dcu.cosem.apdu.short import InformationReport, Name, WriteRequest
 from dcu.cosem.association import Association, Counter, Negotiated
 from dcu.cosem.client import ClientSession
@@ -80,7 +79,7 @@ class ShortSession(ClientSession):
             variables = tuple(Name(self._translator.names.attribute(ref)) for ref, _ in values)
         except KeyError as error:
             raise unlisted(error) from None
-        return super()._sealed(wire.encode(WriteRequest(variables, tuple(value for _, value in values), False)))
+        return super()._sealed(short.encode(WriteRequest(variables, tuple(value for _, value in values), False)))
 
     def unconfirmed_call(self, method: MethodRef, parameter: bytes | None = None) -> bytes:
         """The same: a method is a name that is written."""
@@ -89,7 +88,7 @@ class ShortSession(ClientSession):
             name = Name(self._translator.names.method(method))
         except KeyError as error:
             raise unlisted(error) from None
-        return super()._sealed(wire.encode(WriteRequest((name,), (parameter or NULL,), False)))
+        return super()._sealed(short.encode(WriteRequest((name,), (parameter or NULL,), False)))
 
     def _fits(self, request: Apdu) -> bool:
         return len(self._translator.outgoing(apdu.encode(request))) <= self._room
@@ -99,14 +98,14 @@ class ShortSession(ClientSession):
 
     def _plain(self, frame: bytes) -> tuple[bytes, bool]:
         plain, authentic = super()._plain(frame)
-        if plain[:1] in (bytes((wire.READ_RESPONSE,)), bytes((wire.WRITE_RESPONSE,))):
+        if plain[:1] in (bytes((short.READ_RESPONSE,)), bytes((short.WRITE_RESPONSE,))):
             plain = self._translator.incoming(plain)
         return plain, authentic
 
     def _notified(self, plain: bytes) -> bool:
-        if plain[:1] != bytes((wire.REPORT,)):
+        if plain[:1] != bytes((short.REPORT,)):
             return super()._notified(plain)
-        report = wire.decode(plain)
+        report = short.decode(plain)
         assert isinstance(report, InformationReport)
         self._remember(report, plain)
         return True

@@ -5,7 +5,7 @@ Source: IEC 62056-5-3 (DLMS Green Book 9.3.12 to 9.3.16, 9.5).
 
 from dataclasses import dataclass, field
 
-from dcu.cosem import apdu, axdr
+from dcu.cosem import apdu
 from dcu.cosem.apdu import (
     Access,
     AccessAction,
@@ -27,8 +27,8 @@ from dcu.cosem.apdu import (
     SetResponseLastBlock,
     SetResponseList,
     SetResponseNormal,
+    short,
 )
-from dcu.cosem.apdu import short as wire
 from dcu.cosem.apdu.short import (
     Name,
     NextBlock,
@@ -41,7 +41,6 @@ from dcu.cosem.apdu.short import (
     WriteRequest,
     WriteResponse,
 )
-from dcu.cosem.axdr import Tag
 from dcu.cosem.selection import Selection
 from dcu.cosem.short_names import CURRENT, ShortNames
 from dcu.errors import DecodeError
@@ -81,7 +80,7 @@ class ServerTranslator:
     def request(self, plain: bytes) -> Apdu | Piece | Several:
         """A request by short names as one by logical names. Raises DecodeError; a name that is none becomes one that
         nothing has, so that its sender is told that."""
-        asked = wire.decode(plain)
+        asked = short.decode(plain)
         if not isinstance(asked, ReadRequest | WriteRequest) or not asked.variables:
             raise DecodeError(f"{type(asked).__name__} where a request is due, or one that asks for nothing")
         self._asked = asked
@@ -118,15 +117,15 @@ class ServerTranslator:
         results: tuple[ReadResult, ...]
         match answer:
             case SetResponseNormal() | SetResponseLastBlock():
-                return wire.encode(WriteResponse((answer.result,)))
+                return short.encode(WriteResponse((answer.result,)))
             case SetResponseList():
-                return wire.encode(WriteResponse(answer.results))
+                return short.encode(WriteResponse(answer.results))
             case SetResponseBlock():
-                return wire.encode(WriteResponse((Taken(answer.number),)))
+                return short.encode(WriteResponse((Taken(answer.number),)))
             case ActionResponseNormal() if isinstance(self._asked, WriteRequest):
-                return wire.encode(WriteResponse((DataAccessResult(answer.result),)))
+                return short.encode(WriteResponse((DataAccessResult(answer.result),)))
             case GetResponseBlock() | GetResponseNormal() if isinstance(self._asked, WriteRequest):
-                return wire.encode(WriteResponse((DataAccessResult.SUCCESS,)))  # a method ran; a write returns nothing
+                return short.encode(WriteResponse((DataAccessResult.SUCCESS,)))  # a method ran; a write returns nothing
             case ActionResponseNormal():
                 failed = answer.result != ActionResult.SUCCESS
                 results = (DataAccessResult(answer.result) if failed else answer.value or _NULL,)
@@ -142,7 +141,7 @@ class ServerTranslator:
                 results = answer.results
             case _:
                 return apdu.encode(answer)
-        return wire.encode(ReadResponse(results))
+        return short.encode(ReadResponse(results))
 
 
 def _block(asked: ReadRequest | WriteRequest) -> Apdu | Piece:
@@ -151,12 +150,7 @@ def _block(asked: ReadRequest | WriteRequest) -> Apdu | Piece:
         case ReadRequest(variables=(NextBlock(number),)):
             return GetRequestNext(INVOKE, number)
         case ReadRequest(variables=(RequestBlock(last, number, bytes() as raw),)):
-            return Piece(wire.READ, last, number, raw)
+            return Piece(short.READ, last, number, raw)
         case WriteRequest(variables=(RequestBlock(last, number, None),), values=(value,), confirmed=True):
-            return Piece(wire.WRITE, last, number, _octets(value))
+            return Piece(short.WRITE, last, number, short.piece(value))
     raise DecodeError("a block together with other variables, or in a service that has none")
-
-
-def _octets(value: bytes) -> bytes | None:
-    data = axdr.decode(value)
-    return data.value if data.tag is Tag.OCTET_STRING and isinstance(data.value, bytes) else None

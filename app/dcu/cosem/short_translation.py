@@ -5,7 +5,7 @@ names the blocks hold the value alone; here the whole request, so the first one 
 Source: IEC 62056-5-3 (DLMS Green Book 9.3.12 to 9.3.16, 9.5).
 """
 
-from dcu.cosem import apdu
+from dcu.cosem import apdu, axdr
 from dcu.cosem.apdu import (
     ActionRequestBlock,
     ActionRequestFirstBlock,
@@ -35,8 +35,8 @@ from dcu.cosem.apdu import (
     SetResponseLastBlockList,
     SetResponseList,
     SetResponseNormal,
+    short,
 )
-from dcu.cosem.apdu import short as wire
 from dcu.cosem.apdu.short import (
     Name,
     NextBlock,
@@ -48,7 +48,6 @@ from dcu.cosem.apdu.short import (
     WriteRequest,
     WriteResponse,
 )
-from dcu.cosem.apdu.wire import octets
 from dcu.cosem.selection import Selection
 from dcu.cosem.short_names import ShortNames
 from dcu.errors import AccessDenied, MalformedAnswer, ServiceRefused
@@ -56,7 +55,6 @@ from dcu.model import AttributeRef
 
 NULL = b"\x00"
 ONE_VALUE = b"\x01\x00"  # of a read's results: how many, and that the first is a value
-_OCTET_STRING = b"\x09"
 _MAX_BLOCKS = 0xFFFF
 _CALLS = ActionRequestNormal | ActionRequestFirstBlock | ActionRequestBlock | ActionRequestNext
 _PIECES = SetRequestFirstBlock | SetRequestListFirstBlock | SetRequestBlock
@@ -71,9 +69,9 @@ _EQUIVALENT = {
 def equivalent(agreed: Conformance) -> Conformance:
     """What an association by short names can do, in the words of logical names, and those themselves."""
     found = Conformance(agreed)
-    for short, logical in _EQUIVALENT.items():
-        if agreed & short == short:
-            found |= logical
+    for by_short, by_logical in _EQUIVALENT.items():
+        if agreed & by_short == by_short:
+            found |= by_logical
     return found
 
 
@@ -100,11 +98,11 @@ class ClientTranslator:
             self._asked = self._asking(self._request)
         except KeyError as error:
             raise unlisted(error) from None
-        return wire.encode(self._asked)
+        return short.encode(self._asked)
 
     def incoming(self, plain: bytes) -> bytes:
         """The answer to it as one by logical names. Raises DecodeError, MalformedAnswer."""
-        answer = wire.decode(plain)
+        answer = short.decode(plain)
         if isinstance(answer, ReadResponse) and isinstance(self._asked, ReadRequest):
             return apdu.encode(self._read(answer, self._asked))
         if isinstance(answer, WriteResponse) and isinstance(self._asked, WriteRequest):
@@ -131,14 +129,14 @@ class ClientTranslator:
         match request:
             case SetRequestFirstBlock():
                 variable = self._variable(request.attribute, request.selection)
-                return _write_piece(request.block, wire.encode_variables((variable,)) + b"\x01")
+                return _write_piece(request.block, short.encode_variables((variable,)) + b"\x01")
             case SetRequestListFirstBlock():
-                return _write_piece(request.block, wire.encode_variables(self._variables(request.attributes)))
+                return _write_piece(request.block, short.encode_variables(self._variables(request.attributes)))
             case SetRequestBlock():
                 return _write_piece(request.block)
             case ActionRequestFirstBlock():
                 called = Name(self.names.method(request.method), 0, NULL)  # in whose place the parameter comes
-                return _read_piece(request.block, wire.encode_variables((called,)).removesuffix(NULL))
+                return _read_piece(request.block, short.encode_variables((called,)).removesuffix(NULL))
             case ActionRequestBlock():
                 return _read_piece(request.block)
         raise ServiceRefused(f"{type(request).__name__} is not possible with short names")
@@ -192,7 +190,7 @@ class ClientTranslator:
 
 
 def _write_piece(block: Block, head: bytes = b"") -> WriteRequest:
-    value = _OCTET_STRING + octets(head + block.raw)
+    value = axdr.encode(axdr.octets(head + block.raw))
     return WriteRequest((RequestBlock(block.last, _numbered(block)),), (value,))
 
 
@@ -216,5 +214,5 @@ def _one_value(block: ReadBlock) -> bytes:
     return block.raw.removeprefix(ONE_VALUE) if headed else block.raw
 
 
-def _unfit(answer: wire.Short) -> MalformedAnswer:
+def _unfit(answer: short.Short) -> MalformedAnswer:
     return MalformedAnswer(f"{type(answer).__name__} does not answer what was asked")

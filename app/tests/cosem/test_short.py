@@ -1,5 +1,6 @@
 """Short-name referencing: names as the Blue Book gives them, services byte-exact, sessions as with logical names."""
 
+import re
 from contextlib import suppress
 from itertools import count
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcu.cosem import axdr, data, objects
+from dcu.cosem import axdr, data, objects, serving
 from dcu.cosem.apdu import DataAccessResult, short
 from dcu.cosem.apdu.short import (
     InformationReport,
@@ -131,6 +132,27 @@ class ShortPair:
 def test_a_service_is_byte_exact_both_ways(apdu, wire):
     assert short.encode(apdu).hex() == wire
     assert short.decode(h(wire)) == apdu
+
+
+@pytest.mark.parametrize(
+    ("wire", "complaint"),
+    [
+        ("0501030108", "variable access 3 is not supported (at byte 2)"),
+        ("0c01040001", "4 is no choice of a read result (at byte 2)"),
+        ("0d01030001", "3 is no choice of a write result (at byte 2)"),
+        ("0602020208020210011105", "1 values for 2 variables"),
+        ("18000102010800", "0 values for 1 variables"),
+        ("05820101" + 257 * "020108", "257 variables: at most 256"),
+        ("190100", "19 begins no service"),
+    ],
+)
+def test_what_is_no_service_is_told_why(wire, complaint):
+    with pytest.raises(DecodeError, match=re.escape(complaint)):
+        short.decode(h(wire))
+
+
+def test_as_many_variables_are_read_as_a_list_may_have():
+    assert len(short.decode(h("05820100" + 256 * "020108")).variables) == 256 == serving.LIST_ITEMS
 
 
 @pytest.mark.parametrize(
@@ -374,4 +396,4 @@ def test_a_server_answers_anything_that_short_names_can_carry():
         answer = pair.server.receive(CLIENT, h(raw))
         assert answer is not None
         assert answer[0] in (0x0C, 0x0D, 0xD8)
-    assert pair.server.refused.last is None or "while answering" not in str(pair.server.refused.last)
+        assert "while answering" not in str(pair.server.refused.last)

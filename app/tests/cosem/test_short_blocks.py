@@ -214,6 +214,7 @@ READ_ENERGY = h("0501020108")
         pytest.param([W(False, 0, b"")], [NO_WRITE], id="block 0"),
         pytest.param([PUT[0], W(False, 0, b"")], ["0d01020001", NUMBER], id="block 0 in the middle"),
         pytest.param([PUT[0], h("0601070000020111" "05")], ["0d01020001", UNAVAILABLE], id="a piece that is a number"),
+        pytest.param([PUT[0], h("06010700000201" "0a0161")], ["0d01020001", UNAVAILABLE], id="a piece that is a text"),
         pytest.param([W(True, 1, b"")], [UNMATCHED], id="nothing"),
         pytest.param([W(True, 1, WRITE[:-1])], [UNMATCHED], id="its end is missing"),
         pytest.param([W(True, 1, WRITE + b"\0")], [UNMATCHED], id="more than one request"),
@@ -247,11 +248,14 @@ def test_a_block_that_is_not_the_next_is_refused_with_its_reason(said, answers):
         pytest.param(h("05020600000100" "020108"), id="of a read, beside a name"),
         pytest.param(h("0601050001" "0100"), id="the next block, written"),
         pytest.param(h("0c01030001"), id="taken: no request"),
+        pytest.param(h("180000" "00"), id="a report: no request"),
+        pytest.param(h("0500"), id="a read of nothing"),
+        pytest.param(h("060000"), id="a write of nothing"),
     ],
 )  # fmt: skip
-def test_a_block_where_there_can_be_none_is_no_service(frame):
+def test_a_block_where_there_can_be_none_is_no_service_nor_what_asks_for_nothing(frame):
     pair = ShortPair("none").associated()
-    assert pair.answer(frame)[:1] == b"\xd8"
+    assert pair.answer(frame) == h("d80202")
     assert pair.server.refused.malformed == 1
     assert pair.answer(READ_ENERGY) == b"\x0c\x01\x00" + ENERGY_NOW
 
@@ -267,12 +271,25 @@ def test_a_server_keeps_so_much_and_no_more(block, aborted, monkeypatch):
     assert empty[-1].hex() == aborted
 
 
-def test_a_method_that_is_written_returns_nothing_however_long():
+@pytest.mark.parametrize("size", [0, 20, 300])
+def test_a_method_that_is_written_returns_nothing_however_long(size):
     pair = ShortPair("none", max_pdu=60).associated()
-    pair.meter.action = lambda sap, method, parameter: text(300)
+    pair.meter.action = lambda sap, method, parameter: text(size) if size else None
     written = WriteRequest((Name(DISCONNECT_NAME),), (b"\x0f\x00",))
     assert pair.answer(short.encode(written)) == h("0d0100")
     assert pair.answer(write_block(True, 1, body(written))) == h("0d0100")
+
+
+def test_a_method_that_is_read_and_returns_nothing_says_null_data():
+    pair = ShortPair("none").associated()
+    pair.meter.action = lambda sap, method, parameter: None
+    assert pair.answer(short.encode(ReadRequest((Name(DISCONNECT_NAME, 0, b"\x0f\x00"),)))) == h("0c010000")
+
+
+def test_a_method_that_is_refused_says_why_read_or_written():
+    pair = ShortPair("none").associated()
+    assert pair.answer(short.encode(ReadRequest((Name(0x0128, 0, b"\x0f\x00"),)))) == h("0c010104")
+    assert pair.answer(short.encode(WriteRequest((Name(0x0128),), (b"\x0f\x00",)))) == h("0d010104")
 
 
 # --- what was not agreed on
@@ -301,11 +318,20 @@ def test_a_client_sends_no_blocks_that_were_not_agreed_on(without_blocks):
     assert pair.run(pair.client.get(PROFILE)) == pair.meter.values[PROFILE]  # meters answer so without asking
 
 
-@pytest.mark.parametrize("frame", [PUT[0], ASKED[0]])
-def test_a_server_takes_no_blocks_that_were_not_agreed_on(without_blocks, frame):
+@pytest.mark.parametrize(
+    ("lacking", "refused", "taken"),
+    [
+        (Conformance.BLOCK_TRANSFER_WITH_SET, PUT[0], ASKED[0]),
+        (Conformance.BLOCK_TRANSFER_WITH_GET, ASKED[0], PUT[0]),
+        (Conformance.PARAMETERIZED_ACCESS, ASKED[0], PUT[0]),
+    ],
+)
+def test_a_server_takes_no_blocks_that_were_not_agreed_on(monkeypatch, lacking, refused, taken):
+    monkeypatch.setattr(association, "SUPPORTED_SHORT", SUPPORTED_SHORT & ~lacking)
     pair = ShortPair("none").associated()
-    assert pair.answer(frame) == h("d80102")
+    assert pair.answer(refused) == h("d80102")
     assert pair.meter.done == []
+    assert pair.answer(taken)[0] in (short.READ_RESPONSE, short.WRITE_RESPONSE)
 
 
 def test_what_was_agreed_on_is_said_again_at_the_end_and_no_more(monkeypatch):

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from dcu.cosem import axdr
 from dcu.cosem.apdu import wire
 from dcu.cosem.apdu.results import DataAccessResult
 from dcu.cosem.apdu.wire import Reader
+from dcu.cosem.axdr import Data, Tag
 from dcu.errors import DecodeError
 
 READ, WRITE, READ_RESPONSE, WRITE_RESPONSE, UNCONFIRMED_WRITE, REPORT = 0x05, 0x06, 0x0C, 0x0D, 0x16, 0x18
@@ -149,6 +151,14 @@ def decode(raw: bytes) -> Short:
     if isinstance(found, WriteRequest | InformationReport) and len(found.variables) != len(found.values):
         raise DecodeError(f"{len(found.values)} values for {len(found.variables)} variables")
     return found
+
+
+def piece(value: bytes) -> bytes | None:
+    """What a block of a write holds, whose value this is; None where it is no octet-string. Raises DecodeError."""
+    match axdr.decode(value):
+        case Data(Tag.OCTET_STRING, bytes() as raw):
+            return raw
+    return None
 
 
 def _sequence(items: tuple[T, ...], one: Callable[[T], bytes]) -> bytes:
