@@ -1,5 +1,7 @@
 """Sessions by short names as fuzz targets: a server amid long requests, a client that sends and reads them."""
 
+from itertools import chain, repeat
+
 from dcu.cli import decoding_short
 from dcu.cli.decoding_short import Blocks
 from dcu.cosem import axdr
@@ -32,8 +34,21 @@ SMALL = 60
 VALUE = AttributeRef(1, Obis.parse("0-0:94.91.0*255"), 2)
 METHOD = MethodRef(70, Obis.parse("0-0:96.3.10*255"), 1)
 NAMES = ShortNames(ShortObject(base, ref.class_id, 0, ref.obis) for base, ref in ((0x0200, VALUE), (0x0400, METHOD)))
-LONG = axdr.encode(axdr.octets(bytes(150)))
+LONG = axdr.encode(axdr.octets(bytes(60)))  # two blocks
 WRITTEN = WriteRequest((Name(0x0208), Name(0x0208)), (b"\x11\x05", axdr.encode(axdr.octets(b"abc"))))
+TAKEN = {"read": short.encode(ReadResponse((Taken(1),))), "write": short.encode(WriteResponse((Taken(1),)))}
+QUESTIONS = tuple(
+    (question, taken)
+    for question, block in (("get", ""), ("get_list", ""), ("set", "write"), ("set_list", "write"), ("action", "read"))
+    for taken in (b"", TAKEN[block] if block else b"")
+)
+_ARGUMENTS = {
+    "get": (VALUE,),
+    "get_list": ([(VALUE, None), (VALUE, None)],),
+    "set": (VALUE, LONG),
+    "set_list": ([(VALUE, LONG), (VALUE, LONG)],),
+    "action": (METHOD, LONG),
+}
 CALLED = ReadRequest((Name(0x0420, 0, b"\x0f\x00"),))
 
 
@@ -81,23 +96,16 @@ class Server(Prepared):
 
 
 class Client(Prepared):
-    """A meter that answers anything; the input's first byte says to which question, long or short."""
+    """A meter that answers anything; the input's first byte says to which question, and whether to its first block."""
 
     def prepare(self):
         self.session = sides()[1]
         return (self.session,)
 
-    def take(self, frame):
-        client = self.session
-        question = frame[0] % 5 if frame else 0
-        ask = (
-            lambda: client.get(VALUE),
-            lambda: client.get_list([(VALUE, None), (VALUE, None)]),
-            lambda: client.set(VALUE, LONG),
-            lambda: client.set_list([(VALUE, LONG), (VALUE, LONG)]),
-            lambda: client.action(METHOD, LONG),
-        )[question]
-        return question, _outcome(ask(), frame[1:])
+    def take(self, data):
+        client, (question, taken) = self.session, QUESTIONS[data[0] % len(QUESTIONS) if data else 0]
+        answers = chain((taken,) if taken else (), repeat(data[1:]))
+        return f"{question} {_outcome(getattr(client, question)(*_ARGUMENTS[question]), answers)}"
 
 
 def measured(frame):
@@ -124,9 +132,9 @@ def _told(answer):
     return " ".join((type(told).__name__, *kinds))
 
 
-def _outcome(exchange, frame):
+def _outcome(exchange, answers):
     try:
-        return type(drive(exchange, lambda request: frame)).__name__
+        return type(drive(exchange, lambda request: next(answers))).__name__
     except DcuError as error:
         return type(error).__name__
 
@@ -156,9 +164,11 @@ _ANSWERS = tuple(
         ReadResponse((ReadBlock(True, 1, b"\x02\x00\x11\x05\x01\x04"),)),
         ReadResponse((Taken(1),)),
         WriteResponse((Taken(1),)),
+        WriteResponse((DataAccessResult.SUCCESS,)),
+        WriteResponse((DataAccessResult.SUCCESS, DataAccessResult.READ_WRITE_DENIED)),
     )
 )
-_ASKED = tuple(bytes((question,)) + answer for question in range(5) for answer in _ANSWERS)
+_ASKED = tuple(bytes((question,)) + answer for question in range(len(QUESTIONS)) for answer in _ANSWERS)
 _FIRST = write_block(False, 1, short.encode(WRITTEN)[1:6])
 _PIECES = [
     short.encode(ReadResponse((ReadBlock(number == 2, number, raw),)))
