@@ -55,23 +55,23 @@ class Blocks:
                 self._service = 0
             return found
         service, last, number, raw = piece
+        under_way, self._service = self._service, 0  # what does not go on has ended
         if number == 1:
-            self._service, self._number = service, 0
+            under_way, self._number = service, 0
             self._joined.clear()
-        due = self._number + 1 if self._service == service else 1
-        if number == due - 1 and not last:
-            return None  # sent again
-        if number != due:
-            self._service = 0
+        due = self._number + 1 if under_way == service else 1
+        again = 0 < number == due - 1 and not last
+        if number != due and not again:
             raise DecodeError(f"{service_name(service)}: block {number} came where block {due} is due")
-        self._number = number
-        self._joined += raw
+        if not again:
+            self._number = number
+            self._joined += raw
         if len(self._joined) > self._limit:
             raise DecodeError(f"{service_name(service)}: more than {self._limit} bytes in blocks")
-        if not last:
-            return None
-        self._service = 0
-        return _whole(service, bytes(self._joined))
+        if last:
+            return _whole(service, bytes(self._joined))
+        self._service = service
+        return None
 
     def finish(self) -> None:
         """Raises DecodeError where a transfer has not come to its end."""

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from dcu.cli.decoding_short import Blocks
 from dcu.cosem import axdr, data
 from dcu.cosem.apdu import DataAccessResult, short
 from dcu.cosem.apdu.short import (
@@ -17,6 +18,7 @@ from dcu.cosem.apdu.short import (
     WriteRequest,
     WriteResponse,
 )
+from dcu.errors import DecodeError
 from dcu.link import wrapper
 from tests.cli.captured import keys_file
 from tests.cosem.small_meter import CLIENT_TITLE, DISCONNECT, ENERGY, KEYS, LIMIT, PROFILE, text
@@ -112,8 +114,14 @@ def test_a_block_that_was_sent_again_or_anew_counts_once(decode_json):
     [
         ((FIRST, LAST), "write-request: block 3 came where block 2 is due"),
         ((SECOND,), "write-request: block 2 came where block 1 is due"),
+        ((write_block(False, 0, b""),), "write-request: block 0 came where block 1 is due"),
+        ((FIRST, write_block(False, 0, b"")), "write-request: block 0 came where block 2 is due"),
+        ((FIRST, SECOND, write_block(True, 2, BODY[100:])), "write-request: block 2 came where block 3 is due"),
         ((FIRST, SECOND), "the write-request ends after 2 blocks, the last one is missing"),
         ((FIRST, read_block(False, 2, b"ab")), "read-response: block 2 came where block 1 is due"),
+        ((bytes.fromhex("06010700000101131203010203"),), "LONG_UNSIGNED ends early"),
+        ((bytes.fromhex("0c0100131203010203"),), "LONG_UNSIGNED ends early"),
+        ((bytes.fromhex("050104030802131203010203"),), "LONG_UNSIGNED ends early"),
         ((bytes.fromhex("060107000001011105"),), "a block of a write-request is an octet-string"),
         ((write_block(True, 1, BODY[:-1]),), "ends early"),
         ((read_block(True, 1, b"\xff\xff"),), "after the end"),
@@ -123,6 +131,24 @@ def test_blocks_that_do_not_add_up_are_said(decode, frames, complaint):
     code, _, err = decode(b"".join(wrapper.encode(1, 16, frame) for frame in frames).hex())
     assert code == 8
     assert complaint in err
+
+
+def test_blocks_add_up_to_so_much_and_no_more_and_what_is_wrong_ends_them():
+    blocks = Blocks(len(BODY))
+    assert [blocks.take(short.decode(frame)) for frame in (FIRST, SECOND)] == [None, None]
+    assert blocks.take(short.decode(LAST)) == WriteRequest((Name(0x0208),), (LONG,))
+    blocks = Blocks(len(BODY) - 1)
+    for frame in (FIRST, SECOND):
+        blocks.take(short.decode(frame))
+    with pytest.raises(DecodeError, match="more than"):
+        blocks.take(short.decode(LAST))
+    blocks.finish()
+    blocks.take(short.decode(FIRST))
+    with pytest.raises(DecodeError, match="block 3 came"):
+        blocks.take(short.decode(LAST))
+    blocks.finish()
+    with pytest.raises(DecodeError, match="block 2 came where block 1"):
+        blocks.take(short.decode(SECOND))
 
 
 def test_a_refusal_ends_what_it_refuses(decode_json):
