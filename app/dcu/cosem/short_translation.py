@@ -159,8 +159,10 @@ class ClientTranslator:
             case (Taken(number),) if called:
                 return ActionResponseNext(self._invoke, number)
         results = tuple(result for result in answer.results if isinstance(result, bytes | DataAccessResult))
+        if len(results) != len(answer.results):
+            raise _unfit(answer)
         if len(results) != len(asked.variables):
-            raise MalformedAnswer(f"{len(answer.results)} results for {len(asked.variables)} variables")
+            raise MalformedAnswer(f"{len(results)} results for {len(asked.variables)} variables")
         if isinstance(self._request, GetRequestList):
             return GetResponseList(self._invoke, results)
         only = results[0]
@@ -210,7 +212,7 @@ def _one_value(block: ReadBlock) -> bytes:
     Some stacks (Gurux) leave out what stands before it. Both can be told: 01 00 would be an empty array, which needs no
     blocks.
     """
-    headed = block.number == 1 and block.raw.startswith(ONE_VALUE) and block.raw != ONE_VALUE
+    headed = block.number == 1 and block.raw != ONE_VALUE
     return block.raw.removeprefix(ONE_VALUE) if headed else block.raw
 
 

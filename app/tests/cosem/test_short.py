@@ -151,6 +151,12 @@ def test_what_is_no_service_is_told_why(wire, complaint):
         short.decode(h(wire))
 
 
+@pytest.mark.parametrize("apdu", [ReadRequest((Name(0x10000),)), ReadRequest((NextBlock(-1),))])
+def test_what_has_no_room_in_its_field_is_not_sent(apdu):
+    with pytest.raises(ValueError, match="out of range"):
+        short.encode(apdu)
+
+
 def test_as_many_variables_are_read_as_a_list_may_have():
     assert len(short.decode(h("05820100" + 256 * "020108")).variables) == 256 == serving.LIST_ITEMS
 

@@ -147,6 +147,16 @@ def test_an_answer_in_blocks_is_understood_with_and_without_what_stands_before_t
     assert stop.value.value == text(40)
 
 
+def test_a_later_block_is_taken_as_it_is():
+    pair = ShortPair("none").associated()
+    exchange = pair.client.get(LIMIT)
+    next(exchange)
+    exchange.send(short.encode(ReadResponse((ReadBlock(False, 1, h("01000904")),))))
+    with pytest.raises(StopIteration) as stop:
+        exchange.send(short.encode(ReadResponse((ReadBlock(True, 2, h("0100aabb")),))))
+    assert stop.value.value == h("09040100aabb")
+
+
 def test_an_empty_array_in_a_block_is_one():
     pair = ShortPair("none").associated()
     exchange = pair.client.get(LIMIT)
@@ -284,6 +294,7 @@ def test_a_method_that_is_read_and_returns_nothing_says_null_data():
     pair = ShortPair("none").associated()
     pair.meter.action = lambda sap, method, parameter: None
     assert pair.answer(short.encode(ReadRequest((Name(DISCONNECT_NAME, 0, b"\x0f\x00"),)))) == h("0c010000")
+    assert pair.run(pair.client.action(DISCONNECT, None)) is None
 
 
 def test_a_method_that_is_refused_says_why_read_or_written():

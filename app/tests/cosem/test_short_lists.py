@@ -6,6 +6,7 @@ from dcu.cosem import association, axdr, data, serving
 from dcu.cosem.apdu import Conformance, DataAccessResult, short
 from dcu.cosem.apdu.short import Name, NextBlock, ReadRequest, RequestBlock, WriteRequest, WriteResponse
 from dcu.cosem.association import SUPPORTED_SHORT
+from dcu.errors import MalformedAnswer
 
 from .small_meter import CLIENT, CONNECTED, DISCONNECT, ENERGY, ENERGY_NOW, LIMIT, PROFILE, RECONNECT, SCALER, text
 from .test_short import NAMES, ShortPair
@@ -72,6 +73,57 @@ def test_what_fails_in_a_list_stops_nothing(pair):
 def test_an_unconfirmed_list_is_carried_out_and_not_answered(pair):
     assert written(pair, (READ_LIMIT, SEVEN), (CALL_OFF, ZERO), confirmed=False) is None
     assert pair.meter.done == [(LIMIT, SEVEN), (DISCONNECT, ZERO)]
+
+
+# --- the client
+
+
+def test_our_client_reads_and_writes_a_list(pair):
+    assert pair.run(pair.client.get_list([(ENERGY, None), (LIMIT, None)])) == (ENERGY_NOW, pair.meter.values[LIMIT])
+    assert pair.run(pair.client.set_list([(LIMIT, SEVEN), (ENERGY, SEVEN)])) == (OK, DENIED)
+    assert pair.meter.done == [(LIMIT, SEVEN)]
+
+
+ASKS = {
+    "get": lambda client: client.get(LIMIT),
+    "get list": lambda client: client.get_list([(LIMIT, None), (ENERGY, None)]),
+    "action": lambda client: client.action(DISCONNECT, ZERO),
+    "set": lambda client: client.set(LIMIT, SEVEN),
+    "set list": lambda client: client.set_list([(LIMIT, SEVEN), (LIMIT, SEVEN)]),
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        *((asked, answer) for asked in ("get", "action") for answer in ("0c00", "0c0200000000")),
+        *(("get list", answer) for answer in ("0c00", "0c010000", "0c03000000000000")),
+        *(("set", answer) for answer in ("0d00", "0d020000")),
+        *(("set list", answer) for answer in ("0d00", "0d0100", "0d03000000")),
+    ],
+)
+def test_an_answer_that_has_not_one_result_for_each_is_none(pair, asked, answer):
+    exchange = ASKS[asked](pair.client)
+    next(exchange)
+    with pytest.raises(MalformedAnswer, match="results for"):
+        exchange.send(h(answer))
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        pytest.param("get", "0c01030001", id="a block was taken, and none sent"),
+        pytest.param("set", "0d01020001", id="and none written"),
+        pytest.param("get", "0d0100", id="a write for a read"),
+        pytest.param("action", "0d0100", id="a write for a call"),
+        pytest.param("set", "0c010000", id="a read for a write"),
+    ],
+)
+def test_an_answer_to_something_else_is_none(pair, asked, answer):
+    exchange = ASKS[asked](pair.client)
+    next(exchange)
+    with pytest.raises(MalformedAnswer, match="does not answer what was asked"):
+        exchange.send(h(answer))
 
 
 # --- blocks
