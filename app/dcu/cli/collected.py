@@ -16,7 +16,7 @@ from dcu.control.messages import Fault, revive
 from dcu.cosem import apdu, axdr, profile
 from dcu.cosem.apdu import ActionResult, DataAccessResult
 from dcu.cosem.datetimes import TimeZoneRule
-from dcu.errors import AccessDenied, ConfigError, DecodeError, MalformedAnswer
+from dcu.errors import AccessDenied, ConfigError, DecodeError, JobError, MalformedAnswer
 from dcu.model import AttributeRef, Column, MethodRef, Obis
 
 CLOCK = AttributeRef.parse("8,0-0:1.0.0*255,2")
@@ -82,7 +82,9 @@ class Collected:
         (after,) = self.read([attribute])
         if isinstance(after.error, AccessDenied):
             return None
-        return self._given(after)
+        if after.error:
+            raise JobError(f"{attribute}: the meter took it, and could not be read back: {after.error}")
+        return after.raw
 
     def call(self, method: MethodRef, raw: bytes | None, *, unconfirmed: bool = False) -> bytes | None:
         _require_confirmed(unconfirmed)

@@ -170,7 +170,10 @@ class Linked:
             raise _unknown("token", why or error) from None
         if why and not arrived:
             raise JobError(f"the token did not arrive ({why}): it was read back; enter it again")
-        found = self._run(lambda meter: _judged(meter, way, confirmed=arrived))
+        try:
+            found = self._run(lambda meter: _judged(meter, way, confirmed=arrived))
+        except LinkError as error:
+            raise token.unheard(error) from None
         return TokenAnswer(found.accepted, found.code, found.meaning, found.confirmed)
 
     def write(self, attribute: AttributeRef, raw: bytes, *, unconfirmed: bool = False) -> bytes | None:
@@ -314,4 +317,4 @@ async def _scale(meter: Direct, attribute: AttributeRef) -> tuple[int, str]:
 
 
 def _unknown(what: str, why: DcuError) -> JobError:
-    return JobError(f"whether the {what} took effect is unknown: {why}; look at it again when the meter answers")
+    return JobError(f"whether the {what} took effect is unknown: look at it again when the meter answers ({why})")

@@ -10,7 +10,7 @@ from dcu.cli.options import meter_options
 from dcu.cosem import catalogue
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.cosem.described import encoded
-from dcu.errors import ConfigError
+from dcu.errors import AccessDenied, ConfigError, ServiceRefused
 from dcu.model import AttributeRef, MethodRef
 
 _UNCONFIRMED = click.option(
@@ -118,9 +118,9 @@ def _parameter(ref: MethodRef, text: str) -> bytes:
 
 
 def _held(access: Access, ref: AttributeRef, *, needed: bool) -> tuple[bytes | None, TimeZoneRule | None]:
-    """What the meter holds now; None where it does not say, and nobody needs it."""
+    """What the meter holds now; None where it does not say, and nobody needs it. Raises what ends the association."""
     (answer,) = access.read([ref])
-    if answer.error and needed:
+    if answer.error and (needed or not isinstance(answer.error, AccessDenied | ServiceRefused)):
         raise answer.error
     return None if answer.error else answer.raw, access.rule
 

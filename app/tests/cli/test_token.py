@@ -2,8 +2,11 @@
 
 import pytest
 
+from dcu.collect.meter_profile import TokenWay
 from neighbourhood.tokens import token
 from tests.cli.street import ACTED, ACTION, SEED
+
+SEEN = len(TokenWay().seen)  # attributes that are read back
 
 
 def made(number=3, credit=1_000):
@@ -38,6 +41,15 @@ def test_a_token_that_never_arrived_is_told_as_such(dcu, street):
     done = dcu("token", made(), *options, "--timeout", "0.5")
     assert (done.code, here.meter.works.prepayment.entered) == (9, 0), done
     assert "did not arrive" in done.err
+
+
+def test_a_token_that_went_in_is_told_as_entered_though_the_line_ends_then(dcu, street):
+    here = street()
+    path = here.lossy(lambda path, first: path.sent.count(ACTION) > 1 and path.sent[::-1].index(ACTION) > SEEN)
+    options = [f"127.0.0.1:{path.port}" if each == here.at("udp") else each for each in here.options("udp")]
+    done = dcu("token", made(), *options, "--timeout", "0.5")
+    assert (done.code, here.meter.works.prepayment.entered) == (9, 1), done
+    assert "the token was entered; what the meter made of it is unknown" in done.err
 
 
 @pytest.mark.parametrize(("text", "says"), [("12", "18 missing"), ("1234567890123456789x", "'x' stands at place 20")])

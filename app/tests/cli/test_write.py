@@ -12,7 +12,7 @@ from dcu.cosem import axdr, data
 from dcu.cosem.data import BitString
 from dcu.errors import ConfigError
 from neighbourhood.relay import Relay
-from tests.cli.street import ACTED, ACTION
+from tests.cli.street import ACTED, ACTION, GOT
 
 MODE = "70,0-0:96.3.10*255,4"
 DISCONNECT = "70,0-0:96.3.10*255,1"
@@ -79,6 +79,16 @@ def test_a_write_that_never_arrived_is_told_as_such(dcu, street):
     assert done.code == 9
     assert "was not written" in done.err
     assert path.sent.count(SET) == 1
+
+
+def test_nothing_is_written_where_the_line_breaks_before(dcu, street):
+    here = street()
+    before = here.meter.relay_mode
+    path = here.lossy(lambda path, first: first == GOT)
+    options = [f"127.0.0.1:{path.port}" if each == here.at("udp") else each for each in manager(here, "udp")]
+    done = dcu("write", *options, "--timeout", "0.3", MODE, "enum:2" if before != 2 else "enum:4")
+    assert (done.code, here.meter.relay_mode) == (5, before), done
+    assert path.sent.count(SET) == 0
 
 
 def test_a_method_is_called_once(dcu, street):

@@ -19,7 +19,7 @@ from dcu.cosem import axdr, catalogue, data
 from dcu.cosem.asking import Asking
 from dcu.cosem.data import BitString, Data
 from dcu.cosem.exchange import Exchange
-from dcu.errors import AccessDenied, ConfigError, DecodeError
+from dcu.errors import AccessDenied, ConfigError, DecodeError, JobError, LinkError
 from dcu.model import AttributeRef, MethodRef, Priority
 
 DIGITS = 20
@@ -94,6 +94,11 @@ def meant(way: TokenWay, code: int, *, confirmed: bool) -> TokenReport:
     return TokenReport(accepted, code, own or known or f"code {code}", confirmed)
 
 
+def unheard(error: LinkError) -> JobError:
+    """It went in, and then the line ended."""
+    return JobError(f"the token was entered; what the meter made of it is unknown, look at its credit ({error})")
+
+
 def unsaid(*, confirmed: bool) -> TokenReport:
     """The meter does not tell what it made of it."""
     return TokenReport(None, -1, "the meter does not say", confirmed)
@@ -123,6 +128,9 @@ async def enter_token(services: Services, job: Job, digits: str, actor: str) -> 
             code = await meter.run(lambda session: result(session, way), Priority.COMMAND)
         except (AccessDenied, DecodeError):  # it does not tell, or the profile names the wrong object
             break
+        except LinkError as error:
+            await services.store.audit(actor, "token", meter.name, f"…{digits[-4:]}: what became of it: {error}")
+            raise unheard(error) from None
         report = meant(way, code, confirmed=effect.confirmed)
         if report.accepted is not None:
             break
