@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from dcu.cli import exits
-from dcu.errors import DcuError
+from dcu.errors import ConfigError, DcuError
 from neighbourhood import truth
 from neighbourhood.identity import LARGEST, serial
 from neighbourhood.kinds import Checked, address, fault, listener, moment, zone
@@ -21,7 +21,9 @@ from neighbourhood.line_options import line_options, wiring
 from neighbourhood.reached import reached
 
 if TYPE_CHECKING:
+    from neighbourhood.fleet import Fleet
     from neighbourhood.g3.street import Scene
+    from neighbourhood.wires import Wiring
 
 T = TypeVar("T")
 
@@ -161,20 +163,42 @@ def meters(as_json: bool, **options: Any) -> None:
 @JSON
 def meter(as_json: bool, **options: Any) -> None:
     """Run one meter for a foreign client."""
-    from dcu.collect.associations import FRAMINGS
-    from dcu.cosem.association import Authentication
-    from neighbourhood.fleet import Addressing, Fleet
-    from neighbourhood.running import Running, bench_keys, generate_keys, street_time
+    from neighbourhood.running import Running, generate_keys
 
     line = wiring(options)
-    if options["tcp"] is None and options["udp"] is None and line is None:
+    over = [name for name in ("tcp", "udp") if options[name] is not None]
+    if not over and line is None:
         raise click.UsageError("--tcp PORT, --udp PORT, --pty LINK or --serial DEVICE is needed")
+    if over and line is not None:
+        raise click.UsageError(f"--{over[0]}: a meter is on a line (--pty, --serial), or at a port: one of them")
+    if options["short"] and over == ["udp"] and options["framing"] == "wrapper":
+        raise click.UsageError("--sn over UDP: a late answer would pass for another: --tcp PORT, or --framing hdlc")
     if options["auth"] != "none" and options["keys"] is None:
         raise click.UsageError(f"--auth {options['auth']} needs --keys FILE (--generate makes one)")
     if options["generate"]:
         if options["keys"] is None:
             raise click.UsageError("--generate needs --keys FILE: where to write")
         generate_keys(options["keys"], options["suite"])
+    try:
+        fleet = _one(options, line)
+    except click.UsageError:
+        if options["generate"]:
+            options["keys"].unlink()  # the same command, put right, makes it
+        raise
+
+    def ready(fleet: "Fleet") -> None:
+        _say(reached(fleet, options["auth"], options["keys"], as_json=as_json))
+
+    asyncio.run(Running(fleet, status=options["status"], duration=options["duration"]).run(ready))
+
+
+def _one(options: dict[str, Any], line: "Wiring | None") -> "Fleet":
+    """A street of one meter, as the options of `meter` say. Raises UsageError, ConfigError."""
+    from dcu.collect.associations import FRAMINGS
+    from dcu.cosem.association import Authentication
+    from neighbourhood.fleet import Addressing, Fleet
+    from neighbourhood.running import bench_keys, street_time
+
     kind = Authentication[options["auth"].upper()]
     habits = _habits(
         options,
@@ -183,31 +207,27 @@ def meter(as_json: bool, **options: Any) -> None:
         pre_established=_title(options["keys"]) if options["pre_established"] else b"",
         **{key: options[key] for key in ("ciphered", "short", "general_blocks", "signed")},
     )
-    fleet = Fleet(
-        1,
-        options["seed"],
-        street_time(options["start"], options["speed"]),
-        habits=habits,
-        addressing=Addressing(
-            options["listen"], options["tcp"], options["udp"], hdlc=options["framing"] == "hdlc", wiring=line
-        ),
+    place = Addressing(
+        options["listen"], options["tcp"], options["udp"], hdlc=options["framing"] == "hdlc", wiring=line
     )
+    try:
+        fleet = Fleet(
+            1, options["seed"], street_time(options["start"], options["speed"]), habits=habits, addressing=place
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     if options["keys"] is not None:
         fleet.meters[0].given = bench_keys(options["keys"])
-    keys = fleet.meters[0].keys(1)
     try:
         fleet.meters[0].associations()
     except ValueError as error:
         raise click.UsageError(f"{error}: see --keys, --suite and --ciphered") from None
+    keys = fleet.meters[0].keys(1)
     if kind.secret and not keys.password:
         raise click.UsageError(f"{options['keys']} has no password, which --auth {options['auth']} needs")
     if kind is Authentication.ECDSA and not keys.signing:
         raise click.UsageError(f"{options['keys']} has no meter_signing_key, which --auth ecdsa needs")
-
-    def ready(fleet: Fleet) -> None:
-        _say(reached(fleet, options["auth"], options["keys"], as_json=as_json))
-
-    asyncio.run(Running(fleet, status=options["status"], duration=options["duration"]).run(ready))
+    return fleet
 
 
 def _title(keys: Path | None) -> bytes:
@@ -254,8 +274,10 @@ def firmware(file: Path, wanted: str, size: int) -> None:
 
     try:
         file.write_bytes(image.firmware(wanted, size))
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise click.UsageError(str(error)) from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
 
 
 @cli.command()

@@ -8,6 +8,7 @@ street.
 import asyncio
 import ipaddress
 import os
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from dcu.errors import AuthenticationFailed, CounterReplayed, TagMismatch
 from dcu.link.hdlc_listen import HdlcServer, serve_hdlc_tcp
 from dcu.link.hdlc_udp import HdlcUdpServer, serve_hdlc_udp
 from dcu.link.listen import Handler, Peer, Server, serve_tcp, serve_udp
+from dcu.link.tcp import address
 from dcu.streams import Sent
 from neighbourhood.device import Device
 from neighbourhood.faults import Fault, Faulty, Mischief
@@ -167,8 +169,10 @@ class Fleet:
 
         try:
             return await serve(host, port, welcome)
+        except socket.gaierror as error:
+            raise OSError(error.errno, f"{address(host, port)}: {error.strerror}") from None
         except OSError as error:
-            raise OSError(error.errno, f"{host}:{port}: {os.strerror(error.errno or 0)}") from None
+            raise OSError(error.errno, f"{address(host, port)}: {os.strerror(error.errno or 0)}") from None
 
     async def close(self) -> None:
         """Shut every door, and let every client go."""

@@ -26,9 +26,9 @@ def line_options(function: Callable[..., Any]) -> Callable[..., Any]:
                      help="How long a meter takes to answer there."),
         click.option("--noise", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE",
                      help="The share of bytes that arrive damaged there, both ways."),
+        click.option("--mode-c", "head", flag_value="C", help="The same, but it refuses HDLC and only reads out."),
         click.option("--mode-e", "head", flag_value="E", default="",
                      help="The one meter is behind an optical head: a sign-on at 300 baud, then HDLC (IEC 62056-21)."),
-        click.option("--mode-c", "head", flag_value="C", help="The same, but it refuses HDLC and only reads out."),
         click.option("--echo", is_flag=True, help="The line brings back what was sent, as optical heads do."),
     ):  # fmt: skip
         function = option(function)
@@ -38,6 +38,8 @@ def line_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def wiring(options: dict[str, Any]) -> Wiring | None:
     """The line that the options ask for; None where they ask for none. Raises UsageError."""
     if options["pty"] is None and options["serial"] is None:
+        if asked := [f"--{name}" for name in ("pace", "turnaround", "noise", "echo") if options[name]] + _head(options):
+            raise click.UsageError(f"{', '.join(asked)}: of a line, which --pty LINK or --serial DEVICE makes")
         return None
     if options["pty"] is not None and options["serial"] is not None:
         raise click.UsageError("--pty and --serial exclude each other")
@@ -52,3 +54,7 @@ def wiring(options: dict[str, Any]) -> Wiring | None:
         options["echo"],
         options["head"] or "",
     )
+
+
+def _head(options: dict[str, Any]) -> list[str]:
+    return [f"--mode-{options['head'].lower()}"] if options["head"] else []

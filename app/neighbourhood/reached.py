@@ -1,8 +1,12 @@
 """What `neighbourhood meter` says at its start: how its meter is reached, and a command to try."""
 
 import json
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from dcu.link.tcp import address
 
 
 def reached(fleet: Any, auth: str, keys: Path | None, *, as_json: bool) -> str:
@@ -18,24 +22,36 @@ def reached(fleet: Any, auth: str, keys: Path | None, *, as_json: bool) -> str:
     where, option = _way(fleet, place)
     if fleet.wires and fleet.wires.wiring.head == "C":
         return f"meter {only.serial}, {where}, refuses HDLC. Try:\n  dcu readout {option}\nCtrl-C ends"
-    with_keys = f" --keys {keys}" if keys and auth != "none" else ""
-    with_keys += " --ciphered" if only.habits.ciphered else ""
-    with_keys += " --sn" if only.habits.short else ""
-    with_keys += _protection(only.habits)
-    return (
-        f"meter {only.serial}, {where}, client 1, server 1, authentication {auth}, system title {title};\n"
-        f"public client 16 without authentication. Try:\n"
-        f"  dcu read {option} --client 1 --auth {auth}{with_keys} '1-0:1.8.0*255'\n"
-        f"Ctrl-C ends"
+    ciphers = only.habits.ciphered or auth in ("gmac", "ecdsa")
+    with_keys = f" --keys {shlex.quote(str(keys))}" if keys else ""
+    more = "".join(f" {each}" for each in _options(only.habits))
+    ciphered = " --ciphered" if only.habits.ciphered else ""
+    tried = [f"--client 1 --auth {auth}{with_keys if ciphers or auth != 'none' else ''}{ciphered}{more}"]
+    if only.habits.pre_established:  # its answers are held against the counter that the one above has seen
+        tried.append(f"--client 102 --pre-established{f'{with_keys} --ciphered' if ciphers else ''}{more}")
+    return "\n".join(
+        (
+            f"meter {only.serial}, {where}, client 1, server 1, authentication {auth}, system title {title};",
+            "public client 16 without authentication. Try:",
+            *(f"  dcu read {option} {who} '1-0:1.8.0*255'" for who in tried),
+            "Ctrl-C ends",
+        )
     )
 
 
-def _protection(habits: Any) -> str:
-    """The options that say how client 1's services are ciphered and signed."""
+def _options(habits: Any) -> Iterator[str]:
+    """What says how client 1 is spoken to, beside its authentication and its keys."""
     from dcu.collect.associations import FRAMINGS
 
-    (name,) = (name for name, framing in FRAMINGS.items() if framing is habits.framing)
-    return f"{'' if name == 'service' else f' --protection {name}'}{' --general-signing' if habits.signed else ''}"
+    (protection,) = (name for name, framing in FRAMINGS.items() if framing is habits.framing)
+    for option, wanted in (
+        ("--sn", habits.short),
+        ("--general-blocks", habits.general_blocks),
+        (f"--protection {protection}", protection != "service"),
+        ("--general-signing", habits.signed),
+    ):
+        if wanted:
+            yield option
 
 
 def _way(fleet: Any, place: Any) -> tuple[str, str]:
@@ -49,6 +65,6 @@ def _way(fleet: Any, place: Any) -> tuple[str, str]:
             f"{' --mode-e' if fleet.wires.wiring.head else ''}"
         )
     framing = "HDLC" if place.hdlc else "wrapper"
-    ways = [(kind, f"{place.host}:{port}") for kind, port in (("tcp", place.tcp), ("udp", place.udp)) if port]
+    ways = [(kind, address(place.host, port)) for kind, port in (("tcp", place.tcp), ("udp", place.udp)) if port]
     where = " and ".join(f"{kind.upper()} {at}" for kind, at in ways)
     return f"{where} ({framing})", f"--{ways[0][0]} {ways[0][1]}{' --framing hdlc' if place.hdlc else ''}"

@@ -141,6 +141,7 @@ class Running:
         """
         fleet = self.fleet
         raise_file_limit(3 * len(fleet.meters) + 256)
+        self._require_writable()
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -172,12 +173,29 @@ class Running:
                 await asyncio.gather(pushing, return_exceptions=True)
 
     def write_status(self) -> None:
-        """Replace the status file, whole or not at all."""
+        """Replace the status file, whole or not at all. Raises ConfigError."""
         if self.status is None:
             return
-        scratch = self.status.with_name(self.status.name + ".new")
-        scratch.write_text(json.dumps(self.fleet.status(), indent=1) + "\n", encoding="utf-8")
-        scratch.replace(self.status)
+        scratch = _scratch(self.status)
+        try:
+            scratch.write_text(json.dumps(self.fleet.status(), indent=1) + "\n", encoding="utf-8")
+            scratch.replace(self.status)
+        except OSError as error:
+            raise ConfigError(f"--status {self.status}: cannot be written: {error.strerror}") from None
+
+    def _require_writable(self) -> None:
+        """What cannot be written at the end is told at the start. Raises ConfigError."""
+        if self.status is None:
+            return
+        try:
+            _scratch(self.status).touch()
+            _scratch(self.status).unlink()
+        except OSError as error:
+            raise ConfigError(f"--status {self.status}: cannot be written: {error.strerror}") from None
+
+
+def _scratch(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
 
 
 def described(fleet: Fleet) -> dict[str, Any]:

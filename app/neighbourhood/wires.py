@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
-from dcu.errors import LinkClosed
+from dcu.errors import ConfigError, LinkClosed
 from dcu.link.hdlc_listen import Talks
 from dcu.link.hdlc_multidrop import Multidrop
 from dcu.link.hdlc_server import Station, Terms
@@ -79,7 +79,7 @@ class Wires:
         return f"hdlc+serial://{self.wiring.name}/{self.wiring.first + index}"
 
     async def listen(self) -> None:
-        """Raises OSError or LinkError where the line cannot be opened."""
+        """Raises ConfigError, OSError or LinkError where the line cannot be opened."""
         wiring = self.wiring
         if wiring.link is None:
             self._stream = await open_serial(Port(wiring.device))
@@ -90,8 +90,7 @@ class Wires:
             os.set_blocking(master, False)
             self.path = os.ttyname(self._held)
             self._stream = SerialStream(Port(self.path), master, None)
-            wiring.link.unlink(missing_ok=True)
-            wiring.link.symlink_to(self.path)
+            self._name(wiring.link)
         self._serving = asyncio.create_task(self._serve())
 
     async def close(self) -> None:
@@ -106,7 +105,19 @@ class Wires:
             os.close(self._held)
             self._held = None
             assert self.wiring.link
-            self.wiring.link.unlink(missing_ok=True)
+            if self.wiring.link.is_symlink() and str(self.wiring.link.readlink()) == self.path:
+                self.wiring.link.unlink()
+
+    def _name(self, link: Path) -> None:
+        """Make the link that names the pseudo-terminal, in place of one that was left. Raises ConfigError."""
+        try:
+            if link.is_symlink():
+                link.unlink()
+            link.symlink_to(self.path)
+        except FileExistsError:
+            raise ConfigError(f"--pty {link}: there is such a file: name another, a link is made there") from None
+        except OSError as error:
+            raise ConfigError(f"--pty {link}: cannot be made: {error.strerror}") from None
 
     def say(self, data: bytes, speed: int = 0) -> None:
         """Put bytes on the line once it is free; speed: at which they go out, 0: at whichever is set."""

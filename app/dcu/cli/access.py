@@ -27,6 +27,8 @@ from dcu.cosem.datetimes import TimeZoneRule
 from dcu.errors import DcuError
 from dcu.model import AttributeRef, Column, MethodRef, Obis
 
+BROADCASTING = ("write", "action")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -134,6 +136,8 @@ def open_access(*, meter: str | None, socket: Path, **options: Any) -> Access:
     if sum(where is not None for where in (meter, *(options[place] for place in PLACES))) != 1:
         raise click.UsageError("say which meter: one of --tcp HOST:PORT, --udp HOST:PORT, --serial DEV, --meter NAME")
     given = [name for name in DIRECT if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if options["broadcast"] and context.command.name not in BROADCASTING:
+        raise click.UsageError("--broadcast is for `dcu write` and `dcu action`: nobody answers it")
     family_named(options["family"])  # what is wrong with it is said before anybody is asked
     if meter is not None:
         if given:

@@ -119,6 +119,7 @@ class Direct:
                 "--pre-established: nothing is known of the meter's counter yet, which alone tells new answers from "
                 "recorded ones: associate once with these keys and HLS (--auth gmac), which proves it"
             ) from None
+        await self._repeated(self._session.learn)
 
     async def close(self) -> None:
         """Release the association where there is one, and hang up."""

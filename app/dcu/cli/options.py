@@ -199,6 +199,8 @@ def target(
     association = _secured(plain, kind, policy, keys_path, dedicated=dedicated, family=known)
     wait = timeout or (known.session.timeout if named else TIMEOUT)
     if broadcast:
+        if plain.short:
+            raise ConfigError("--broadcast: short names are the meter's own, and nobody answers what they are")
         association, pre_established = _broadcast(association, keys_path), True
         way = _to_all(way)
     if pre_established and (association.authentication is not Authentication.NONE or association.dedicated):

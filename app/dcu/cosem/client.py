@@ -77,6 +77,10 @@ class ClientSession(Asking):
         self.associated = True
         return self.negotiated
 
+    def learn(self) -> Exchange[None]:
+        """Read what has to be known before anything is asked of a presumed association: the meter's short names."""
+        yield from ()
+
     def _open(self) -> Exchange[tuple[Handshake, Negotiated]]:
         """AARQ and AARE. On a stream, where an unfit challenge would be the end, another one is asked for."""
         for left in reversed(range(_CHALLENGES)):

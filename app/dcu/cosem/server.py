@@ -88,6 +88,7 @@ class ServerSession:
             terms = self._associations.get(client_sap)
             if link is None and terms and terms.pre_established:
                 link = self._links[client_sap] = standing(terms, counter=self._counter, floors=self._floors)
+                _named(link)
             if link is None:
                 raise PolicyViolated("a request outside of an association")
             if frame[:1] == bytes((_RLRQ,)):
@@ -148,9 +149,7 @@ class ServerSession:
             if terms is None:
                 raise Rejected(UserDiagnostic.NO_REASON_GIVEN)
             link, answer = admit(request, terms, counter=self._counter, floors=self._floors, random=self._random)
-            if terms.names is not None:
-                link.translator = ServerTranslator(terms.names)
-                link.agreed, link.conformance = link.conformance, equivalent(link.conformance)
+            _named(link)
         except Rejected as rejected:
             self.refused.add(AssociationRefused(str(rejected)))
             return rejection(rejected, context)
@@ -263,6 +262,14 @@ class ServerSession:
             return _exception(ExceptionService.OPERATION_NOT_POSSIBLE)
         nonsense = isinstance(error, DecodeError)
         return _exception(ExceptionService.OTHER_REASON if nonsense else ExceptionService.DECIPHERING_ERROR)
+
+
+def _named(link: Link) -> None:
+    """Where the association is by short names: they are translated, and what was granted is said in both words."""
+    names = link.terms.names
+    if names is not None:
+        link.translator = ServerTranslator(names)
+        link.agreed, link.conformance = link.conformance, equivalent(link.conformance)
 
 
 def _request(newest: Link, frame: bytes) -> tuple[Link, bytes, Opened | None, int]:

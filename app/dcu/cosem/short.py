@@ -55,7 +55,15 @@ class ShortSession(ClientSession):
 
     def associate(self) -> Exchange[Negotiated]:
         negotiated = yield from super().associate()
-        self.negotiated = replace(negotiated, conformance=equivalent(negotiated.conformance))
+        self.negotiated = _logically(negotiated)
+        yield from self.learn()
+        return negotiated
+
+    def presume(self, server_max_pdu: int = 0) -> Negotiated:
+        self.negotiated = _logically(super().presume(server_max_pdu))
+        return self.negotiated
+
+    def learn(self) -> Exchange[None]:
         if self.names is None:
             raw = yield from super().get(OBJECT_LIST)
             try:
@@ -63,7 +71,6 @@ class ShortSession(ClientSession):
             except DecodeError as error:
                 raise self._failed(error) from None
             self._translator.names = self.names
-        return negotiated
 
     def get(self, attribute: AttributeRef, selection: Selection | None = None) -> Exchange[bytes]:
         """As with logical names, the object list of Association LN included."""
@@ -109,3 +116,8 @@ class ShortSession(ClientSession):
         assert isinstance(report, InformationReport)
         self._remember(report, plain)
         return True
+
+
+def _logically(negotiated: Negotiated) -> Negotiated:
+    """What was agreed, in the words of logical names, too."""
+    return replace(negotiated, conformance=equivalent(negotiated.conformance))

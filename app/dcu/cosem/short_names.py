@@ -50,17 +50,19 @@ class ShortNames:
 
     def attribute(self, ref: AttributeRef) -> int:
         """Raises KeyError for what the meter does not list, or what has no short name."""
-        base = self._by_name[ref.class_id, ref.obis].base
-        if not 1 <= ref.attribute <= 32:
+        found = self._by_name.get((ref.class_id, ref.obis))
+        if found is None or not 1 <= ref.attribute <= 32:
             raise KeyError(ref)
-        return base + _STEP * (ref.attribute - 1)
+        return found.base + _STEP * (ref.attribute - 1)
 
     def method(self, ref: MethodRef) -> int:
         """Raises KeyError."""
         if (ref.class_id, ref.obis, ref.method) == (15, CURRENT, 1):
             ref = MethodRef(CLASS, CURRENT, _REPLY_TO_HLS)
-        each = self._by_name[ref.class_id, ref.obis]
-        return each.base + _methods(each) + _STEP * (ref.method - 1)
+        found = self._by_name.get((ref.class_id, ref.obis))
+        if found is None or found.class_id not in _METHODS:
+            raise KeyError(ref)
+        return found.base + _methods(found) + _STEP * (ref.method - 1)
 
     def resolve(self, name: int) -> AttributeRef | MethodRef:
         """Raises KeyError for a name that stands for nothing here."""
@@ -98,7 +100,7 @@ class ShortNames:
 
 
 def _methods(each: ShortObject) -> int:
-    """Raises KeyError for a class whose methods have no short names."""
+    """Where the methods of a class begin that has short names for them."""
     return _OLDER.get((each.class_id, each.version), _METHODS[each.class_id])
 
 

@@ -179,7 +179,11 @@ def test_what_a_broadcast_cannot_do_is_said(dcu, street):
     assert (untyped.code, "say the type, as in u32:1000" in untyped.err) == (3, True)
     asked = dcu("read", *broadcasting(here), IMAGES)
     assert asked.code != 0
-    assert "nobody answers a broadcast" in asked.err
+    assert asked.code == 2
+    assert "--broadcast is for `dcu write` and `dcu action`" in asked.err
+    short = dcu("write", *broadcasting(here), IMAGES, "bool:false", "--sn")
+    assert short.code == 3
+    assert "short names are the meter's own" in short.err
     hdlc = (*broadcasting(here), "--framing", "hdlc")
     one = dcu("write", *hdlc, "--physical", 17, IMAGES, "bool:true")
     assert (one.code, "is for all meters of the line" in one.err) == (3, True)

@@ -19,10 +19,12 @@ from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import drive
 from dcu.cosem.security import Framing
 from dcu.cosem.server import ServerSession
+from dcu.cosem.short import ShortSession
 from dcu.credentials import Secret
 from dcu.errors import CounterReplayed, DcuError, ServiceRefused
 
 from .small_meter import CLIENT, CLIENT_TITLE, DISCONNECT, ENERGY, ENERGY_NOW, KEYS, LIMIT, METER_TITLE, SmallMeter
+from .test_short import NAMES, ListMeter
 
 POLICIES = {"plain": UNPROTECTED, "ciphered": AUTHENTICATED_ENCRYPTED}
 policies = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
@@ -71,6 +73,27 @@ def test_services_need_no_opening(policy):
     assert line.run(client.get(LIMIT)) == axdr.encode(data.u32(7))
     assert len(line.sent) == 3
     assert line.server.refused.total == 0
+
+
+@policies
+def test_short_names_are_read_first_and_need_no_opening_either(policy):
+    terms = {"keys": KEYS, "client_title": CLIENT_TITLE, "policy": policy}
+    server = ServerSession(
+        ListMeter(), {CLIENT: ServerAssociation(pre_established=True, names=NAMES, **terms)}, counter=count(9).__next__
+    )
+    settings = Association(CLIENT, 1, short=True, **terms)
+    client = ShortSession(settings, counter=count(1).__next__, receive_floor=0)
+    client.presume()
+    sent = []
+
+    def run(exchange):
+        return drive(exchange, lambda frame: sent.append(frame) or server.receive(CLIENT, frame))
+
+    run(client.learn())
+    run(client.set(LIMIT, axdr.encode(data.u32(7))))
+    assert (run(client.get(ENERGY)), run(client.get(LIMIT))) == (ENERGY_NOW, axdr.encode(data.u32(7)))
+    assert len(sent) == 4  # the list of names, once
+    assert server.refused.total == 0
 
 
 def test_a_replayed_request_does_nothing_in_a_new_connection_either():

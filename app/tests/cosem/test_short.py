@@ -301,8 +301,10 @@ def test_what_is_refused_says_why_and_the_session_goes_on():
     pair = ShortPair("gmac, global key").associated()
     with pytest.raises(AccessDenied, match="object-undefined"):
         pair.run(pair.client.get(MISSING))
-    with pytest.raises(AccessDenied, match="not in the meter's object list"):
+    with pytest.raises(AccessDenied, match=r"^3,1-0:77\.7\.7\*255,2: not in the meter's object list"):
         pair.run(pair.client.get(AttributeRef(3, Obis.parse("1-0:77.7.7*255"), 2)))
+    with pytest.raises(AccessDenied, match=r"^22,0-0:15\.0\.1\*255,1: not in the meter's object list"):
+        pair.run(pair.client.action(MethodRef(22, Obis.parse("0-0:15.0.1*255"), 1)))
     with pytest.raises(AccessDenied, match="read-write-denied"):
         pair.run(pair.client.set(ENERGY, ENERGY_NOW))
     with pytest.raises(AccessDenied):

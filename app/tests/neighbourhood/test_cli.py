@@ -46,6 +46,13 @@ def test_truth_is_printed_as_csv_and_as_json(capsys):
         (["meter", "--tcp", "0"], "--auth gmac needs --keys FILE"),
         (["meter", "--tcp", "0", "--keys", "/nowhere/keys.toml"], "/nowhere/keys.toml: cannot be read"),
         (["meter", "--tcp", "0", "--auth", "none", "--generate"], "--generate needs --keys FILE"),
+        (["meter", "--tcp", "0", "--pty", "x"], "a meter is on a line (--pty, --serial), or at a port"),
+        (["meter", "--tcp", "0", "--auth", "none", "--mode-e", "--echo"], "--echo, --mode-e: of a line"),
+        (["meter", "--udp", "0", "--auth", "none", "--sn"], "--sn over UDP"),
+        (["meter", "--pty", "/nowhere/line", "--auth", "none"], "--pty /nowhere/line: cannot be made: No such file"),
+        (["meter", "--tcp", "0", "--listen", "meter.invalid", "--auth", "none"], "meter.invalid:0: Name or service"),
+        (["meter", "--tcp", "0", "--auth", "none", "--status", "/nowhere/s"], "--status /nowhere/s: cannot be written"),
+        (["firmware", "/nowhere/image"], "/nowhere/image: cannot be written"),
         (["demo", "--meters", "0"], "1<=x<=10000"),
     ],
 )
@@ -67,6 +74,25 @@ def test_a_keys_file_is_generated_once_readable_by_its_owner_only(tmp_path, caps
     assert run(command) == 3
     assert "exists" in capsys.readouterr().err
     assert keys.read_text() == before
+
+
+def test_a_keys_file_that_does_not_do_is_not_left_in_the_way_of_the_next_try(tmp_path, capsys):
+    command = ["meter", "--tcp", "0", "--keys", str(tmp_path / "k"), "--generate", "--duration", "0.05", "--signed"]
+    assert run(command) == 2
+    assert "security suite 1 or 2" in capsys.readouterr().err
+    assert run([*command, "--suite", "1"]) == 0
+
+
+def test_a_pseudo_terminals_name_takes_no_file_away(tmp_path, capsys):
+    file, link = tmp_path / "meter.toml", tmp_path / "line"
+    file.write_text("keys")
+    command = ["meter", "--auth", "none", "--duration", "0.05", "--pty"]
+    assert run([*command, str(file)]) == 3
+    assert f"{file}: there is such a file" in capsys.readouterr().err
+    assert file.read_text() == "keys"
+    link.symlink_to("/dev/pts/of-a-meter-that-was-killed")
+    assert run([*command, str(link)]) == 0
+    assert not link.is_symlink()
 
 
 @pytest.mark.parametrize(("auth", "options"), [("none", []), ("low", ["--keys", "k"]), ("gmac", ["--keys", "k"])])
@@ -106,28 +132,36 @@ def test_one_meter_is_read_by_the_products_command(auth, options, tmp_path):
         "--pty line --auth gmac --sn --suite 1",
         "--pty line --auth low --mode-e --echo",
         "--pty line --auth none --mode-c",
+        "--tcp 0 --auth none --ciphered --listen ::1",
+        "--tcp 0 --auth gmac --sn --pre-established",
+        "--udp 0 --auth low --pre-established",
     ],
 )
 def test_a_meter_serves_every_mode_and_what_it_says_to_try_reads_it(options, tmp_path):
     app = Path(__file__).parents[2]
     environment = {"PATH": "/usr/bin:/bin", "XDG_STATE_HOME": str(tmp_path), "PYTHONPATH": str(app)}
-    generate = [] if "none" in options else ["--keys", "k", "--generate"]
+    generate = [] if "none" in options and "--ciphered" not in options else ["--keys", "k", "--generate"]
     command = [sys.executable, "-m", "neighbourhood", "meter", "--seed", "7", "--start", "2025-11-20T12:00:00Z"]
     with subprocess.Popen(
         [*command, "--speed", "0", *options.split(), *generate],
         stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment,
     ) as meter:  # fmt: skip
         try:
-            said = list(iter(meter.stdout.readline, "Ctrl-C ends\n"))
-            tried = shlex.split(said[-1])
-            assert tried[0] == "dcu"
-            done = subprocess.run(
-                [sys.executable, "-c", "from dcu.cli.main import main; main()", *tried[1:], "--json"],
-                capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60,
-            )  # fmt: skip
+            said = iter(meter.stdout.readline, "Ctrl-C ends\n")
+            tried = [shlex.split(line) for line in said if line.startswith("  dcu ")]
+            done = [
+                subprocess.run(
+                    [sys.executable, "-c", "from dcu.cli.main import main; main()", *words, "--json"],
+                    capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60,
+                )
+                for _, *words in tried
+            ]  # fmt: skip
         finally:
             meter.send_signal(signal.SIGINT)
             assert meter.wait(10) == 0
-    assert done.returncode == 0, done.stderr
     counted = truth.registers(7, 1, 1_763_640_000).active_import
-    assert (f"{counted / 1000:010.3f}" if "--mode-c" in options else str(counted)) in done.stdout
+    shown = f"{counted / 1000:010.3f}" if "--mode-c" in options else str(counted)
+    assert len(done) == 1 + ("--pre-established" in options)
+    for each in done:
+        assert each.returncode == 0, each.stderr
+        assert shown in each.stdout
