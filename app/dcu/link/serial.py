@@ -209,18 +209,12 @@ def _settings(port: Port) -> dict[str, object]:
 
 def _is_pty(device: str) -> bool:
     """Whether it is a pseudo-terminal, which takes no other format than 8N1 (tcsetattr(3) refuses it)."""
-    try:
-        return os.major(os.stat(device).st_rdev) in _PTYS
-    except OSError:
-        return False
+    return os.major(os.stat(device).st_rdev) in _PTYS
 
 
 def _is_plain(device: str) -> bool:
     """Whether it is a virtio port, which has no terminal's settings."""
-    try:
-        status = os.stat(device)
-    except OSError:
-        return False  # pyserial meets the same, and says it
+    status = os.stat(device)
     number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
     return stat.S_ISCHR(status.st_mode) and os.path.realpath(f"/sys/dev/char/{number}/subsystem").endswith(
         "virtio-ports"
@@ -228,7 +222,7 @@ def _is_plain(device: str) -> bool:
 
 
 def _open_plain(device: str) -> int:
-    descriptor = os.open(device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(device, os.O_RDWR | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -253,7 +247,7 @@ _HINTS = {
 def _why(error: Exception, port: Port) -> str:
     """What an operator can do about `error`."""
     number = _number(error)
-    if port.rs485 and "RS485" in str(error):
+    if "RS485 mode" in str(error):
         return "its driver has no RS-485 mode: leave rs485 out (the adapter then has to switch by itself)"
     if number in _HINTS:
         return _HINTS[number]
@@ -271,4 +265,4 @@ def _number(error: BaseException | None) -> int | None:
 
 
 def _gone(error: Exception) -> str:
-    return f"the line is gone ({os.strerror(error.args[0]) if error.args else error}): is the adapter plugged in?"
+    return f"the line is gone ({os.strerror(error.args[0])}): is the adapter plugged in?"

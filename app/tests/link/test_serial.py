@@ -82,7 +82,7 @@ async def test_what_nobody_takes_is_not_hoarded(line):
             sent += os.write(line.far, bytes(4096))
         except BlockingIOError:
             await asyncio.sleep(0.001)
-    assert len(stream._buffer) <= (1 << 16) + 4096
+    assert 1 << 16 <= len(stream._buffer) <= (1 << 16) + 4096  # as much as that is: a driver keeps 4 kB
     got = 0
     for _ in range(20):  # nor where it is taken by the byte
         got += len(await stream.read(1))
@@ -116,17 +116,19 @@ async def test_a_port_has_one_owner(line):
     await (await open_serial(Port(line.path))).close()
 
 
+@pytest.mark.parametrize("rs485", ["", "rts"])
 @pytest.mark.parametrize(
     ("device", "told"),
     [
+        ("/dev/ttyRS485-none", "there is no such device: is the adapter plugged in?"),
         ("/dev/ttyDCU-none", "there is no such device: is the adapter plugged in?"),
         ("/dev/null", "it is no serial port"),
         ("/proc/version", "it is no serial port|access denied"),
     ],
 )
-async def test_what_is_no_port_is_told(device, told):
+async def test_what_is_no_port_is_told(device, told, rs485):
     with pytest.raises(LinkError, match=told):
-        await open_serial(Port(device))
+        await open_serial(Port(device, rs485=rs485))
 
 
 async def test_an_adapter_that_is_pulled_out_ends_the_stream_with_a_reason(line):
@@ -140,8 +142,11 @@ async def test_an_adapter_that_is_pulled_out_ends_the_stream_with_a_reason(line)
         await stream.write(b"anybody?")
     with pytest.raises(LinkClosed):
         await stream.drain()
+    assert not asyncio.get_running_loop().remove_reader(stream._descriptor)  # which would wake the loop all the time
     await stream.close()
     await stream.close()
+    with pytest.raises(LinkClosed, match=r"is the adapter plugged in"):
+        await stream.read()  # which was the reason, and still is
 
 
 @pytest.mark.parametrize("deed", ["write", "drain", "change"])
@@ -185,15 +190,29 @@ async def test_a_line_that_breaks_while_it_is_drained_has_ended(line, monkeypatc
     await stream.close()
 
 
+async def test_what_came_in_the_moment_of_the_end_is_not_lost(line):
+    stream = await open_serial(Port(line.path))
+    reading = asyncio.create_task(stream.read())
+    await asyncio.sleep(0)
+    line.write(b"last word")
+    stream._arrive()
+    await stream.close()
+    assert await reading == b"last word"
+
+
 async def test_a_line_that_is_closed_tells_who_reads_and_who_writes(line):
     stream = await open_serial(Port(line.path))
     reading, writing = asyncio.create_task(stream.read()), asyncio.create_task(stream.write(bytes(200_000)))
     await asyncio.sleep(0.02)
     await stream.close()
+    other = os.dup2(line.far, stream._descriptor)  # somebody has that number now, and waits
+    asyncio.get_running_loop().add_writer(other, asyncio.Event().set)
     for each in (reading, writing):
         with pytest.raises(LinkClosed, match="the line is closed"):
             async with asyncio.timeout(2):
                 await each
+    assert asyncio.get_running_loop().remove_writer(other)
+    os.close(other)
     with pytest.raises(LinkClosed, match="the line is closed"):
         await stream.write(b"anybody?")
 
@@ -245,6 +264,29 @@ async def test_the_speed_is_set_and_changed(line, baud):
     speeds = termios.tcgetattr(stream._descriptor)[4:6]
     assert speeds == [getattr(termios, f"B{baud}")] * 2
     assert (stream.port.baud, stream.port.format) == (baud, "8N1")
+    await stream.close()
+
+
+@pytest.mark.parametrize(
+    ("form", "size", "more"),
+    [
+        ("8N1", termios.CS8, 0),
+        ("8N2", termios.CS8, termios.CSTOPB),
+        ("8E1", termios.CS8, termios.PARENB),
+        ("8O1", termios.CS8, termios.PARENB | termios.PARODD),
+        ("7E1", termios.CS7, termios.PARENB),
+        ("7O1", termios.CS7, termios.PARENB | termios.PARODD),
+    ],
+)
+async def test_the_format_is_set_on_a_port_that_has_one(line, monkeypatch, form, size, more):
+    """Which a pseudo-terminal has not: what the kernel would be told is looked at."""
+    told = []
+    monkeypatch.setattr("dcu.link.serial._PTYS", ())
+    monkeypatch.setattr(termios, "tcsetattr", lambda descriptor, when, attributes: told.append(attributes[2]))
+    stream = await open_serial(Port(line.path, 300, form))
+    flags = told[-1]
+    assert flags & termios.CSIZE == size
+    assert flags & (termios.CSTOPB | termios.PARENB | termios.PARODD) == more
     await stream.close()
 
 
@@ -351,7 +393,7 @@ async def test_a_port_without_settings_is_used_as_it_is(tmp_path):
     os.close(other)  # it was not closed for whoever has it now
 
 
-async def test_a_virtio_port_is_opened_as_it_is_and_has_one_owner(line, monkeypatch):
+async def test_a_virtio_port_is_opened_as_it_is_and_has_one_owner(line, monkeypatch, tmp_path):
     """A pseudo-terminal of which the kernel says that it is a virtio port."""
     real = os.path.realpath
     monkeypatch.setattr(
@@ -366,4 +408,11 @@ async def test_a_virtio_port_is_opened_as_it_is_and_has_one_owner(line, monkeypa
     assert sorted(os.listdir("/proc/self/fd")) == held
     line.write(b"in")
     assert await stream.read() == b"in"
+    writing = asyncio.create_task(stream.write(bytes(200_000)))
+    await asyncio.sleep(0.02)
+    assert not writing.done()  # and the loop goes on
     await stream.close()
+    await asyncio.gather(writing, return_exceptions=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(LinkError, match="it is no serial port"):
+        await open_serial(Port(str(tmp_path / "file")))
