@@ -90,7 +90,7 @@ def parse(raw: bytes) -> Certificate:
             validity = found.not_valid_before_utc, found.not_valid_after_utc
             serial = found.serial_number
     except Exception as error:  # what the library raises for a mangled certificate is no small set
-        raise DecodeError(f"no certificate that can be read ({type(error).__name__})") from None
+        raise DecodeError(f"no certificate in DER ({type(error).__name__})") from None
     suite = _CURVES.get(key.curve.name) if isinstance(key, ec.EllipticCurvePublicKey) else None
     if suite is None:
         raise DecodeError("the certificate's key is on neither P-256 nor P-384")

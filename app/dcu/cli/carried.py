@@ -72,7 +72,7 @@ def taken_up(order: Order, known: Order | None) -> Order:
 
 def carry(linked: Linked, order: Order, path: Path | None, notes: Notes, tell: Tell) -> Order:
     """Carry the order out; `path`: its image, None where all of it is in the meter. Raises what the job raises."""
-    failed, best = 0, -1.0
+    failed, best, reached = 0, -1.0, False
 
     def told(share: float, message: str) -> None:
         nonlocal failed, best
@@ -86,6 +86,8 @@ def carry(linked: Linked, order: Order, path: Path | None, notes: Notes, tell: T
         order = changed
 
     async def work(meter: Direct) -> Order:
+        nonlocal reached
+        reached = True
         family = linked.family
         where = Where(Obis.parse(family.image.object), Obis.parse(family.image.schedule), linked.rule or TimeZoneRule())
         image = Image(path, order) if path else None
@@ -97,6 +99,8 @@ def carry(linked: Linked, order: Order, path: Path | None, notes: Notes, tell: T
             return linked.work(work)
         except LinkError as error:
             failed += 1
+            if not reached:  # a wrong address does not come right by waiting
+                raise
             delay = AGAIN.delay(failed, linked.random)
             if delay is None:
                 raise

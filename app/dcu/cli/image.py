@@ -14,6 +14,7 @@ from dcu.cli.access import open_access
 from dcu.cli.collector import FILE, ask, at, moment, written
 from dcu.cli.options import meter_options
 from dcu.collect.jobs.image import Order, Phase, ordered
+from dcu.cosem.image import spelled
 from dcu.errors import ConfigError, JobError
 
 PIECE = 1 << 20  # bytes of an image in one call
@@ -83,29 +84,29 @@ def status(as_json: bool, **where: Any) -> int:
     if where["meter"] or not any(where[place] for place in ("tcp_at", "udp_at", "serial_at")):
         made = _Collected(where, required=False)
         return _shown(made.call("image.status"), as_json=as_json, judged=False)
-    from dcu.cosem.image import ImageObject
+    from dcu.cosem.image import ImageObject, ImageStatus
 
     linked = _open(where)
 
-    async def look(meter: Any) -> tuple[Any, int, Any]:
-        async def get(make: Callable[[ImageObject], Any]) -> Any:
-            return await meter.run(lambda session: make(ImageObject(session)))
+    async def look(meter: Any) -> list[Any]:
+        wanted = (ImageObject.status, ImageObject.first_missing, ImageObject.held, ImageObject.to_activate)
+        return [await meter.run(lambda session, make=make: make(ImageObject(session))) for make in wanted]
 
-        return await get(ImageObject.status), await get(ImageObject.first_missing), await get(ImageObject.to_activate)
-
-    found, missing, images = linked.work(look)
+    found, missing, held, images = linked.work(look)
     told = [
-        {"size": each.size, "identification": _text(each.identification), "signature": each.signature}
+        {"size": each.size, "identification": spelled(each.identification), "signature": each.signature}
         for each in images
     ]
     if as_json:
-        output.show_json({"status": found.name.lower(), "first_missing": missing, "to_activate": told})
-    else:
-        click.echo(f"{found.name.lower().replace('_', ' ')}; first block that is missing: {missing}")
-        for each in told:
-            click.echo(
-                f"would activate {each['identification']}, {each['size']} B, signature {each['signature'].hex()}"
-            )
+        blocks = {"first_missing": missing, "blocks": sum(held), "count": len(held)}
+        output.show_json({"status": found.name.lower(), **blocks, "to_activate": told})
+        return exits.OK
+    lacks = f", first block that is missing: {missing}" if not all(held) else ""
+    there = f"; {sum(held)} of {len(held)} blocks{lacks}" if held else ""
+    click.echo(f"{found.name.lower().replace('_', ' ')}{there}")
+    which = "its image" if found is ImageStatus.ACTIVATION_SUCCESSFUL else "would activate"
+    for each in told:
+        click.echo(f"{which} {each['identification']}, {each['size']} B, signature {each['signature'].hex()}")
     return exits.OK
 
 
@@ -219,7 +220,7 @@ def _linked(where: dict[str, Any], order: Order, file: Path | None) -> dict[str,
         "meter": linked.name,
         "image": ended.sha256,
         "size": ended.size,
-        "identifier": _text(ended.identifier),
+        "identifier": spelled(ended.identifier),
         "phase": str(ended.phase),
         "share": 1.0,
         "blocks": ended.count,
@@ -281,10 +282,6 @@ def _shown(views: Sequence[dict[str, Any]], *, as_json: bool, judged: bool = Tru
         ]
         output.show_table(heads, rows)
     return exits.code_of(JobError("")) if failed and judged else exits.OK
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode() if raw.isascii() and raw.decode().isprintable() else raw.hex()
 
 
 def _bytes(option: str, text: str) -> bytes:

@@ -5,8 +5,10 @@ the two files opens the meter. Which one, the command finds out: it associates o
 only with the meter's answer; so the new file then stands once it has come.
 """
 
+import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +29,7 @@ from dcu.cosem.exchange import Exchange
 from dcu.cosem.security import Policy
 from dcu.cosem.security_setup import CLASS, CURRENT, Entity, KeyId, SecuritySetup, decode_certificates, policy_of
 from dcu.credentials import MeterKeys, Secret
-from dcu.errors import AuthenticationFailed, ConfigError, DcuError, DecodeError, JobError
+from dcu.errors import AuthenticationFailed, ConfigError, DcuError, DecodeError, JobError, LinkError
 from dcu.model import AttributeRef
 from dcu.suites import SUITES
 
@@ -39,6 +41,7 @@ KEYS = {
 }
 _NAMES = {which: name for name, which in KEYS.items()}  # in MeterKeys, too
 _IN_FILE = _NAMES | {KeyId.MASTER: "master_key", KeyId.BROADCAST: "broadcast_key"}
+_SEEN = frozenset((KeyId.UNICAST, KeyId.AUTHENTICATION))  # whether the meter has them, an association shows
 _PURPOSES = {"signing": Purpose.SIGNING, "agreement": Purpose.AGREEMENT}
 _USE = click.option("--use", type=click.Choice(list(_PURPOSES)), required=True, help="What the key is for.")
 _ISSUER = click.option("--issuer", type=FILE, help="The authority's certificate (DER), which must have issued it.")
@@ -110,7 +113,7 @@ def activate(request: str, response: str, signed: bool, **where: Any) -> None:
     """Have the meter ask for more protection from the next association on; never for less."""
     policy = Policy(PROTECTION[request], PROTECTION[response])
     _call(_open(where), lambda setup: setup.activate(policy, signed=signed))
-    click.echo("the meter asks for it from the next association on")
+    click.echo(f"the meter asks for it from the next association on{': --general-signing' if signed else ''}")
 
 
 @security.command(short_help="Give new keys, wrapped under the master key.")
@@ -147,14 +150,15 @@ def agree(wanted: tuple[str, ...], into: Path, **where: Any) -> None:
     at a time, and not on the master key, which is what can still change them from another client.
     """
     linked = _open(where)
-    path = _path(where)
-    _new_file(into, b"")  # what cannot be written is found out before there is something to write
-    try:
-        new = _call(linked, lambda setup: setup.agree([KEYS[name] for name in wanted]))
-    except BaseException:
-        into.unlink()
-        raise
-    durable.place(into, _changed(path, new))
+    path, which = _path(where), [KEYS[name] for name in dict.fromkeys(wanted)]
+    size = len(_changed(path, {each: SUITES[_held(linked).suite].new_key() for each in which}))
+    with _room(into, size) as fill:
+        linked.work(_nothing)
+        try:
+            new = _call(linked, lambda setup: setup.agree(which))
+        except LinkError as error:
+            raise _unanswered(linked, which, path, error) from None
+        fill(_changed(path, new))
     _settled(linked, new, into, path, None)
 
 
@@ -171,9 +175,10 @@ def request(use: str, file: Path, **where: Any) -> None:
     The pair is in use once its certificate was imported.
     """
     linked = _open(where)
-    _call(linked, lambda setup: setup.generate_pair(_PURPOSES[use]))
-    raw = _call(linked, lambda setup: setup.request_certificate(_PURPOSES[use]))
-    _new_file(file, raw)
+    with _room(file, 1024) as fill:  # a new pair would make worthless what is there
+        _call(linked, lambda setup: setup.generate_pair(_PURPOSES[use]))
+        raw = _call(linked, lambda setup: setup.request_certificate(_PURPOSES[use]))
+        fill(raw)
     click.echo(f"{file}: {len(raw)} B, of the meter {_held(linked).system_title.hex()}; it holds the key")
 
 
@@ -190,6 +195,9 @@ def import_(issuer: Path | None, file: Path, **where: Any) -> None:
     _trusted(found, issuer)
     _call(linked, lambda setup: setup.import_certificate(found.raw))
     click.echo(f"imported: {found.purpose.value} of {found.title.hex()}, valid until {found.not_after:%Y-%m-%d}")
+    if found.title == _held(linked).system_title:
+        use = next(name for name, purpose in _PURPOSES.items() if purpose is found.purpose)
+        output.note(f"the meter goes by that pair now: {_path(where)} needs it as meter_{use}, in hexadecimal digits")
 
 
 @security.command(short_help="Write a certificate of the meter's to FILE.")
@@ -280,6 +288,41 @@ def _new_file(path: Path, raw: bytes) -> None:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+@contextmanager
+def _room(path: Path, size: int) -> Iterator[Callable[[bytes], None]]:
+    """A new file with room for `size` bytes, before there is something to write; gone where nothing comes."""
+    _new_file(path, b"#" * size)
+
+    def fill(raw: bytes) -> None:
+        with path.open("r+b") as file:
+            file.write(raw)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+
+    try:
+        yield fill
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _unanswered(linked: Linked, which: Sequence[KeyId], path: Path, why: DcuError) -> JobError:
+    """What to tell where the meter's answer to a key agreement was lost: it may have keys that nobody knows."""
+    if _SEEN.intersection(which):
+        linked.begin_anew(after=0.0)
+        try:
+            linked.work(_nothing)
+        except DcuError:
+            pass
+        else:
+            return JobError(f"the meter has its old keys ({why}): {path} opens it")
+    return JobError(
+        f"whether the meter has new keys is unknown, and nobody knows them ({why}): where {path} no longer opens it, "
+        "another client can change them, or the maker"
+    )
+
+
 def _settled(linked: Linked, new: Mapping[KeyId, Secret], into: Path, path: Path, why: DcuError | None) -> None:
     """Find out which keys the meter has. Raises JobError unless it has the new ones."""
     before = linked.association
@@ -298,7 +341,7 @@ def _settled(linked: Linked, new: Mapping[KeyId, Secret], into: Path, path: Path
             ) from None
         raise JobError(f"the meter has its old keys ({why}): {path} opens it; delete {into}") from None
     click.echo(f"the meter has its new keys, and answered by them: {into}")
-    if KeyId.UNICAST not in new and KeyId.AUTHENTICATION not in new:
+    if not _SEEN.intersection(new):
         output.note("none of these keys is in an answer: that the meter took them, it says itself")
 
 

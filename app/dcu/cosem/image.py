@@ -143,6 +143,11 @@ def decode_to_activate(raw: bytes) -> tuple[ToActivate, ...]:
     return tuple(found)
 
 
+def spelled(name: bytes) -> str:
+    """An image's name as people read it: its text, or hexadecimal digits where it is none."""
+    return name.decode() if name.isascii() and name.decode().isprintable() else name.hex()
+
+
 def pieces(size: int, block_size: int) -> int:
     """How many blocks an image has."""
     return -(-size // block_size)

@@ -34,10 +34,12 @@ def test_an_image_is_sent_verified_and_activated_over_a_link_of_our_own(dcu, str
     done = dcu("image", "send", file, *here.options(), "--json")
     assert (done.code, done.json[0]["phase"], image.version) == (0, "verified", "1.0.0"), done
     shown = dcu("image", "status", *here.options())
-    assert "verification successful; first block that is missing: 25" in shown.out
+    assert "verification successful; 25 of 25 blocks\n" in shown.out
     assert "would activate gdm-2.0.0, 20000 B" in shown.out
     done = dcu("image", "activate", *here.options())
     assert (done.code, image.version) == (0, "2.0.0"), done
+    shown = dcu("image", "status", *here.options()).out.splitlines()
+    assert (shown[0], shown[1][:28]) == ("activation successful; 25 of 25 blocks", "its image gdm-2.0.0, 20000 B")
     assert (image.initiated, image.repeated) == (1, 0)
 
 
@@ -57,9 +59,26 @@ def test_a_transfer_that_broke_is_gone_on_with_by_the_same_command(dcu, street, 
         done = dcu("image", "send", file, *here.options())
         assert done.code == 6
     assert image.blocks == 10
+    shown = dcu("image", "status", *here.options())
+    assert shown.out == "initiated; 10 of 25 blocks, first block that is missing: 10\n"
+    shown = dcu("image", "status", *here.options(), "--json").json
+    assert (shown["first_missing"], shown["blocks"], shown["count"]) == (10, 10, 25)
     done = dcu("image", "send", file, *here.options(), "--activate")
     assert (done.code, image.version) == (0, "2.0.0"), done
     assert (image.initiated, image.repeated, image.blocks) == (1, 0, 25)
+
+
+def test_an_image_to_an_address_where_nobody_is_ends_at_once(dcu, file, monkeypatch):
+    monkeypatch.setattr(carried, "AGAIN", Backoff(attempts=8, first=3600.0, longest=3600.0))
+    assert dcu("image", "send", file, "--tcp", "127.0.0.1:9").code == 5
+
+
+def test_another_image_than_was_sent_is_not_activated_and_both_are_named(dcu, street, file):
+    here = street()
+    done = dcu("image", "send", file, *here.options(), "--activate", "--signature", "00ff")
+    assert (done.code, here.meter.works.image.version) == (9, "1.0.0"), done
+    assert "the meter would activate gdm-2.0.0, 20000 B, signature 8661" in done.err
+    assert "where gdm-2.0.0, 20000 B, signature 00ff was sent: not activated" in done.err
 
 
 def test_a_lossy_line_costs_what_was_lost_and_nothing_else(dcu, street, file):

@@ -104,6 +104,30 @@ def test_agreed_keys_open_the_meter(dcu, curved, tmp_path):
     assert not opens(dcu, curved, curved.keys)
 
 
+@pytest.mark.parametrize("arrives", [True, False], ids=["the answer is lost", "the request is lost"])
+def test_an_agreement_that_nobody_answered_is_told_as_what_it_is(dcu, street, tmp_path, monkeypatch, arrives):
+    here, new = made(street, 1), tmp_path / "new.toml"
+
+    def lost(self, wanted):
+        if arrives:
+            yield from original(self, wanted)
+        raise LinkTimeout("no answer")
+        yield b""
+
+    original = SecuritySetup.agree
+    monkeypatch.setattr(SecuritySetup, "agree", lost)
+    done = dcu("security", "agree", "--key", "guek", "--into", new, *options(here))
+    assert (done.code, new.exists(), opens(dcu, here, here.keys)) == (9, False, not arrives)
+    assert ("whether the meter has new keys is unknown" if arrives else "the meter has its old keys") in done.err
+
+
+def test_an_agreement_that_could_not_begin_says_why(dcu, tmp_path, street):
+    here, new = made(street, 1), tmp_path / "new.toml"
+    away = ["127.0.0.1:9" if each == here.at() else each for each in options(here)]
+    done = dcu("security", "agree", "--into", new, *away)
+    assert (done.code, new.exists()) == (5, False)
+
+
 def test_where_no_keys_were_agreed_there_is_no_file(dcu, street, tmp_path):
     new = tmp_path / "new.toml"
     done = dcu("security", "agree", "--into", new, *options(made(street, 0)))
@@ -133,12 +157,17 @@ def authorised(tmp_path, number):
 def test_a_meters_new_certificate_is_requested_imported_and_exported(dcu, curved, tmp_path):
     csr, own, out = (tmp_path / name for name in ("meter.csr", "meter.der", "out.der"))
     assert dcu("security", "request", "--use", "signing", csr, *options(curved)).code == 0
+    again = dcu("security", "request", "--use", "signing", csr, *options(curved))
+    assert (again.code, "exists: name another file" in again.err) == (3, True)  # and the meter keeps that pair
     title, suite, public = certificates.parse_request(csr.read_bytes())
     assert (title, suite.number) == (curved.meter.given.system_title, curved.number)
     own.write_bytes(issued(title, suite, public, Purpose.SIGNING))
     trusted = ("--issuer", authorised(tmp_path, curved.number))
     done = dcu("security", "import", *trusted, own, *options(curved))
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
+    assert (
+        done.err == f"the meter goes by that pair now: {curved.keys} needs it as meter_signing, in hexadecimal digits\n"
+    )
     new = tmp_path / "new.toml"
     lines = [line for line in curved.keys.read_text().splitlines() if not line.startswith("meter_signing ")]
     new.write_text("\n".join([*lines, f'meter_signing = "{own.read_bytes().hex()}"', ""]))

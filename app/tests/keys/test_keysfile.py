@@ -164,7 +164,7 @@ def test_a_certificate_outside_of_its_time_is_warned_of_and_used(path, monkeypat
         ({"signing_key": '"00"'}, "key signing_key: allowed are 64 hexadecimal digits"),
         ({"signing_key": f'"{"ff" * 32}"'}, "key signing_key: the private key is none of security suite 1"),
         ({"meter_signing": f'"{"00" * 64}"'}, "key meter_signing: .* is no point of the curve"),
-        ({"meter_signing": '"3082"'}, "key meter_signing: .* no certificate that can be read"),
+        ({"meter_signing": '"3082"'}, "key meter_signing: .* no certificate in DER"),
         ({"suite": 0}, "key signing_key: suite 0 has no such key"),
         ({"suite": 2}, "key guek: allowed are 64 hexadecimal digits"),
         ({"master_key": '"00"'}, "key master_key: allowed are 32 hexadecimal digits"),

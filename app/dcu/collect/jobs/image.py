@@ -27,7 +27,7 @@ from dcu.cosem.apdu import ActionResult
 from dcu.cosem.client import ClientSession
 from dcu.cosem.datetimes import TimeZoneRule
 from dcu.cosem.exchange import Exchange
-from dcu.cosem.image import LARGEST, ImageObject, ImageStatus, pieces
+from dcu.cosem.image import LARGEST, ImageObject, ImageStatus, ToActivate, pieces, spelled
 from dcu.errors import AccessDenied, ConfigError, JobError, LinkError
 from dcu.model import Obis
 
@@ -258,11 +258,9 @@ class Transfer:
         found = await self._ask(lambda image: image.to_activate())
         fits = [each for each in found if each.identification == order.expected and each.size == order.size]
         if not fits or (order.signature and all(each.signature != order.signature for each in fits)):
-            told = "; ".join(f"{each.identification!r}, {each.size} B, {each.signature.hex()}" for each in found)
-            raise JobError(
-                f"the meter would activate {told or 'nothing'}, where {order.expected!r} of {order.size} B was sent: "
-                "not activated"
-            )
+            told = "; ".join(_described(each) for each in found)
+            sent = _described(ToActivate(order.size, order.expected, order.signature))
+            raise JobError(f"the meter would activate {told or 'nothing'}, where {sent} was sent: not activated")
 
     async def _schedule(self) -> None:
         plan = schedules.once(SCRIPT, self.order.at, self._where.rule)
@@ -333,6 +331,11 @@ class Transfer:
 _OTHER = "somebody else uses it, or the meter began anew; send the image again where that has ended"
 
 
+def _described(image: ToActivate) -> str:
+    signature = f", signature {image.signature.hex()}" if image.signature else ""
+    return f"{spelled(image.identification)}, {image.size} B{signature}"
+
+
 def ordered(
     raw: bytes, *, identifier: bytes, expected: bytes = b"", signature: bytes = b"", activate: bool = False, at: int = 0
 ) -> Order:
@@ -355,7 +358,7 @@ def checked(order: Order, now: int = 0) -> Order:
     if order.at and order.at <= now:
         raise ConfigError("the time of the activation has passed: --at names one that is to come")
     if not 0 < order.size <= LARGEST:
-        raise ConfigError(f"an image of {order.size} bytes: 1..{LARGEST}")
+        raise ConfigError(f"an image of {order.size} bytes: it has 1 to {LARGEST}")
     if not 0 < len(order.identifier) <= 255 or len(order.expected) > 255:
         raise ConfigError("an image's identifier has 1 to 255 bytes")
     return order
