@@ -8,6 +8,7 @@ Source: DLMS Blue Book (IEC 62056-6-2) class 12 and the short names of each clas
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dcu.cosem import axdr, catalogue, objects
@@ -28,7 +29,8 @@ _METHODS: Mapping[int, int] = {
 }  # fmt: skip
 _OLDER: Mapping[tuple[int, int], int] = {(64, 0): 0x28, (72, 0): 0x60}  # a version with fewer attributes
 _WITH_USERS, _USERS_END = 4, 0x30  # from this version on attributes 5 and 6 stand where methods 1 and 2 stood
-_REPLY_TO_HLS = 8  # method of Association SN; 1 of Association LN
+_REPLY = 8  # reply_to_HLS_authentication, as a method of Association SN
+_REPLY_TO_HLS = MethodRef(15, CURRENT, 1)  # and of Association LN
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,18 +53,27 @@ class ShortNames:
     def attribute(self, ref: AttributeRef) -> int:
         """Raises KeyError for what the meter does not list, or what has no short name."""
         found = self._by_name.get((ref.class_id, ref.obis))
-        if found is None or not 1 <= ref.attribute <= 32:
+        if found is None:
             raise KeyError(ref)
-        return found.base + _STEP * (ref.attribute - 1)
+        return self._of(ref, found.base, ref.attribute)
 
     def method(self, ref: MethodRef) -> int:
         """Raises KeyError."""
-        if (ref.class_id, ref.obis, ref.method) == (15, CURRENT, 1):
-            ref = MethodRef(CLASS, CURRENT, _REPLY_TO_HLS)
+        if ref == _REPLY_TO_HLS:
+            return ASSOCIATION + _METHODS[CLASS] + _STEP * (_REPLY - 1)
         found = self._by_name.get((ref.class_id, ref.obis))
         if found is None or found.class_id not in _METHODS:
             raise KeyError(ref)
-        return found.base + _methods(found) + _STEP * (ref.method - 1)
+        return self._of(ref, found.base + _methods(found), ref.method)
+
+    def _of(self, ref: AttributeRef | MethodRef, begin: int, number: int) -> int:
+        """The name of `ref`, number `number` from `begin` on. Raises KeyError where it would be another's: a method in
+        an attribute's place would be called by who reads it."""
+        name = begin + _STEP * (number - 1)
+        with suppress(KeyError):
+            if number >= 1 and name <= 0xFFFF and self.resolve(name) == ref:
+                return name
+        raise KeyError(ref)
 
     def resolve(self, name: int) -> AttributeRef | MethodRef:
         """Raises KeyError for a name that stands for nothing here."""
@@ -75,8 +86,8 @@ class ShortNames:
         if offset < attributes_end:
             return AttributeRef(found.class_id, found.obis, offset // _STEP + 1)
         number = (offset - begin) // _STEP + 1
-        if found.class_id == CLASS and number == _REPLY_TO_HLS:
-            return MethodRef(15, CURRENT, 1)
+        if (found.base, found.class_id, number) == (ASSOCIATION, CLASS, _REPLY):
+            return _REPLY_TO_HLS
         return MethodRef(found.class_id, found.obis, number)
 
     def encode(self) -> bytes:
@@ -114,7 +125,9 @@ def decode_short_names(raw: bytes) -> ShortNames:
         parts = item.value if isinstance(item.value, tuple) else ()
         values = [part.value for part in parts]
         match values:
-            case [int(base), int(class_id), int(version), bytes(raw_name)] if len(raw_name) == 6:
+            case [int(base), int(class_id), int(version), bytes(raw_name)] if (
+                -0x8000 <= base <= 0xFFFF and 0 <= class_id <= 0xFFFF and 0 <= version <= 0xFF and len(raw_name) == 6
+            ):
                 found.append(ShortObject(base & 0xFFFF, class_id, version, Obis(raw_name)))
             case _:
                 raise DecodeError("an element of the object list is no base name, class, version and OBIS code")

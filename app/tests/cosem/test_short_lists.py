@@ -84,6 +84,15 @@ def test_our_client_reads_and_writes_a_list(pair):
     assert pair.meter.done == [(LIMIT, SEVEN)]
 
 
+def test_our_client_reads_a_list_of_one_in_blocks():
+    pair = ShortPair("none", max_pdu=60, names=NAMES).associated()
+    assert pair.run(pair.client.get_list([(PROFILE, None)])) == (pair.meter.values[PROFILE],)
+
+
+def test_our_client_s_call_is_byte_exact(pair):
+    assert next(pair.client.action(DISCONNECT, ZERO)).hex() == "0501" "040420" "00" "0f00"  # fmt: skip
+
+
 ASKS = {
     "get": lambda client: client.get(LIMIT),
     "get list": lambda client: client.get_list([(LIMIT, None), (ENERGY, None)]),

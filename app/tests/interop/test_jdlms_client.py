@@ -98,6 +98,7 @@ def test_jdlms_writes_a_list_by_short_names(jdlms_client, context):
 def test_jdlms_calls_methods_of_a_list_by_short_names(jdlms_client, context):
     """In one read, each with its parameter."""
     with visitor(jdlms_client, context, NAMES) as door:
+        jdlms_client.say("get", dotted(LIMIT))  # before which it reads the object list
         before = len(door.heard)
         assert jdlms_client.say("act", dotted(DISCONNECT), "i8:0", dotted(RECONNECT), "i8:0") == "SUCCESS=0 SUCCESS=0"
         zero = axdr.encode(data.i8(0))
