@@ -251,6 +251,31 @@ def test_an_unconfirmed_write_is_carried_out_and_not_answered(context):
             unlisted()
 
 
+def test_outside_of_an_association_nothing_is_asked_nor_told():
+    pair = ShortPair("none")
+    for ask in (
+        lambda: pair.run(pair.client.get(AttributeRef(15, CURRENT, 2))),
+        lambda: pair.client.unconfirmed([(LIMIT, b"\x00")]),
+        lambda: pair.client.unconfirmed_call(DISCONNECT),
+    ):
+        with pytest.raises(LinkClosed):
+            ask()
+    assert pair.sent == []
+
+
+def test_a_list_of_names_that_is_none_ends_the_session():
+    pair = ShortPair("none")
+    pair.meter.values[AttributeRef(12, CURRENT, 2)] = b"\x11\x05"
+    with pytest.raises(DcuError, match="object list is no array"):
+        pair.associated()
+    assert not pair.client.associated
+
+
+def test_settings_for_logical_names_are_not_taken():
+    with pytest.raises(ValueError, match="by logical names"):
+        ShortSession(Association(CLIENT, 1), counter=count(1).__next__)
+
+
 def test_an_information_report_in_the_middle_is_kept_and_the_answer_still_comes():
     pair = ShortPair("none").associated()
     exchange = pair.client.get(ENERGY)
