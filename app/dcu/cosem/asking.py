@@ -52,6 +52,7 @@ from dcu.cosem.apdu import (
 )
 from dcu.cosem.apdu import access as access_apdu
 from dcu.cosem.association import StaleAnswer
+from dcu.cosem.axdr import NULL
 from dcu.cosem.conversation import INVOKE_ID, Conversation
 from dcu.cosem.exchange import Exchange, decode_results, decode_returned
 from dcu.cosem.selection import Selection
@@ -59,7 +60,6 @@ from dcu.errors import AccessDenied, DecodeError, ServiceRefused
 from dcu.model import AttributeRef, MethodRef
 
 _ANSWERS = {0xC0: 0xC4, 0xC1: 0xC5, 0xC3: 0xC7}  # get, set, action: request and response
-_NULL = b"\x00"
 _LENGTH = 2  # bytes by which the length of a block may be longer than that of an empty one
 _INVOKE_IDS = 0xFFFFFF  # of Long-Invoke-Id-And-Priority
 _BREAK_ON_ERROR = 1 << 29
@@ -199,7 +199,7 @@ class Asking(Conversation):
         """Call methods in one request; return what became of each. Raises ServiceRefused where lists are not taken."""
         self._require(Conformance.MULTIPLE_REFERENCES, "several methods in one request")
         methods = tuple(method for method, _ in calls)
-        parameters = tuple(_NULL if parameter is None else parameter for _, parameter in calls)
+        parameters = tuple(NULL if parameter is None else parameter for _, parameter in calls)
         whole = ActionRequestList(self._next_invoke(), methods, parameters)
         if self._fits(whole):
             answer: Apdu = yield from self._request(whole, a_call)

@@ -71,6 +71,7 @@ FIXED: dict[int, struct.Struct] = {
     }.items()
 }
 STRINGS = frozenset((Tag.OCTET_STRING, Tag.VISIBLE_STRING, Tag.UTF8_STRING))
+NULL = b"\x00"  # null-data, encoded
 _EMPTY = (Tag.NULL, Tag.DONT_CARE)
 _TAGS = {int(tag): tag for tag in Tag}
 # Bytes of contents by tag, for `skip`: fixed sizes and the empty; -1 = look closer

@@ -60,6 +60,7 @@ from dcu.cosem.apdu import (
 from dcu.cosem.apdu import access as access_apdu
 from dcu.cosem.apdu.wire import Reader
 from dcu.cosem.application import Application, Denied
+from dcu.cosem.axdr import NULL
 from dcu.cosem.handshake import REPLY_TO_HLS
 from dcu.cosem.selection import Selection
 from dcu.errors import DecodeError
@@ -72,7 +73,6 @@ LONG_BYTES = 1 << 18  # of what the blocks of one request may add up to
 
 CONFIRMED = 0x40  # of invoke-id-and-priority
 LONG_CONFIRMED, BREAK_ON_ERROR, SELF_DESCRIPTIVE = 1 << 30, 1 << 29, 1 << 28  # of the long one
-_NULL = b"\x00"
 
 
 def answer(device: Application, client_sap: int, link: Link, request: Apdu) -> Apdu | None:
@@ -303,7 +303,7 @@ class Service:
         if isinstance(item, AccessAction):
             outcome = self.called(item.method, item.parameter)
             value = None if outcome.value is None else room.fit(outcome.value)
-            return Accessed(outcome.result, value if isinstance(value, bytes) else _NULL)
+            return Accessed(outcome.result, value if isinstance(value, bytes) else NULL)
         return Accessed(self.written(item.attribute, item.selection, item.value))
 
 
@@ -331,7 +331,7 @@ _OTHER = DataAccessResult.OTHER_REASON
 
 def _valueless(outcome: Accessed) -> Accessed:
     """What is left to say where the values have no room: of a get that it failed, of the rest how it ended."""
-    if isinstance(outcome.result, DataAccessResult) and not outcome.result and outcome.value != _NULL:
+    if isinstance(outcome.result, DataAccessResult) and not outcome.result and outcome.value != NULL:
         return Accessed(_OTHER)
     return Accessed(outcome.result)
 
@@ -397,7 +397,7 @@ _ACTION_BLOCKS = Conformance.ACTION | Conformance.BLOCK_TRANSFER_WITH_ACTION
 _SERVICES: Mapping[type, tuple[Conformance, Callable[[Service, Any], Apdu | None]]] = {
     GetRequestNormal: (Conformance.GET, Service.get),
     GetRequestNext: (Conformance.BLOCK_TRANSFER_WITH_GET, Service.get_next),
-    GetRequestList: (_LISTS, Service.get_list),
+    GetRequestList: (Conformance.GET | _LISTS, Service.get_list),
     SetRequestNormal: (Conformance.SET, Service.set),
     SetRequestList: (Conformance.SET | _LISTS, Service.set_list),
     SetRequestFirstBlock: (_SET_BLOCKS, Service.set_first),

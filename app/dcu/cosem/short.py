@@ -13,11 +13,12 @@ from dcu.cosem import apdu
 from dcu.cosem.apdu import Apdu, short
 from dcu.cosem.apdu.short import InformationReport, Name, WriteRequest
 from dcu.cosem.association import Association, Counter, Negotiated
+from dcu.cosem.axdr import NULL
 from dcu.cosem.client import ClientSession
 from dcu.cosem.exchange import Exchange
 from dcu.cosem.selection import Selection
 from dcu.cosem.short_names import CLASS, CURRENT, ShortNames, decode_short_names
-from dcu.cosem.short_translation import NULL, ClientTranslator, equivalent, unlisted
+from dcu.cosem.short_translation import ClientTranslator, equivalent, unlisted
 from dcu.errors import DecodeError
 from dcu.model import AttributeRef, MethodRef
 

@@ -41,6 +41,7 @@ from dcu.cosem.apdu.short import (
     WriteRequest,
     WriteResponse,
 )
+from dcu.cosem.axdr import NULL
 from dcu.cosem.selection import Selection
 from dcu.cosem.short_names import CURRENT, ShortNames
 from dcu.errors import DecodeError
@@ -48,7 +49,6 @@ from dcu.model import AttributeRef, MethodRef
 
 INVOKE = 0xC1  # what stands for the invoke-id that there is none of
 _CONFIRMED = 0x40  # of it
-_NULL = b"\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class ServerTranslator:
         except KeyError:
             ref = AttributeRef(0, CURRENT, 0)
         if isinstance(ref, MethodRef):
-            return AccessAction(ref, value or variable.parameter or _NULL)
+            return AccessAction(ref, value or variable.parameter or NULL)
         selection = None if variable.selector is None else Selection(variable.selector, variable.parameter)
         return AccessGet(ref, selection) if value is None else AccessSet(ref, value, selection)
 
@@ -128,7 +128,7 @@ class ServerTranslator:
                 return short.encode(WriteResponse((DataAccessResult.SUCCESS,)))  # a method ran; a write returns nothing
             case ActionResponseNormal():
                 failed = answer.result != ActionResult.SUCCESS
-                results = (DataAccessResult(answer.result) if failed else answer.value or _NULL,)
+                results = (DataAccessResult(answer.result) if failed else answer.value or NULL,)
             case ActionResponseNext():
                 results = (Taken(answer.number),)
             case GetResponseBlock(result=DataAccessResult() as problem):

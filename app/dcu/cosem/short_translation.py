@@ -48,12 +48,12 @@ from dcu.cosem.apdu.short import (
     WriteRequest,
     WriteResponse,
 )
+from dcu.cosem.axdr import NULL
 from dcu.cosem.selection import Selection
 from dcu.cosem.short_names import ShortNames
 from dcu.errors import AccessDenied, MalformedAnswer, ServiceRefused
 from dcu.model import AttributeRef
 
-NULL = b"\x00"
 ONE_VALUE = b"\x01\x00"  # of a read's results: how many, and that the first is a value
 _MAX_BLOCKS = 0xFFFF
 _CALLS = ActionRequestNormal | ActionRequestFirstBlock | ActionRequestBlock | ActionRequestNext

@@ -402,6 +402,7 @@ def test_what_the_meter_did_not_negotiate_is_not_sent(missing, ask):
         (ACTION_BLOCKS, ActionRequestFirstBlock(0xC1, DISCONNECT, Block(True, 1, b"\x00"))),
         (ACTION_BLOCKS, ActionRequestBlock(0xC1, Block(True, 1, b"\x00"))),
         (ACTION_BLOCKS, ActionRequestNext(0xC1, 1)),
+        (Conformance.GET, apdu.GetRequestList(0xC1, ((ENERGY, None), (ENERGY, None)))),
         (Conformance.SET, apdu.SetRequestList(0xC1, ((LIMIT, None),), (b"\x00",))),
         (Conformance.MULTIPLE_REFERENCES, apdu.ActionRequestList(0xC1, (DISCONNECT,), (b"\x00",))),
         (Conformance.ACCESS, apdu.AccessRequest(0x40000001, b"", (AccessGet(ENERGY),))),

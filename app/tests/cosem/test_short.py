@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -37,14 +38,17 @@ from .small_meter import (
     DISCONNECT,
     ENERGY,
     ENERGY_NOW,
+    EVERY,
     LIMIT,
     MISSING,
     PROFILE,
     SCALER,
     SmallMeter,
+    association,
     association_row,
     context_of,
     protection_row,
+    server_terms,
     services_row,
 )
 
@@ -53,19 +57,7 @@ NAMES = ShortNames(
     ShortObject(base, ref.class_id, 0, ref.obis)
     for base, ref in ((0x0100, ENERGY), (0x0200, LIMIT), (0x0300, PROFILE), (0x0400, CONNECTED), (0x7D00, MISSING))
 )
-CONTEXTS = (
-    "none",
-    "low",
-    "low, ciphered",
-    "md5, global key",
-    "sha1, plain services",
-    "sha256, global key",
-    "gmac, plain services",
-    "gmac, global key",
-    "gmac, dedicated key",
-    "ecdsa, suite 1, global key",
-    "gmac, suite 2, dedicated key",
-)
+CONTEXTS = EVERY
 contexts = pytest.mark.parametrize("context", CONTEXTS)
 
 
@@ -83,13 +75,10 @@ class ListMeter(SmallMeter):
 
 class ShortPair:
     def __init__(self, context, *, max_pdu=0xFFFF, takes=0xFFFF, names=None, lossy=False, unproven=False):
-        authentication, policy, dedicated, held, meters = context_of(context)
         self.meter = ListMeter()
-        terms = ServerAssociation(authentication, meters, None, policy, max_pdu=takes, names=NAMES)
+        terms = replace(server_terms(context), max_pdu=takes, names=NAMES)
         self.server = ServerSession(self.meter, {CLIENT: terms}, counter=count(5000, 10).__next__, lossy=lossy)
-        settings = Association(
-            CLIENT, 1, authentication, held, CLIENT_TITLE, policy, dedicated, max_pdu=max_pdu, short=True
-        )
+        settings = replace(association(context, max_pdu=max_pdu), short=True)
         self.client = ShortSession(settings, counter=count(1).__next__, names=names, lossy=lossy, unproven=unproven)
         self.sent, self.answered = [], []
 

@@ -24,7 +24,6 @@ from dcu.cosem.apdu import (
     Returned,
 )
 from dcu.cosem.apdu.short import InformationReport, Name
-from dcu.cosem.association import Association, ServerAssociation
 from dcu.cosem.client import ClientSession
 from dcu.cosem.server import ServerSession
 from dcu.cosem.short import ShortSession
@@ -42,7 +41,6 @@ from dcu.link.memory import stream_pair
 from tests.conformance import EVERY_LINK, SERVICES
 from tests.cosem.small_meter import (
     CLIENT,
-    CLIENT_TITLE,
     CONNECTED,
     DISCONNECT,
     ENERGY,
@@ -236,14 +234,10 @@ async def test_every_service_works(context, link):
     ],
 )
 async def test_every_service_of_short_names_works(context, link):
-    authentication, policy, dedicated, held, meters = context_of(context)
-    terms = ServerAssociation(authentication, meters, None, policy, max_pdu=SMALL, names=NAMES)
+    terms = replace(server_terms(context), max_pdu=SMALL, names=NAMES)
     side = Side(ListMeter(), terms, lossy=link == LOSSY)
     async with carried(link, side.answer) as side.channel:
-        await side.associate(
-            ShortSession,
-            Association(CLIENT, 1, authentication, held, CLIENT_TITLE, policy, dedicated, max_pdu=SMALL, short=True),
-        )
+        await side.associate(ShortSession, replace(association(context, max_pdu=SMALL), short=True))
         await simple(side)
         report = InformationReport(b"", (Name(0x0208),), (text(3),))
         side.event = report

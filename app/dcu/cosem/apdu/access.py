@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from dcu.cosem.apdu import wire
 from dcu.cosem.apdu.results import ActionResult, DataAccessResult
 from dcu.cosem.apdu.wire import Reader
+from dcu.cosem.axdr import NULL
 from dcu.cosem.selection import Selection
 from dcu.errors import DecodeError
 from dcu.model import AttributeRef, MethodRef
 
 REQUEST, RESPONSE = 0xD9, 0xDA
 _GET, _SET, _ACTION, _GET_SELECTED, _SET_SELECTED = 1, 2, 3, 4, 5
-_NULL = b"\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class AccessAction:
     """parameter: encoded; null-data (00) for none."""
 
     method: MethodRef
-    parameter: bytes = field(default=_NULL, repr=False)
+    parameter: bytes = field(default=NULL, repr=False)
 
 
 Access = AccessGet | AccessSet | AccessAction
@@ -56,7 +56,7 @@ class Accessed:
     """What one item came to: its value (null-data for none) and its result, of the kind of the item."""
 
     result: DataAccessResult | ActionResult
-    value: bytes = field(default=_NULL, repr=False)
+    value: bytes = field(default=NULL, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def encode_request(request: AccessRequest) -> bytes:
         if isinstance(item, AccessAction):
             values.append(wire.value(item.parameter))
         else:
-            values.append(_NULL if isinstance(item, AccessGet) else wire.value(item.value))
+            values.append(NULL if isinstance(item, AccessGet) else wire.value(item.value))
     head = bytes((REQUEST,)) + request.long_invoke.to_bytes(4, "big") + wire.date_time(request.date_time)
     return head + wire.sequence(names) + wire.sequence(values)
 
@@ -114,7 +114,7 @@ def decode_response(reader: Reader) -> AccessResponse:
     long_invoke, moment = reader.u32(), reader.date_time()
     shown: tuple[Access, ...] = ()
     if reader.flag("access-request-specification"):
-        shown = tuple(_item(_name(reader), _NULL) for _ in range(reader.length()))
+        shown = tuple(_item(_name(reader), NULL) for _ in range(reader.length()))
     values = [reader.value() for _ in range(reader.length())]
     at = reader.at
     if (count := reader.length()) != len(values):
@@ -155,7 +155,7 @@ def _item(name: tuple[int, AttributeRef | MethodRef, Selection | None], value: b
         return AccessAction(reference, value)
     if choice in (_SET, _SET_SELECTED):
         return AccessSet(reference, value, selection)
-    if value != _NULL:
+    if value != NULL:
         raise DecodeError("access-request: a value where something is to be read", 0)
     return AccessGet(reference, selection)
 
