@@ -7,9 +7,8 @@ from itertools import count
 
 import pytest
 from gurux_dlms import GXReplyData
-from gurux_dlms.enums import AssociationResult, InterfaceType, Security
 from gurux_dlms.enums import Authentication as GXAuthentication
-from gurux_dlms.GXDLMSException import GXDLMSException
+from gurux_dlms.enums import InterfaceType, Security
 from gurux_dlms.objects import GXDLMSProfileGeneric, GXDLMSRegister
 from gurux_dlms.secure import GXDLMSSecureClient
 
@@ -19,9 +18,10 @@ from dcu.link.hdlc import Decoder, Kind
 from dcu.link.hdlc_parameters import Parameters
 from dcu.link.hdlc_server import Station, Terms
 from tests.cosem.small_meter import CLIENT, CLIENT_TITLE, CONTEXTS, KEYS, SmallMeter, association_row, protection_row
+from tests.interop.gurux_client import Asking
 
 
-class Gurux:
+class Gurux(Asking):
     """A gurux client and our station, joined by calls."""
 
     def __init__(self, context, size, terms=None):
@@ -32,7 +32,8 @@ class Gurux:
         how = {"none": GXAuthentication.NONE, "low": GXAuthentication.LOW}.get(context, GXAuthentication.HIGH_GMAC)
         address = {1: 1, 2: 1 << 7 | 17, 4: 1 << 14 | 17}[size]  # logical 1, physical 17
         password = KEYS.password.reveal() if context == "low" else None
-        self.client = client = GXDLMSSecureClient(True, CLIENT, address, how, password, InterfaceType.HDLC)
+        client = GXDLMSSecureClient(True, CLIENT, address, how, password, InterfaceType.HDLC)
+        super().__init__(client)
         client.serverAddressSize = size
         client.ciphering.security = Security.AUTHENTICATION_ENCRYPTION if policy.response else Security.NONE
         client.ciphering.systemTitle = CLIENT_TITLE
@@ -41,44 +42,19 @@ class Gurux:
         self.heard = []
         self.said = []
 
-    def ask(self, frames):
-        reply = GXReplyData()
-        for frame in [frames] if isinstance(frames, bytes | bytearray) else frames:
-            if isinstance(frame, list):
-                return self.ask(frame)
-            reply.clear()
-            self._exchange(frame, reply)
-            while reply.isMoreData():
-                self._exchange(self.client.receiverReady(reply), reply)
-        return reply
-
-    def _exchange(self, frame, reply):
-        wire = self.station.feed(bytes(frame), 0.0)
-        self.heard += Decoder().feed(bytes(frame))
+    def carry(self, frame):
+        wire = self.station.feed(frame, 0.0)
+        self.heard += Decoder().feed(frame)
         self.said += Decoder().feed(wire)
         assert wire
         while wire:
             size = (wire[1] << 8 & 0x700 | wire[2]) + 2
-            self.client.getData(wire[:size], reply, GXReplyData())
+            yield wire[:size]
             wire = wire[size:]
 
     def connect(self):
-        client = self.client
-        client.parseUAResponse(self.ask(client.snrmRequest()).data)
-        for left in reversed(range(5)):
-            try:
-                client.parseAareResponse(self.ask(client.aarqRequest()).data)
-                break
-            except GXDLMSException as refused:
-                # (gurux) It draws any bytes: one challenge in twelve looks like an APDU, and is turned down for now.
-                if refused.result != AssociationResult.TRANSIENT_REJECTED or not left:
-                    raise
-        if client.authentication > GXAuthentication.LOW:
-            client.parseApplicationAssociationResponse(self.ask(client.getApplicationAssociationRequest()).data)
-
-    def read(self, target, attribute=2):
-        reply = self.ask(self.client.read(target, attribute))
-        return self.client.updateValue(target, attribute, reply.value)
+        self.client.parseUAResponse(self.ask(self.client.snrmRequest()).data)
+        self.associate()
 
 
 @pytest.mark.conforms("Association", association_row, peer="gurux-dlms client", link="HDLC")
@@ -88,11 +64,11 @@ class Gurux:
 def test_gurux_connects_associates_and_reads(context, size):
     gurux = Gurux(context, size)
     gurux.connect()
-    assert gurux.read(GXDLMSRegister("1.0.1.8.0.255")) == 123_456_789
+    assert gurux.value(GXDLMSRegister("1.0.1.8.0.255")) == 123_456_789
     assert gurux.heard[0].control.kind is Kind.SNRM
     assert gurux.heard[0].destination.size == size
     reply = GXReplyData()
-    gurux._exchange(gurux.client.disconnectRequest(), reply)
+    gurux.exchange(gurux.client.disconnectRequest(), reply)
     assert [frame.control.kind.name for frame in gurux.said[:2]] == ["UA", "I"]
     assert gurux.said[-1].control.kind is Kind.UA
 
