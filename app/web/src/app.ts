@@ -118,9 +118,10 @@ export class App {
     if (!this.parts) return;
     const { recording, player } = this.parts;
     if (message.e === "clock") {
-      if (!player.following && player.playing) return;
+      if (!player.following && !player.held) return;
       if (message.factor > 0) this.setSpeed(message.factor, false);
-      if (message.paused === player.playing) message.paused ? (player.playing = false) : player.follow();
+      if (message.paused) player.hold();
+      else if (player.held) player.follow();
       return player.heard(message.t, performance.now() / 1000);
     }
     if (message.e === "frame" && at >= 0) message.detail = at;
@@ -255,7 +256,10 @@ export class App {
     const atEdge = recording.live && (player.following || !player.playing);
     player.toggle();
     this.stale = true;
-    if (atEdge && !this.acts.refusal(player.playing ? "resume" : "pause")) await this.acts.order({ do: player.playing ? "resume" : "pause" });
+    const what = player.playing ? "resume" : "pause";
+    if (!atEdge || this.acts.refusal(what)) return;
+    if (!player.playing) player.hold();
+    await this.acts.order({ do: what });
   }
 
   /** Show the next frame (or the one before) on its own; a paused live street makes one step when its last frame was seen. */

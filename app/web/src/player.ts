@@ -20,6 +20,8 @@ export class Player {
   speed = 1;
   /** Live: at the edge of what has arrived. */
   following: boolean;
+  /** Live: it stands because the street does, and goes on with it. What stands in the past does so for this viewer alone. */
+  held = false;
   /** A step under way: play until here, at this rate. */
   private step: { until: number; rate: number } | null = null;
   private edge = { t: 0, wall: 0, known: false };
@@ -76,12 +78,15 @@ export class Player {
     const { begin, end, live } = this.recording;
     this.step = null;
     this.t = Math.min(Math.max(t, begin === Infinity ? 0 : begin), end);
-    this.following = live && this.playing && this.t >= end - 0.5 * Math.max(1, this.speed);
+    const now = live && this.t >= end - 0.5 * Math.max(1, this.speed);
+    this.following = now && this.playing;
+    this.held &&= now;
   }
 
   /** Go back to what happens now; in a recording to its end, which starts nothing. */
   follow(): void {
     this.step = null;
+    this.held = false;
     this.following = this.recording.live;
     if (this.following) this.playing = true;
     else this.t = this.recording.end;
@@ -93,7 +98,13 @@ export class Player {
     if (!this.playing && !this.recording.live && this.t >= this.recording.end) this.t = this.recording.begin;
     this.playing = !this.playing;
     if (!this.playing) this.following = false;
-    else if (this.recording.live && this.t >= this.recording.end - 1) this.following = true;
+    else if (this.recording.live && (this.held || this.t >= this.recording.end - 1)) this.follow(); // it trails a fast street by far
+  }
+
+  /** The street stands, or is told to: so does the picture. */
+  hold(): void {
+    this.playing = false;
+    this.held = true;
   }
 
   /** Show one frame from its first to its last symbol, and stand still. */

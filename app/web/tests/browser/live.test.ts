@@ -113,6 +113,10 @@ describe.skipIf(missing)("a live street", () => {
     await until(p, (app) => app.parts!.recording.end - app.parts!.recording.begin > 6, null);
     await p.keyboard.press("Home");
     await expect.poll(() => peek(p, (app) => app.parts!.player.following, null)).toBe(false);
+    // what stands in the past stands for this viewer alone: the street's clock does not set it going
+    await p.locator("#play").click();
+    await peek(p, (app) => (app as unknown as { take(message: object, at: number, live: boolean): void }).take({ e: "clock", t: app.parts!.recording.end, factor: 5, paused: false }, -1, true), null);
+    expect(await peek(p, (app) => [app.parts!.player.playing, app.parts!.player.following], null)).toEqual([false, false]);
     await p.locator("#edge").click();
     await expect.poll(() => peek(p, (app) => app.parts!.player.following, null)).toBe(true);
   });

@@ -157,4 +157,21 @@ describe("the clock", () => {
       expect(player.t).toBeLessThan(there + 100);
     }
   });
+
+  test("what stood because the street did goes on with it, however far the picture trails; what stood in the past does not", () => {
+    const live = load(record({ meters: 6 }), true);
+    const player = new Player(live);
+    player.speed = 100;
+    player.t = live.end - 40;
+    player.toggle();
+    player.hold();
+    player.toggle();
+    expect([player.playing, player.following, player.held]).toEqual([true, true, false]);
+    player.speed = 1;
+    player.hold();
+    player.seek(live.begin);
+    expect(player.held).toBe(false);
+    player.toggle();
+    expect([player.playing, player.following]).toEqual([true, false]);
+  });
 });
