@@ -113,7 +113,6 @@ class Image:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
         if len(raw) != order.size or hashlib.sha256(raw).hexdigest() != order.sha256:
             raise ConfigError(f"{path}: is not the image that was to be sent: send it anew")
-        self._size = len(raw)
 
     def block(self, number: int, size: int) -> bytes:
         with self._path.open("rb") as file:
@@ -164,9 +163,8 @@ class Transfer:
         order = self.order
         if not await self._ask(lambda image: image.enabled()):
             await self._ask(lambda image: image.enable())
-        if not (order.begun and order.block_size == size and await self._nothing_held(pieces(order.size, size))):
-            status = await self._ask(lambda image: image.status())
-            alike = status is ImageStatus.INITIATED and await self._nothing_held(pieces(order.size, size))
+        alike = await self._nothing_held(pieces(order.size, size))
+        if not (alike and order.begun and order.block_size == size):
             # A transfer that somebody else began would pass for ours if our request were lost: then it is sent again.
             await self._note(block_size=size, begun=not alike)
             await self._ask(lambda image: image.initiate(order.identifier, order.size))
