@@ -49,6 +49,11 @@ class Channel(Protocol):
     sent: int  # bytes on the wire, framing included
     received: int
 
+    @property
+    def byte_time(self) -> float:
+        """Seconds that a byte takes on a line so slow that it counts (a serial one), else 0."""
+        ...
+
     async def send(self, apdu: bytes) -> None: ...
 
     async def receive(self) -> bytes:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from neighbourhood.fleet import Fleet
 
 REACTION = 0.3  # seconds that the head waits before it speaks at another speed
+_TOGETHER = 0.02  # seconds of a paced line whose bytes come in at once, as a port hands them over
 FIRST = 17  # physical addresses below 16 are reserved (IEC 62056-46, 6.4.2.3)
 
 _SPEEDS = {getattr(termios, f"B{baud}"): baud for baud in BAUDS}
@@ -121,10 +122,15 @@ class Wires:
 
     def say(self, data: bytes, speed: int = 0) -> None:
         """Put bytes on the line once it is free; speed: at which they go out, 0: at whichever is set."""
-        if data:
-            wiring, now = self.wiring, asyncio.get_running_loop().time()
-            self._free_at = max(self._free_at, now) + wiring.turnaround + len(data) * wiring.pace
-            self._out.put_nowait((self._free_at, speed, self._spoilt(data)))
+        if not data:
+            return
+        wiring, now = self.wiring, asyncio.get_running_loop().time()
+        self._free_at = max(self._free_at, now) + wiring.turnaround
+        spoilt, size = self._spoilt(data), max(1, int(_TOGETHER / wiring.pace)) if wiring.pace else len(data)
+        for at in range(0, len(data), size):  # as they come in on a line: not all of an answer at its end
+            piece = spoilt[at : at + size]
+            self._free_at += len(piece) * wiring.pace
+            self._out.put_nowait((self._free_at, speed, piece))
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -149,16 +149,19 @@ class Direct:
         return await self._converse(exchange())
 
     async def _converse(self, exchange: Exchange[T]) -> T:
+        before = self._channel.received
         try:
             return await converse(exchange, self._channel, timeout=self._timeout)
         except LinkTimeout:
-            raise LinkTimeout(self._silence()) from None
+            raise LinkTimeout(self._silence(self._channel.received - before)) from None
 
-    def _silence(self) -> str:
+    def _silence(self, came: int) -> str:
         text = f"{self._name}: no answer in {self._timeout:g} s"
         refused = self._session.refused
         if refused.total:
             return f"{text}, but {refused.total} frames that were refused; the last: {refused.last}"
+        if came and not self._channel.byte_time:
+            return f"{text}, but {came} bytes of what may become one: is the line slow? --timeout says how long to wait"
         return f"{text}: is the meter powered, within reach, and are client and server right?"
 
 

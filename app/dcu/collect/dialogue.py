@@ -1,7 +1,8 @@
 """Drives an exchange generator of the sans-IO core over a channel: sends what it yields, feeds what the channel brings.
 
 An exchange yields an APDU to send, or several in a row, or None to go on listening (a session on a lossy channel has
-dropped a frame). The timeout is counted from the request: frames that somebody injects do not stretch it. Where general
+dropped a frame). The timeout is counted from the request: frames that somebody injects do not stretch it. On a serial
+line the time that bytes take there comes on top: a long answer is not given up while it is coming. Where general
 blocks are lost on a lossy channel, the exchange says which are to be said again, and is given the time for it anew.
 A `Waiting` learns from the answers how long that time should be.
 """
@@ -19,6 +20,8 @@ from dcu.streams import Channel, Sent, each
 T = TypeVar("T")
 
 REMINDERS = 3  # of one exchange, where blocks were lost
+_MOST = 2 * 0xFFFF  # bytes of one answer, framing and repetitions included: no stream is waited for without end
+_ACKNOWLEDGED = 2  # times the bytes of a request, with its framing and what the meter says in between
 
 
 async def converse(
@@ -34,21 +37,18 @@ async def converse(
     Raises LinkTimeout when an answer does not come in time, and what the session raises. waiting: says what is in time,
     where `timeout` seconds are not.
     """
-    loop = asyncio.get_running_loop()
     patient = waiting or Unlearned(timeout)
     reminders = REMINDERS if channel.lossy else 0
     try:
         request = next(exchange)
-        deadline = loop.time() + patient.asked()
+        due = _Due(channel, patient.asked())
         while True:
             for frame in each(request):
-                await _within(channel.send(frame), deadline)
+                await _said(channel, frame, due)
             try:
-                answer = await _within(channel.receive(), deadline)
-                if loop.time() >= deadline:  # frames that are always there would never let the timer fire
-                    raise _silence()
+                answer = await _heard(channel, due)
             except LinkTimeout:
-                if loop.time() >= deadline:
+                if due.over:
                     patient.missed()
                 if not reminders:
                     raise
@@ -61,7 +61,7 @@ async def converse(
             if request is not None:
                 if between:
                     await _before_sending(between, exchange)
-                deadline = loop.time() + patient.asked(again=again)
+                due = _Due(channel, patient.asked(again=again))
     except StopIteration as ended:
         patient.answered()
         result: T = ended.value
@@ -87,15 +87,46 @@ async def _before_sending(between: Callable[[], Awaitable[None]], exchange: Exch
         raise
 
 
-V = TypeVar("V")
+class _Due:
+    """By when an answer has to be there: so many seconds from now, and what passes on the line takes its own time."""
+
+    def __init__(self, channel: Channel, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._channel = channel
+        self._at = self._loop.time() + seconds
+        self._before = channel.sent + channel.received
+
+    @property
+    def at(self) -> float:
+        passed = self._channel.sent + self._channel.received - self._before
+        return self._at + self._channel.byte_time * min(passed, _MOST)
+
+    @property
+    def over(self) -> bool:
+        return self._loop.time() >= self.at
 
 
-async def _within(step: Awaitable[V], deadline: float) -> V:
+async def _said(channel: Channel, frame: bytes, due: _Due) -> None:
     try:
-        async with asyncio.timeout_at(deadline):
-            return await step
+        async with asyncio.timeout_at(due.at + channel.byte_time * _ACKNOWLEDGED * len(frame)):
+            await channel.send(frame)
     except TimeoutError:
         raise _silence() from None
+
+
+async def _heard(channel: Channel, due: _Due) -> bytes:
+    while True:
+        at = due.at
+        try:
+            async with asyncio.timeout_at(at):
+                answer = await channel.receive()
+        except TimeoutError:
+            if due.at > at:  # more of it has come
+                continue
+            raise _silence() from None
+        if due.over:  # frames that are always there would never let the timer fire
+            raise _silence()
+        return answer
 
 
 def _silence() -> LinkTimeout:

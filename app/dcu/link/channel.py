@@ -15,6 +15,7 @@ class StreamChannel:
     """A Channel over a byte stream (TCP). `dropped` counts frames for other addresses."""
 
     lossy = False
+    byte_time = 0.0
 
     def __init__(self, stream: ByteStream, client: int, server: int) -> None:
         self.client = client
@@ -67,6 +68,7 @@ class DatagramChannel:
     """A Channel over datagrams (UDP). `dropped` counts frames for other addresses, `malformed` what is no frame."""
 
     lossy = True
+    byte_time = 0.0
 
     def __init__(self, datagram: Datagram, client: int, server: int) -> None:
         self.client = client

@@ -25,7 +25,7 @@ class BroadcastChannel:
         self._stream = stream
         self._client = client
         self._meters = meters
-        self._byte_time = byte_time
+        self.byte_time = byte_time
 
     async def send(self, apdu: bytes) -> None:
         """Return when the last byte is on the line: what closes a port throws away what is not."""
@@ -33,7 +33,7 @@ class BroadcastChannel:
         wire = b"".join(map(encode, frames))
         await self._stream.write(wire)
         self.sent += len(wire)
-        await asyncio.sleep(self._byte_time * len(wire))
+        await asyncio.sleep(self.byte_time * len(wire))
 
     async def receive(self) -> bytes:
         raise LinkClosed("nobody answers a broadcast")

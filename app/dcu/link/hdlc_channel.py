@@ -31,6 +31,10 @@ class HdlcChannel:
         self._shared = floor is not None
         self._due = 0.0  # a timer may fire by the clock's resolution too early: then it is this late at least
 
+    @property
+    def byte_time(self) -> float:
+        return self.link.setup.byte_time
+
     async def connect(self) -> None:
         """Connect, or connect anew after an error. Raises LinkTimeout, LinkClosed or LinkError."""
         async with self._speaking():
@@ -126,8 +130,9 @@ class HdlcChannel:
             link.tick(self._now())
             return
         if not data:
+            doubt = ": does the meter speak HDLC there?" if link.state is State.CONNECTING else ""
             link.give_up()
-            raise LinkClosed("the line to the meter was closed")
+            raise LinkClosed(f"the line to the meter was closed{doubt}")
         self.received += len(data)
         link.feed(data, self._now())
         link.tick(self._now())  # noise that never ends would keep the timer from firing

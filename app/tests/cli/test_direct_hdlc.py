@@ -75,6 +75,13 @@ def test_a_profile_at_the_pace_of_the_line(dcu, wired):
     assert len(done.json[0]["rows"]) == 24
 
 
+def test_a_long_answer_is_not_given_up_while_it_comes_in_on_a_slow_line(dcu, wired):
+    made, line = wired(pace=10 / 19200)
+    done = dcu("objects", *[f"{line}:19200" if each == line else each for each in options(made, line)], "--timeout", 1)
+    assert done.code == 0, done.err
+    assert ENERGY in done.out
+
+
 def test_nobody_at_that_address_is_a_link_error(dcu, wired):
     _, line = wired()
     done = dcu("read", "--serial", line, "--physical", 99, NAME)
@@ -95,6 +102,11 @@ def test_hdlc_over_tcp_and_udp(dcu, street, carrier):
 def test_the_wrapper_where_hdlc_is_spoken_is_a_link_error(dcu, street):
     made = street(place=Addressing("127.0.0.1", 0, 0, hdlc=True))
     assert dcu("read", "--tcp", made.at(), NAME, "--timeout", 1).code == 5
+
+
+def test_hdlc_where_the_wrapper_is_spoken_is_asked_about(dcu, street):
+    done = dcu("read", "--tcp", street().at(), "--framing", "hdlc", NAME)
+    assert (done.code, "does the meter speak HDLC there?" in done.err) == (5, True), done
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,24 @@ def test_a_port_that_speaks_something_else_is_named_so(dcu):
     assert "check that this port speaks the DLMS wrapper" in done.err
 
 
+def test_an_answer_that_is_still_coming_in_is_told_from_silence(dcu):
+    def answer(server: socket.socket) -> None:
+        peer, _ = server.accept()
+        with peer:
+            peer.recv(1000)
+            peer.sendall(bytes.fromhex("0001000100100200"))  # the head of an APDU of 512 bytes
+            while peer.recv(1000):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, args=[server])
+        thread.start()
+        done = dcu("read", "--tcp", f"127.0.0.1:{server.getsockname()[1]}", "--timeout", 0.3, NAME)
+        thread.join()
+    assert done.code == 5
+    assert "no answer in 0.3 s, but 8 bytes of what may become one: is the line slow? --timeout says" in done.err
+
+
 # --- command lines that are wrong
 
 

@@ -75,6 +75,7 @@ class Delayed:
 
     lossy = True
     sent = received = 0
+    byte_time = 0.0
 
     def __init__(self, pair, delays):
         self._pair = pair
