@@ -30,7 +30,7 @@ def sized(size):
 @pytest.mark.parametrize(("size", "wrong"), [(1, 0), (LARGEST, LARGEST + 1)])
 def test_an_image_has_bytes_and_not_too_many(size, wrong):
     assert checked(sized(size)).size == size
-    with pytest.raises(ConfigError, match=rf"an image of {wrong} bytes: 1..{LARGEST}"):
+    with pytest.raises(ConfigError, match=rf"an image of {wrong} bytes: it has 1 to {LARGEST}"):
         checked(sized(wrong))
 
 

@@ -286,7 +286,7 @@ async def test_nothing_is_activated_but_what_was_sent(tmp_path, told, signature,
     if good:
         assert (await transfer.run()).phase is Phase.ACTIVE
     else:
-        shown = "nothing" if not told else rf"{told[0].identification!r}, {told[0].size} B"
+        shown = "nothing" if not told else rf"{told[0].identification.decode()}, {told[0].size} B"
         await failing(transfer, rf"would activate {shown}.*not activated")
     assert meter.calls.count("activate") == int(good)
 
@@ -296,7 +296,7 @@ async def test_what_would_be_activated_later_is_looked_at_now(tmp_path, later):
     meter = whole(Status.VERIFIED)
     meter.told = (ToActivate(9, b"another", b""),)
     transfer = Timed(tmp_path, meter, at(Phase.VERIFYING, **later))
-    await failing(transfer, "would activate b'another', 9 B.*not activated")
+    await failing(transfer, "would activate another, 9 B.*not activated")
     assert transfer.written == []
 
 
