@@ -354,7 +354,7 @@ def test_canary_without_the_check_of_the_framing_a_lesser_key_is_taken(monkeypat
     mode = "suite 1, one_pass"
     made = list(lesser(mode, apdu.encode(said(1)), FIRST))
     assert not got_through(mode, made)
-    monkeypatch.setattr(Ciphering, "require_framing", lambda self, framing: None)
+    monkeypatch.setattr(Ciphering, "require_framing", lambda self, framing, proof=False: None)
     assert got_through(mode, made) == ["in suite 1, general_global"]
     monkeypatch.setattr(conversation.Conversation, "_require_keyed", lambda self, framing: None)
     line = Inside(mode)
