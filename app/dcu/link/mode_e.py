@@ -55,11 +55,6 @@ class Identification:
     def baud(self) -> int:
         return BAUDS.get(self.letter) or MODE_B.get(self.letter) or SIGN_ON
 
-    @property
-    def quick(self) -> bool:
-        """Whether it answers after 20 ms already, instead of 200: its maker's third letter is small."""
-        return self.maker[2].islower()
-
 
 @dataclass(frozen=True, slots=True)
 class Value:

@@ -9,6 +9,10 @@ from neighbourhood.optical import Head, State
 from .pty import Pty
 
 NUMBER = "12345678"
+READ_OUT = (  # as meters write it: several values in a line, several sets in a line, values without a unit
+    b"F.F(00000000)\r\n0.0.0(12345678)\r\n1.8.0(000123.456*kWh)\r\n"
+    b"1.6.1(00.123*kW)(2511201200)\r\n31.7.0(001.2*A)51.7.0(001.3*A)\r\n!\r\n"
+)
 _SPEEDS = {getattr(termios, f"B{baud}"): baud for baud in mode_e.BAUDS.values()}
 
 

@@ -1,6 +1,5 @@
-"""IEC 62056-21: sign-on, identification, the change to HDLC, the read-out; parsers, then a port against a head."""
+"""IEC 62056-21: sign-on, identification, the change to HDLC, the read-out: their bytes."""
 
-import asyncio
 import time
 from contextlib import suppress
 
@@ -8,18 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcu.errors import DecodeError, LinkError, LinkTimeout
-from dcu.link import mode_e, sign_on
-from dcu.link.mode_e import DataSet, Identification, Lines, Value
-from dcu.link.serial import Port, open_serial
-from neighbourhood.optical import State
+from dcu.errors import DecodeError
+from dcu.link import mode_e
+from dcu.link.mode_e import STX, DataSet, Identification, Lines, Value
 
-from .optics import Optics
-
-READ_OUT = (  # as meters write it: several values in a line, several sets in a line, values without a unit
-    b"F.F(00000000)\r\n0.0.0(12345678)\r\n1.8.0(000123.456*kWh)\r\n"
-    b"1.6.1(00.123*kW)(2511201200)\r\n31.7.0(001.2*A)51.7.0(001.3*A)\r\n!\r\n"
-)
+from .optics import READ_OUT
 
 
 @pytest.mark.parametrize(
@@ -31,6 +23,16 @@ READ_OUT = (  # as meters write it: several values in a line, several sets in a 
 )
 def test_the_request_is_byte_exact(address, wire):
     assert mode_e.encode_request(address).hex() == wire
+
+
+@pytest.mark.parametrize("address", ["1" * 33, "12!", "1/2", "12\r\n", "Zähler", "1-2"])
+def test_an_address_that_would_be_taken_for_something_else_is_not_sent(address):
+    with pytest.raises(ValueError, match="up to 32 letters, digits and blanks"):
+        mode_e.encode_request(address)
+
+
+def test_the_longest_address_is_sent():
+    assert mode_e.encode_request("A1 " * 10 + "zZ") == b"/?" + b"A1 " * 10 + b"zZ!\r\n"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,33 @@ def test_the_acknowledgement_is_byte_exact(baud, mode, wire):
     assert mode_e.decode_acknowledgement(bytes.fromhex(wire)) == (mode_e.LETTERS[baud], mode)
 
 
+@pytest.mark.parametrize(("baud", "mode"), [(38400, "E"), (0, "E"), (9600, "B"), (9600, "")])
+def test_what_mode_e_does_not_have_is_not_acknowledged(baud, mode):
+    with pytest.raises(ValueError, match=f"mode {mode} at {baud} baud"):
+        mode_e.encode_acknowledgement(baud, mode)
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        pytest.param("86b2b5b28d8a", ("5", "E"), id="with parity bits"),
+        pytest.param("063135310d0a", ("5", ""), id="programming mode"),
+        pytest.param("063235300d0a", ("5", ""), id="of two minds"),
+        pytest.param("0632390d0a", None, id="too short"),
+        pytest.param("06323935320d0a", None, id="too long"),
+        pytest.param("153235320d0a", None, id="a refusal"),
+        pytest.param("063235320a0d", None, id="another end"),
+        pytest.param("", None, id="nothing"),
+    ],
+)
+def test_an_acknowledgement_is_told_from_anything_else(raw, told):
+    if told:
+        assert mode_e.decode_acknowledgement(bytes.fromhex(raw)) == told
+        return
+    with pytest.raises(DecodeError, match="no acknowledgement"):
+        mode_e.decode_acknowledgement(bytes.fromhex(raw))
+
+
 @pytest.mark.parametrize(
     ("raw", "told", "mode", "baud"),
     [
@@ -57,6 +86,10 @@ def test_the_acknowledgement_is_byte_exact(baud, mode, wire):
         (b"/EMHAEHZ-ED\r\n", Identification("EMH", "A", "", "EHZ-ED"), "B", 600),
         (b"/ABB\\zold one\r\n", Identification("ABB", "\\", "", "zold one"), "A", 300),
         (b"/XYZ0\r\n", Identification("XYZ", "0", "", ""), "C", 300),
+        (b"/XYZF\\2\r\n", Identification("XYZ", "F", "2", ""), "B", 19200),
+        (b"/XYZ5\\W\\2\r\n", Identification("XYZ", "5", "W2", ""), "E", 9600),
+        (b"/XY@5\\W\r\n", Identification("XY@", "5", "W", ""), "C", 9600),
+        (b"/XYZ5" + b"x" * 121 + b"\r\n", Identification("XYZ", "5", "", "x" * 121), "C", 9600),
     ],
 )
 def test_a_meter_says_who_it_is_and_how_fast(raw, told, mode, baud):
@@ -64,7 +97,6 @@ def test_a_meter_says_who_it_is_and_how_fast(raw, told, mode, baud):
     assert (told.mode, told.baud) == (mode, baud)
     parity = bytes(byte | (byte.bit_count() & 1) << 7 for byte in raw)
     assert mode_e.decode_identification(parity) == told
-    assert told.quick is told.maker[2].islower()
 
 
 @pytest.mark.parametrize("letter", "0123456")
@@ -75,7 +107,18 @@ def test_every_speed_of_mode_e_is_known(letter):
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"/\r\n", b"/LG\r\n", b"/LGZ5\\2X", b"LGZ5X\r\n", b"/LGZ5" + b"x" * 200 + b"\r\n", b"/L1Z5X\r\n"]
+    "raw",
+    [
+        b"",
+        b"/\r\n",
+        b"/LG\r\n",
+        b"/LGZ5\\2X",
+        b"LGZ5X\r\n",
+        b"/LGZ5" + b"x" * 122 + b"\r\n",
+        b"/L1Z5X\r\n",
+        b"/LGZ5X!\r\n",
+        b"/LGZ5X/\r\n",
+    ],
 )
 def test_what_is_no_identification_is_refused(raw):
     with pytest.raises(DecodeError):
@@ -91,6 +134,18 @@ def test_a_read_out_is_read_line_by_line():
         DataSet("31.7.0", (Value("001.2", "A"),)),
         DataSet("51.7.0", (Value("001.3", "A"),)),
     )
+
+
+def test_values_before_any_address_and_behind_the_last_belong_to_what_stands_before_them():
+    assert mode_e.decode_readout(b"(1)\r\n(2*A)1.8.0(3)\r\n(4)(5)\r\n!\r\n") == (
+        DataSet("", (Value("1"), Value("2", "A"))),
+        DataSet("1.8.0", (Value("3"), Value("4"), Value("5"))),
+    )
+
+
+def test_parity_bits_of_a_read_out_are_taken_off():
+    parity = bytes(byte | (byte.bit_count() & 1) << 7 for byte in READ_OUT)
+    assert mode_e.decode_readout(parity) == mode_e.decode_readout(READ_OUT)
 
 
 @pytest.mark.parametrize(
@@ -139,172 +194,56 @@ def test_a_flipped_bit_of_a_block_is_noticed(data):
 
 
 @given(st.binary(max_size=3000))
-def test_noise_raises_nothing_and_is_not_hoarded(noise):
-    lines = Lines()
-    lines.feed(noise)
-    assert len(lines._pending) <= max(len(noise), 0)
+def test_noise_raises_nothing(noise):
+    Lines().feed(noise)
     for decode in (mode_e.decode_identification, mode_e.decode_readout, mode_e.decode_acknowledgement):
         with suppress(DecodeError):
             decode(noise)
 
 
+@given(st.lists(st.binary(max_size=400).map(lambda noise: noise.translate(None, b"\x02\x82"))))
+def test_noise_between_messages_is_not_hoarded(noises):
+    lines = Lines()
+    for noise in noises:
+        lines.feed(noise)
+        assert len(lines._pending) <= mode_e.MAX_LINE
+    assert not lines.in_block
+    assert all(len(text) <= mode_e.MAX_LINE for _, text in lines.ready)
+
+
+@pytest.mark.parametrize(
+    ("wire", "ready"),
+    [
+        pytest.param(b"\x00\xff\x7f/LGZ5X\r\n", [("line", b"/LGZ5X\r\n")], id="a line that is woken up"),
+        pytest.param(b"x" * 500 + b"/LGZ5X\r\n", [("line", b"x" * 120 + b"/LGZ5X\r\n")], id="a line of noise"),
+        pytest.param(b"xyz" + mode_e.encode_block(b"!\r\n"), [("block", b"!\r\n")], id="noise, and a block"),
+        pytest.param(
+            b"x\r\ny" + mode_e.encode_block(b"!\r\n"),
+            [("line", b"x\r\n"), ("block", b"!\r\n")],
+            id="a line, and a block",
+        ),
+        pytest.param(b"x\x02a", [], id="a block that begins"),
+        pytest.param(b"\x02!\r\n\x03", [], id="a block whose check is yet to come"),
+        pytest.param(b"\x02!\r\n\x03\x00", [("damaged", b"")], id="a wrong check"),
+        pytest.param(b"x\x15\r\n", [("line", b"x\x15\r\n")], id="a refusal's byte in a line"),
+        pytest.param(b"\x15\x15", [("nak", b"")] * 2, id="two refusals"),
+    ],
+)
+def test_messages_are_cut_out_of_what_the_line_brings(wire, ready):
+    for size in (1, len(wire)):
+        lines = Lines()
+        for at in range(0, len(wire), size):
+            lines.feed(wire[at : at + size])
+        assert list(lines.ready) == ready
+        assert lines.in_block is (STX in wire and not ready)
+
+
 def test_a_block_without_an_end_is_given_up():
     lines = Lines()
-    lines.feed(b"\x02" + b"x" * (mode_e.MAX_READOUT + 1))
+    lines.feed(b"\x02" + b"x" * mode_e.MAX_READOUT)
+    assert (list(lines.ready), lines.in_block) == ([], True)
+    lines.feed(b"x")
+    assert lines.in_block is False
     assert list(lines.ready) == [("damaged", b"")]
     lines.feed(b"/LGZ5X\r\n")
     assert lines.ready[-1] == ("line", b"/LGZ5X\r\n")
-
-
-# --- a port against a meter's head
-
-
-@pytest.fixture
-async def optics(monkeypatch):
-    monkeypatch.setattr(sign_on, "REACTION", 0.5)
-    monkeypatch.setattr(sign_on, "GAP", 0.2)
-    made = []
-
-    def make(**options):
-        made.append(Optics(lambda: READ_OUT, **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
-async def port(optics):
-    return await open_serial(Port(optics.line.path))
-
-
-@pytest.mark.parametrize("baud", sorted(mode_e.BAUDS.values()))
-@pytest.mark.parametrize("confirms", [True, False], ids=["confirmed", "taken without a word"])
-async def test_both_go_on_in_hdlc_at_the_meters_speed(optics, baud, confirms):
-    meter = optics(baud=baud, confirms=confirms)
-    stream = await port(meter)
-    told = await sign_on.enter_hdlc(stream)
-    assert told.baud == baud
-    assert meter.head.state is State.HDLC
-    assert (meter.speed(), stream.port.format) == (baud, "8N1")
-    await stream.write(b"\x7e")
-    assert await stream.read() == b"HDLC:\x7e"
-    assert meter.head.garbled == 0
-    await stream.close()
-
-
-async def test_a_slower_port_is_respected(optics):
-    meter = optics(baud=19200)
-    stream = await port(meter)
-    await sign_on.enter_hdlc(stream, at_most=2400)
-    assert (stream.port.baud, meter.head.speed) == (2400, 2400)
-    await stream.close()
-
-
-async def test_a_line_with_an_echo_and_a_first_request_that_was_lost(optics):
-    meter = optics()
-    meter.echo, meter.deaf = True, 1
-    stream = await port(meter)
-    await sign_on.enter_hdlc(stream)
-    assert meter.head.state is State.HDLC
-    await stream.close()
-
-
-async def test_a_meter_that_refuses_mode_e_says_what_to_do_and_reads_out(optics):
-    meter = optics(only_c=True)
-    stream = await port(meter)
-    with pytest.raises(LinkError, match="refuses mode E and reads out: `dcu readout`"):
-        await sign_on.enter_hdlc(stream)
-    meter.head.sign_off()
-    told, found = await sign_on.read_out(stream)
-    assert told.mode == "C"
-    assert found == mode_e.decode_readout(READ_OUT)
-    assert stream.port.baud == 9600
-    await stream.close()
-
-
-async def test_a_read_out_that_came_damaged_is_asked_for_again(optics):
-    meter = optics(only_c=True)
-    spoilt = []
-
-    def once(data):
-        if data[:1] == b"\x02" and not spoilt:
-            spoilt.append(data)
-            return data.replace(b"123", b"124")
-        return data
-
-    meter.spoil = once
-    stream = await port(meter)
-    assert (await sign_on.read_out(stream))[1] == mode_e.decode_readout(READ_OUT)
-    assert spoilt
-    meter.spoil = lambda data: data.replace(b"123", b"124") if data[:1] == b"\x02" else data
-    meter.head.sign_off()
-    with pytest.raises(LinkError, match="came damaged 3 times"):
-        await sign_on.read_out(stream)
-    await stream.close()
-
-
-async def test_nobody_there_is_told(optics):
-    meter = optics()
-    meter.deaf = 1000
-    stream = await port(meter)
-    with pytest.raises(LinkTimeout, match="no meter identifies itself"):
-        await sign_on.enter_hdlc(stream)
-    await stream.close()
-
-
-async def test_a_meter_with_another_address_stays_silent(optics):
-    meter = optics()
-    stream = await port(meter)
-    with pytest.raises(LinkTimeout):
-        await sign_on.sign_on(stream, "87654321")
-    assert (await sign_on.sign_on(stream, "12345678")).identification.endswith("12345678")
-    await stream.close()
-
-
-@pytest.mark.parametrize("identification", [b"/ABBAold\r\n", b"/ABBxold\r\n"])
-async def test_a_meter_of_mode_a_or_b_knows_no_hdlc(optics, identification):
-    meter = optics()
-    meter.spoil = lambda data: identification
-    stream = await port(meter)
-    with pytest.raises(LinkError, match="it knows no HDLC"):
-        await sign_on.enter_hdlc(stream)
-    await stream.close()
-
-
-async def test_noise_that_never_ends_is_given_up(optics, monkeypatch):
-    monkeypatch.setattr(sign_on, "LINE_TIME", 0.3)
-    meter = optics()
-    meter.deaf = 1000
-    stream = await port(meter)
-
-    async def hiss():
-        while True:
-            meter.line.write(b"\x55\xaa")
-            await asyncio.sleep(0.01)
-
-    hissing = asyncio.create_task(hiss())
-    with pytest.raises(LinkTimeout):
-        async with asyncio.timeout(20):
-            await sign_on.enter_hdlc(stream)
-    hissing.cancel()
-    await stream.close()
-
-
-@pytest.mark.parametrize("moment", ["request", "acknowledgement", "block"])
-async def test_a_meter_that_falls_silent_in_any_state_leaves_the_port_usable(optics, moment):
-    meter = optics(only_c=moment == "block")
-    meter.spoil = {
-        "request": lambda data: b"",
-        "acknowledgement": lambda data: data if data[:1] == b"/" else b"",
-        "block": lambda data: data if data[:1] == b"/" else data[: len(data) // 2],
-    }[moment]
-    stream = await port(meter)
-    try:
-        await (sign_on.read_out(stream) if moment == "block" else sign_on.enter_hdlc(stream))
-    except LinkError:
-        assert moment != "acknowledgement"  # which may go unanswered
-    meter.spoil = lambda data: data
-    meter.head.sign_off()
-    assert (await sign_on.sign_on(stream)).maker == "GDM"
-    await stream.close()
