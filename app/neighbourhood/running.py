@@ -11,7 +11,8 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,26 +177,26 @@ class Running:
         """Replace the status file, whole or not at all. Raises ConfigError."""
         if self.status is None:
             return
-        scratch = _scratch(self.status)
-        try:
+        with _writing(self.status) as scratch:
             scratch.write_text(json.dumps(self.fleet.status(), indent=1) + "\n", encoding="utf-8")
             scratch.replace(self.status)
-        except OSError as error:
-            raise ConfigError(f"--status {self.status}: cannot be written: {error.strerror}") from None
 
     def _require_writable(self) -> None:
         """What cannot be written at the end is told at the start. Raises ConfigError."""
         if self.status is None:
             return
-        try:
-            _scratch(self.status).touch()
-            _scratch(self.status).unlink()
-        except OSError as error:
-            raise ConfigError(f"--status {self.status}: cannot be written: {error.strerror}") from None
+        with _writing(self.status) as scratch:
+            scratch.touch()
+            scratch.unlink()
 
 
-def _scratch(path: Path) -> Path:
-    return path.with_name(path.name + ".new")
+@contextmanager
+def _writing(status: Path) -> Iterator[Path]:
+    """The file that takes the status file's place when it is whole. Raises ConfigError."""
+    try:
+        yield status.with_name(status.name + ".new")
+    except OSError as error:
+        raise ConfigError(f"--status {status}: cannot be written: {error.strerror}") from None
 
 
 def described(fleet: Fleet) -> dict[str, Any]:

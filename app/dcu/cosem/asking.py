@@ -63,7 +63,6 @@ _ANSWERS = {0xC0: 0xC4, 0xC1: 0xC5, 0xC3: 0xC7}  # get, set, action: request and
 _LENGTH = 2  # bytes by which the length of a block may be longer than that of an empty one
 _INVOKE_IDS = 0xFFFFFF  # of Long-Invoke-Id-And-Priority
 _BREAK_ON_ERROR = 1 << 29
-_CONFIRMED = 0x40  # of invoke-id-and-priority
 
 Outcome = TypeVar("Outcome")
 
@@ -154,7 +153,7 @@ class Asking(Conversation):
         Raises ServiceRefused where several are more than the meter takes at a time, or lists are not taken.
         """
         self._require_association()
-        invoke = self._next_invoke() & ~_CONFIRMED
+        invoke = self._next_invoke() & ~wire.CONFIRMED
         if len(values) == 1:
             ((attribute, value),) = values
             return self._sealed(apdu.encode(SetRequestNormal(invoke, attribute, None, value)))
@@ -193,7 +192,7 @@ class Asking(Conversation):
     def unconfirmed_call(self, method: MethodRef, parameter: bytes | None = None) -> bytes:
         """The frame of an ACTION that nobody answers: see `unconfirmed`."""
         self._require_association()
-        return self._sealed(apdu.encode(ActionRequestNormal(self._next_invoke() & ~_CONFIRMED, method, parameter)))
+        return self._sealed(apdu.encode(ActionRequestNormal(self._next_invoke() & ~wire.CONFIRMED, method, parameter)))
 
     def action_list(self, calls: Sequence[tuple[MethodRef, bytes | None]]) -> Exchange[tuple[Returned, ...]]:
         """Call methods in one request; return what became of each. Raises ServiceRefused where lists are not taken."""

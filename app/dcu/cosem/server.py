@@ -34,6 +34,7 @@ from dcu.cosem.association import MAX_PDU, Counter, Floors, MemoryFloors, Refuse
 from dcu.cosem.ciphering import is_protected, require_protection
 from dcu.cosem.handshake import REPLY_TO_HLS, proof, proof_in
 from dcu.cosem.security import Framing, Opened, Protection
+from dcu.cosem.serving import Service
 from dcu.cosem.short_requests import Piece, ServerTranslator, Several
 from dcu.cosem.short_translation import equivalent
 from dcu.errors import AssociationRefused, CounterReplayed, DcuError, DecodeError, PolicyViolated, SecurityError
@@ -250,7 +251,7 @@ class ServerSession:
         if not link.proven:
             assert isinstance(request, ActionRequestNormal)
             return self._prove(client_sap, link, request, floor)
-        return short_serving.answer(self._device, client_sap, link, request)
+        return short_serving.answer(Service(self._device, client_sap, link), request)
 
     def _refuse(self, error: DecodeError | SecurityError) -> bytes | None:
         self.refused.add(error)

@@ -58,7 +58,7 @@ from dcu.cosem.apdu import (
     SetResponseNormal,
 )
 from dcu.cosem.apdu import access as access_apdu
-from dcu.cosem.apdu.wire import Reader
+from dcu.cosem.apdu.wire import CONFIRMED, Reader
 from dcu.cosem.application import Application, Denied
 from dcu.cosem.axdr import NULL
 from dcu.cosem.handshake import REPLY_TO_HLS
@@ -71,20 +71,22 @@ LIST_ITEMS = 256  # references of one request that are looked at
 LIST_BYTES = 1 << 18  # of values in its answer: four of the largest APDUs
 LONG_BYTES = 1 << 18  # of what the blocks of one request may add up to
 
-CONFIRMED = 0x40  # of invoke-id-and-priority
-LONG_CONFIRMED, BREAK_ON_ERROR, SELF_DESCRIPTIVE = 1 << 30, 1 << 29, 1 << 28  # of the long one
+LONG_CONFIRMED, BREAK_ON_ERROR, SELF_DESCRIPTIVE = 1 << 30, 1 << 29, 1 << 28  # of long-invoke-id-and-priority
 
 
-def answer(device: Application, client_sap: int, link: Link, request: Apdu) -> Apdu | None:
+NOT_AGREED = ExceptionResponse(ExceptionState.SERVICE_NOT_ALLOWED, ExceptionService.SERVICE_NOT_SUPPORTED)
+
+
+def answer(service: "Service", request: Apdu) -> Apdu | None:
     """Carry `request` out; None where its sender wants no answer."""
-    entry = _SERVICES.get(type(request))
+    link, entry = service.link, _SERVICES.get(type(request))
     if entry is None or link.conformance & entry[0] != entry[0]:
-        return ExceptionResponse(ExceptionState.SERVICE_NOT_ALLOWED, ExceptionService.SERVICE_NOT_SUPPORTED)
+        return NOT_AGREED
     if not isinstance(request, GetRequestNext | ActionRequestNext):
         link.long_get = None
     if not isinstance(request, SetRequestBlock | ActionRequestBlock):
         link.long_put = None
-    return entry[1](Service(device, client_sap, link), request)
+    return entry[1](service, request)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from dcu.cosem.apdu.short import (
     WriteRequest,
     WriteResponse,
 )
+from dcu.cosem.apdu.wire import CONFIRMED
 from dcu.cosem.axdr import NULL
 from dcu.cosem.selection import Selection
 from dcu.cosem.short_names import CURRENT, ShortNames
@@ -48,7 +49,6 @@ from dcu.errors import DecodeError
 from dcu.model import AttributeRef, MethodRef
 
 INVOKE = 0xC1  # what stands for the invoke-id that there is none of
-_CONFIRMED = 0x40  # of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class ServerTranslator:
         names = tuple(variable for variable in asked.variables if isinstance(variable, Name))
         if len(names) != len(asked.variables):
             return _block(asked)
-        invoke = INVOKE if isinstance(asked, ReadRequest) or asked.confirmed else INVOKE & ~_CONFIRMED
+        invoke = INVOKE if isinstance(asked, ReadRequest) or asked.confirmed else INVOKE & ~CONFIRMED
         if isinstance(asked, WriteRequest):
             items = tuple(self._item(name, value) for name, value in zip(names, asked.values, strict=True))
         else:

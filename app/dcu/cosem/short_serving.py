@@ -15,9 +15,6 @@ from dcu.cosem.apdu import (
     Block,
     Conformance,
     DataAccessResult,
-    ExceptionResponse,
-    ExceptionService,
-    ExceptionState,
     GetResponseBlock,
     GetResponseList,
     Result,
@@ -26,17 +23,14 @@ from dcu.cosem.apdu import (
     SetResponseList,
 )
 from dcu.cosem.apdu.short import WRITE
-from dcu.cosem.application import Application
+from dcu.cosem.apdu.wire import CONFIRMED
 from dcu.cosem.serving import Service
 from dcu.cosem.short_requests import INVOKE, Piece, Several
 from dcu.errors import DecodeError
 
-_NOT_AGREED = ExceptionResponse(ExceptionState.SERVICE_NOT_ALLOWED, ExceptionService.SERVICE_NOT_SUPPORTED)
 
-
-def answer(device: Application, client_sap: int, link: Link, request: Apdu | Piece | Several) -> Apdu | None:
+def answer(service: Service, request: Apdu | Piece | Several) -> Apdu | None:
     """Carry `request` out, or keep it until its last block is there; None where its sender wants no answer."""
-    service = Service(device, client_sap, link)
     if isinstance(request, Piece):
         return _piece(service, request)
     return _answer(service, request)
@@ -45,7 +39,7 @@ def answer(device: Application, client_sap: int, link: Link, request: Apdu | Pie
 def _answer(service: Service, request: Apdu | Several) -> Apdu | None:
     if isinstance(request, Several):
         return _several(service, request)
-    return serving.answer(service.device, service.client_sap, service.link, request)
+    return serving.answer(service, request)
 
 
 def _several(service: Service, request: Several) -> Apdu | None:
@@ -55,12 +49,12 @@ def _several(service: Service, request: Several) -> Apdu | None:
     if any(isinstance(item, AccessAction) for item in request.items):
         needed |= Conformance.ACTION
     if link.conformance & needed != needed:
-        return _NOT_AGREED
+        return serving.NOT_AGREED
     link.long_get = link.long_put = None
     outcomes = service.all_accessed(request.items)
     if request.written:
         results = tuple(DataAccessResult(outcome.result) for outcome in outcomes)
-        return SetResponseList(request.invoke, results) if request.invoke & serving.CONFIRMED else None
+        return SetResponseList(request.invoke, results) if request.invoke & CONFIRMED else None
     return serving.fitting(link, GetResponseList(request.invoke, tuple(map(_read, outcomes))))
 
 
@@ -73,7 +67,7 @@ def _piece(service: Service, request: Piece) -> Apdu | None:
     link = service.link
     agreed = Conformance.BLOCK_TRANSFER_WITH_SET if request.service == WRITE else Conformance.BLOCK_TRANSFER_WITH_ACTION
     if not link.conformance & agreed:
-        return _NOT_AGREED
+        return serving.NOT_AGREED
     put = LongPut((request.service,)) if request.number == 1 else link.long_put
     link.long_get = link.long_put = None
     if put is None or put.target != (request.service,):

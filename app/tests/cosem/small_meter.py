@@ -1,10 +1,11 @@
 """A small meter for tests: a register, a relay, a limit that can be written, a profile; and sessions that meet it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from dcu.cosem import axdr, data
+from dcu.cosem import apdu, axdr, data
 from dcu.cosem.apdu import ActionResult, Conformance, DataAccessResult
 from dcu.cosem.application import Denied
 from dcu.cosem.association import (
@@ -273,3 +274,18 @@ class Pair:
     def associated(self) -> "Pair":
         self.run(self.client.associate())
         return self
+
+
+def small(context="gmac, global key", *, max_pdu=0, conformance=SUPPORTED, lossy=False):
+    """A pair whose meter, and whose client, take `max_pdu` bytes."""
+    max_pdu = max_pdu or least(context)
+    pair = Pair(context, max_pdu=max_pdu, lossy=lossy)
+    terms = replace(pair.server._associations[CLIENT], max_pdu=max_pdu, conformance=conformance)
+    pair.server._associations = {CLIENT: terms}
+    return pair.associated()
+
+
+def plain(pair, request):
+    """What the server answers to a request of an unprotected association."""
+    answer = pair.answer(apdu.encode(request))
+    return None if answer is None else apdu.decode(answer)

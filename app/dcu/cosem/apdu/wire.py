@@ -10,6 +10,7 @@ from dcu.errors import DecodeError
 from dcu.model import AttributeRef, MethodRef, Obis
 
 DATE_TIME_SIZE = 12
+CONFIRMED = 0x40  # of invoke-id-and-priority: an answer is wanted
 REFERENCE = struct.Struct(">H6sb")  # class, OBIS code, attribute or method
 
 
